@@ -1,0 +1,72 @@
+import { BlockList, isIP, isIPv4, isIPv6, SocketAddress } from 'node:net';
+
+/** An IP literal in canonical form (lower-case, compressed, IPv4-mapped unwrapped, no zone) and a port. */
+export interface Address {
+  readonly ip: string;
+  readonly port: number;
+}
+
+const mappedPrefix = '::ffff:';
+
+/** The canonical form of an IP literal, or undefined when it is not one; a zone such as `%eth0` is refused. */
+export function canonicalIp(text: string): string | undefined {
+  if (isIPv4(text)) return text;
+  if (!isIPv6(text) || text.includes('%')) return undefined;
+  const canonical = new SocketAddress({ address: text, family: 'ipv6' }).address;
+  return canonical.startsWith(mappedPrefix) && isIPv4(canonical.slice(mappedPrefix.length))
+    ? canonical.slice(mappedPrefix.length)
+    : canonical;
+}
+
+/** `10.0.0.7:80`, `[2001:db8::7]:80`. */
+export function formatAddress(address: Address): string {
+  return isIPv6(address.ip) ? `[${address.ip}]:${address.port}` : `${address.ip}:${address.port}`;
+}
+
+/** A port in 1–65535 written in plain decimal, or undefined. */
+export function parsePort(text: string): number | undefined {
+  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= 65535 ? port : undefined;
+}
+
+/** Splits `host:port` and `[v6]:port`; undefined when either part is missing or the port is not a port. */
+export function splitHostPort(text: string): { readonly host: string; readonly port: number } | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d+)$/.exec(text);
+  const host = match?.[1] ?? match?.[2];
+  const port = parsePort(match?.[3] ?? '');
+  return host === undefined || port === undefined ? undefined : { host, port };
+}
+
+/** An IP literal with a port, or undefined; names are not looked up. */
+export function parseAddress(text: string): Address | undefined {
+  const parts = splitHostPort(text);
+  const ip = parts && canonicalIp(parts.host);
+  return parts === undefined || ip === undefined ? undefined : { ip, port: parts.port };
+}
+
+/** Whether `text` is `address/prefix` or a bare address. */
+export function isCidr(text: string): boolean {
+  const [ip = '', prefix, ...rest] = text.split('/');
+  const bits = isIP(ip) === 4 ? 32 : 128;
+  if (isIP(ip) === 0 || ip.includes('%') || rest.length > 0) return false;
+  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
+}
+
+/** A set of address ranges. `cidrs` must each satisfy `isCidr`. */
+export function cidrSet(cidrs: readonly string[]): { has(ip: string): boolean } {
+  const list = new BlockList();
+  for (const cidr of cidrs) {
+    const [ip = '', prefix] = cidr.split('/');
+    const family = isIPv4(ip) ? 'ipv4' : 'ipv6';
+    list.addSubnet(ip, prefix === undefined ? (family === 'ipv4' ? 32 : 128) : Number(prefix), family);
+  }
+  return { has: (ip) => list.check(ip, isIPv4(ip) ? 'ipv4' : 'ipv6') };
+}
+
+const neverGlobal = cidrSet(['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/127', '::6/128', 'fe80::/10', 'ff00::/8']);
+
+/** Whether a canonical address can be a pod's own on the network: not loopback, link-local, unspecified or multicast. */
+export function isGlobal(ip: string): boolean {
+  return isIP(ip) !== 0 && !neverGlobal.has(ip);
+}

@@ -1,0 +1,155 @@
+import { isIPv4, Socket, SocketAddress } from 'node:net';
+import { endianness } from 'node:os';
+import koffi from 'koffi';
+import { type Address, canonicalIp } from './addresses.ts';
+
+/**
+ * The few calls of the C library that Node.js has no words for; the only place that loads native code. Linux only;
+ * numbers are those of the kernel's headers, which every architecture that Remora ships for shares.
+ */
+const libc = koffi.load(null);
+const getsockopt = libc.func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
+const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)');
+const openSocket = libc.func('int socket(int domain, int type, int protocol)');
+const bindSocket = libc.func('int bind(int fd, const uint8_t *address, uint32_t length)');
+const closeDescriptor = libc.func('int close(int fd)');
+const receive = libc.func('intptr_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const AF_PACKET = 17;
+const SOCK_STREAM = 1;
+const SOCK_RAW = 3;
+const SOCK_NONBLOCK = 0o4000;
+const SOCK_CLOEXEC = 0o2000000;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
+const IPPROTO_IP = 0;
+const IPPROTO_IPV6 = 41;
+const SO_ORIGINAL_DST = 80;
+const IP_BIND_ADDRESS_NO_PORT = 24;
+const ETH_P_ALL = 3;
+const MSG_TRUNC = 0x20;
+const EAGAIN = 11;
+
+/** Lengths of sockaddr_in and sockaddr_in6. */
+const sockaddrLength = { v4: 16, v6: 28 } as const;
+
+/** A call of the C library that failed; `errno` is the kernel's number. */
+export class SystemCallError extends Error {
+  readonly errno: number;
+
+  constructor(call: string) {
+    const errno = koffi.errno();
+    super(`${call} failed with errno ${errno}`);
+    this.name = 'SystemCallError';
+    this.errno = errno;
+  }
+}
+
+/** The descriptor of a connected socket; undefined once it is closed. */
+function descriptorOf(socket: Socket): number | undefined {
+  const handle = (socket as unknown as { _handle?: { fd?: number } | null })._handle;
+  return handle?.fd !== undefined && handle.fd >= 0 ? handle.fd : undefined;
+}
+
+const sockaddr = new Uint8Array(sockaddrLength.v6);
+const sockaddrView = new DataView(sockaddr.buffer);
+
+/**
+ * Where a redirected connection was going before the rules turned it to us (SO_ORIGINAL_DST). Undefined when the kernel
+ * does not know: no connection tracking, or the socket is closed. A connection that was not redirected answers its own
+ * local address. Must be called on the raw socket, before any TLS.
+ */
+export function originalDestination(socket: Socket): Address | undefined {
+  const fd = descriptorOf(socket);
+  const local = socket.localAddress;
+  if (fd === undefined || local === undefined) return undefined;
+  const isV4 = canonicalIp(local)?.includes('.') === true;
+  const length = new Uint32Array([isV4 ? sockaddrLength.v4 : sockaddrLength.v6]);
+  if (getsockopt(fd, isV4 ? IPPROTO_IP : IPPROTO_IPV6, SO_ORIGINAL_DST, sockaddr, length) !== 0) return undefined;
+  const port = sockaddrView.getUint16(2);
+  if (isV4) return { ip: sockaddr.subarray(4, 8).join('.'), port };
+  const groups = Array.from({ length: 8 }, (_, i) => sockaddrView.getUint16(8 + 2 * i).toString(16));
+  const ip = canonicalIp(groups.join(':'));
+  return ip === undefined ? undefined : { ip, port };
+}
+
+function sockaddrOf(ip: string, port: number): Uint8Array {
+  const isV4 = isIPv4(ip);
+  const bytes = new Uint8Array(isV4 ? sockaddrLength.v4 : sockaddrLength.v6);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, isV4 ? AF_INET : AF_INET6, endianness() === 'LE');
+  view.setUint16(2, port);
+  if (isV4) bytes.set(ip.split('.').map(Number), 4);
+  else bytes.set(ipv6Bytes(ip), 8);
+  return bytes;
+}
+
+function ipv6Bytes(ip: string): Uint8Array {
+  const [head = '', tail] = new SocketAddress({ address: ip, family: 'ipv6' }).address.split('::');
+  const groupsOf = (text: string) => (text === '' ? [] : text.split(':').map((group) => Number.parseInt(group, 16)));
+  const first = groupsOf(head);
+  const last = groupsOf(tail ?? '');
+  const groups = [...first, ...new Array<number>(8 - first.length - last.length).fill(0), ...last];
+  return Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]));
+}
+
+/**
+ * A TCP socket bound to `ip`, its source port chosen by the kernel only when it connects (IP_BIND_ADDRESS_NO_PORT). A
+ * source port is then used again for another destination, where `net.connect({ localAddress })` would take one for the
+ * whole pod and run out. IPv4 only gains by it. Throws `SystemCallError` when the address is not one of this host.
+ */
+export function socketBoundTo(ip: string): Socket {
+  const fd = openSocket(isIPv4(ip) ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0) as number;
+  if (fd < 0) throw new SystemCallError('socket()');
+  const one = new Uint8Array(new Int32Array([1]).buffer);
+  const address = sockaddrOf(ip, 0);
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, one, one.length);
+  if (bindSocket(fd, address, address.length) !== 0) {
+    const error = new SystemCallError(`bind(${ip})`);
+    closeDescriptor(fd);
+    throw error;
+  }
+  return new Socket({ fd, allowHalfOpen: true });
+}
+
+/** Every frame that this network namespace sees on one link, from the moment it is opened. Needs CAP_NET_RAW. */
+export interface PacketCapture {
+  /** All frames since the last call, each whole; returns at once. */
+  drain(): Buffer[];
+  close(): void;
+}
+
+/** Opens a packet(7) socket on the interface with this index; throws `SystemCallError`. */
+export function captureLink(interfaceIndex: number): PacketCapture {
+  const protocol = new DataView(new ArrayBuffer(2));
+  protocol.setUint16(0, ETH_P_ALL);
+  const networkOrder = protocol.getUint16(0, endianness() === 'LE');
+  const fd = openSocket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, networkOrder) as number;
+  if (fd < 0) throw new SystemCallError('socket(AF_PACKET)');
+  const size = new Uint8Array(new Int32Array([64 * 1024 * 1024]).buffer);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, size, size.length);
+  const address = new DataView(new ArrayBuffer(20));
+  address.setUint16(0, AF_PACKET, endianness() === 'LE');
+  address.setUint16(2, ETH_P_ALL);
+  address.setInt32(4, interfaceIndex, endianness() === 'LE');
+  if (bindSocket(fd, new Uint8Array(address.buffer), 20) !== 0) {
+    const error = new SystemCallError('bind(AF_PACKET)');
+    closeDescriptor(fd);
+    throw error;
+  }
+  const buffer = Buffer.alloc(256 * 1024);
+  return {
+    drain() {
+      const frames: Buffer[] = [];
+      for (;;) {
+        const length = Number(receive(fd, buffer, buffer.length, MSG_TRUNC));
+        if (length < 0 && koffi.errno() === EAGAIN) return frames;
+        if (length < 0) throw new SystemCallError('recv(AF_PACKET)');
+        frames.push(Buffer.from(buffer.subarray(0, Math.min(length, buffer.length))));
+      }
+    },
+    close: () => void closeDescriptor(fd),
+  };
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { exitCodes, messageOf, RemoraError } from './errors.ts';
+import type { Host, Subcommand } from './host.ts';
+import { version } from './version.ts';
+
+/** Every subcommand is loaded when it is run and not before: a sidecar never loads the certificate authority. */
+const subcommands: Readonly<Record<string, { readonly does: string; load(): Promise<{ run: Subcommand }> }>> = {
+  init: {
+    does: "write the redirect rules of this pod, prove that they capture, exit",
+    load: () => import('./redirect/command.ts'),
+  },
+  agent: { does: 'run the sidecar', load: () => import('./sidecar.ts') },
+  'control-plane': {
+    does: 'run the certificate authority, discovery and policy server',
+    load: () => import('./control-plane/command.ts'),
+  },
+  token: { does: 'print a workload token of the embedded issuer', load: () => import('./control-plane/token-command.ts') },
+  demo: { does: 'run a whole mesh on this machine and show it', load: () => import('./cli/demo/command.ts') },
+};
+
+function host(args: readonly string[]): Host {
+  return {
+    args,
+    env: process.env,
+    program: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
+    nodeFlags: process.execArgv,
+    cwd: process.cwd(),
+    pid: process.pid,
+    uid: process.getuid?.() ?? -1,
+    gid: process.getgid?.() ?? -1,
+    stdin: process.stdin,
+    stdout: process.stdout,
+    stderr: process.stderr,
+    onStopSignal(handler) {
+      process.on('SIGTERM', handler);
+      process.on('SIGINT', handler);
+      return () => {
+        process.off('SIGTERM', handler);
+        process.off('SIGINT', handler);
+      };
+    },
+    exit: (code) => process.exit(code),
+    residentBytes: () => process.memoryUsage.rss(),
+  };
+}
+
+function helpText(): Command {
+  const program = new Command('remora').version(version).usage('<command> [options]');
+  for (const [name, { does }] of Object.entries(subcommands)) program.command(name).description(does);
+  return program.helpCommand(false);
+}
+
+async function run(argv: readonly string[]): Promise<number> {
+  const [name = '', ...args] = argv;
+  const subcommand = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
+  if (subcommand !== undefined) return (await subcommand.load()).run(host(args));
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`${version}\n`);
+    return exitCodes.ok;
+  }
+  const isHelp = name === '--help' || name === '-h' || name === 'help';
+  const out = isHelp ? process.stdout : process.stderr;
+  if (!isHelp && name !== '') out.write(`remora: unknown command '${name}', expected one of ${Object.keys(subcommands).join(', ')}\n`);
+  out.write(helpText().helpInformation());
+  return isHelp ? exitCodes.ok : exitCodes.usage;
+}
+
+/** One sentence for what the operator can act on; a stack only for a mistake of ours. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
+  if (error instanceof RemoraError) {
+    for (const line of error.message.split('\n')) process.stderr.write(`remora: ${line}\n`);
+    return error.exitCode;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : messageOf(error);
+  process.stderr.write(`remora: internal error, please report it: ${text}\n`);
+  return exitCodes.failure;
+}
+
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => process.exit(report(error)));
+}
+process.stdout.on('error', () => process.exit(exitCodes.failure));
+
+process.exitCode = await run(process.argv.slice(2)).catch(report);
