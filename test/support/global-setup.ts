@@ -1,0 +1,50 @@
+import { execFileSync } from 'node:child_process';
+
+/**
+ * Removes what interrupted runs left behind: network namespaces named `remora-test-<pid>-...` whose maker is gone, and
+ * the processes in them. An interrupted run calls no `afterAll`. Namespaces of a run that is still going stay.
+ */
+export function setup(): void {
+  if (process.getuid?.() !== 0) return;
+  for (const namespace of namespaces().filter(isLeftover)) {
+    for (const pid of linesOf('netns', 'pids', namespace)) tryKill(Number(pid));
+    linesOf('netns', 'delete', namespace);
+  }
+}
+
+function namespaces(): string[] {
+  return linesOf('netns', 'list').map((line) => line.replace(/ .*/, ''));
+}
+
+function isLeftover(namespace: string): boolean {
+  const maker = /^remora-test-(\d+)-/.exec(namespace)?.[1];
+  return maker === undefined ? namespace.startsWith('remora-test-') : !isAlive(Number(maker));
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function tryKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It ended by itself meanwhile.
+  }
+}
+
+/** No lines when `ip` is missing or refuses: another run may remove the same namespace at the same time. */
+function linesOf(...args: string[]): string[] {
+  try {
+    return execFileSync('ip', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+      .split('\n')
+      .filter(Boolean);
+  } catch {
+    return [];
+  }
+}
