@@ -22,7 +22,9 @@ export function writing(folder, write) {
   try {
     return write();
   } catch (error) {
-    const why = { EACCES: 'belongs to another user', EPERM: 'is protected', EROFS: 'is on a read-only file system' }[error.code];
+    const why = { EACCES: 'belongs to another user', EPERM: 'is protected', EROFS: 'is on a read-only file system' }[
+      error.code
+    ];
     if (why === undefined) throw error;
     throw new SetupError(
       exitCodes.noPermission,

@@ -8,7 +8,16 @@ import { say } from './errors.mjs';
 const debianPackages = { nft: 'nftables', ip: 'iproute2' };
 
 const aptDeadlineMs = 5 * 60_000;
-const aptOptions = ['-q', '-y', '-o', 'Acquire::Retries=1', '-o', 'Acquire::http::Timeout=20', '-o', 'DPkg::Lock::Timeout=60'];
+const aptOptions = [
+  '-q',
+  '-y',
+  '-o',
+  'Acquire::Retries=1',
+  '-o',
+  'Acquire::http::Timeout=20',
+  '-o',
+  'DPkg::Lock::Timeout=60',
+];
 
 /** Those of `tools` that are not installed. Also looks where root's tools are, which are seldom on a user's PATH. */
 export function missingTools(tools) {
