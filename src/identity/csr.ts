@@ -1,5 +1,5 @@
-import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import asn1 from 'node-forge/lib/asn1.js';
 import type { SpiffeId } from './spiffe-id.ts';
 
@@ -30,7 +30,9 @@ export function createCsr(key: KeyObject, spiffeId: SpiffeId): string {
     primitive(Type.INTEGER, '\0'),
     sequence(),
     asn1.fromDer(publicKey.toString('latin1')),
-    asn1.create(Class.CONTEXT_SPECIFIC, 0, true, [attribute(oids.extensionRequest, sequence(subjectAltName(spiffeId)))]),
+    asn1.create(Class.CONTEXT_SPECIFIC, 0, true, [
+      attribute(oids.extensionRequest, sequence(subjectAltName(spiffeId))),
+    ]),
   );
   const signature = sign('sha256', Buffer.from(encode(info), 'latin1'), key).toString('latin1');
   const request = sequence(info, sequence(oid(oids.ecdsaWithSha256)), primitive(Type.BITSTRING, `\0${signature}`));
@@ -40,7 +42,11 @@ export function createCsr(key: KeyObject, spiffeId: SpiffeId): string {
 function subjectAltName(spiffeId: SpiffeId): Asn1 {
   const names = sequence(asn1.create(Class.CONTEXT_SPECIFIC, uriName as never, false, spiffeId.uri));
   // Critical, because the subject is empty (RFC 5280 §4.2.1.6).
-  return sequence(oid(oids.subjectAltName), primitive(Type.BOOLEAN, '\xff'), primitive(Type.OCTETSTRING, encode(names)));
+  return sequence(
+    oid(oids.subjectAltName),
+    primitive(Type.BOOLEAN, '\xff'),
+    primitive(Type.OCTETSTRING, encode(names)),
+  );
 }
 
 function attribute(type: string, value: Asn1): Asn1 {

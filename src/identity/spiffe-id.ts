@@ -38,11 +38,14 @@ export function parseSpiffeId(text: string): SpiffeIdResult {
   if (!text.startsWith(scheme)) return malformed(`it does not start with ${scheme}`);
   const slash = text.indexOf('/', scheme.length);
   const trustDomain = text.slice(scheme.length, slash === -1 ? undefined : slash);
-  if (!isTrustDomain(trustDomain)) return malformed('its trust domain is not 1 to 255 of a-z, 0-9, dot, dash and underscore');
+  if (!isTrustDomain(trustDomain))
+    return malformed('its trust domain is not 1 to 255 of a-z, 0-9, dot, dash and underscore');
   if (slash === -1) return malformed('it has no path');
   const path = text.slice(slash);
   if (!path.slice(1).split('/').every(isSegment)) {
-    return malformed('a segment of its path is empty, a dot segment, or not of A-Z, a-z, 0-9, dot, dash and underscore');
+    return malformed(
+      'a segment of its path is empty, a dot segment, or not of A-Z, a-z, 0-9, dot, dash and underscore',
+    );
   }
   return { kind: 'id', id: { uri: text, trustDomain, path } };
 }
@@ -52,19 +55,25 @@ function malformed(why: string): SpiffeIdResult {
 }
 
 function tooLong(length: number): SpiffeIdResult {
-  return { kind: 'invalid', reason: 'svid_id_too_long', why: `it is ${length} bytes long, at most ${maxUriLength} are allowed` };
+  return {
+    kind: 'invalid',
+    reason: 'svid_id_too_long',
+    why: `it is ${length} bytes long, at most ${maxUriLength} are allowed`,
+  };
 }
 
 /** `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`; throws `TypeError` when a part cannot stand in an ID. */
 export function workloadSpiffeId(trustDomain: string, namespace: string, serviceAccount: string): SpiffeId {
   const parsed = parseSpiffeId(`${scheme}${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
-  if (parsed.kind === 'id' && parsed.id.trustDomain === trustDomain && workloadOf(parsed.id) !== undefined) return parsed.id;
+  if (parsed.kind === 'id' && parsed.id.trustDomain === trustDomain && workloadOf(parsed.id) !== undefined)
+    return parsed.id;
   throw new TypeError(`No SPIFFE ID can be made of ${JSON.stringify({ trustDomain, namespace, serviceAccount })}`);
 }
 
 /** The namespace and service account that an ID of our own shape names; undefined for any other, which is still an identity. */
 export function workloadOf(id: SpiffeId): { readonly namespace: string; readonly serviceAccount: string } | undefined {
   const [, ns, namespace, sa, serviceAccount, ...rest] = id.path.split('/');
-  if (ns !== 'ns' || sa !== 'sa' || namespace === undefined || serviceAccount === undefined || rest.length > 0) return undefined;
+  if (ns !== 'ns' || sa !== 'sa' || namespace === undefined || serviceAccount === undefined || rest.length > 0)
+    return undefined;
   return { namespace, serviceAccount };
 }
