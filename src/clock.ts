@@ -28,7 +28,10 @@ function after(delayMs: number, callback: () => void, keepsAlive: boolean): Time
   let handle: NodeJS.Timeout;
   const arm = () => {
     const remainingMs = dueAt - performance.now();
-    handle = setTimeout(remainingMs > longestTimerMs ? arm : callback, Math.min(Math.max(remainingMs, 0), longestTimerMs));
+    handle = setTimeout(
+      remainingMs > longestTimerMs ? arm : callback,
+      Math.min(Math.max(remainingMs, 0), longestTimerMs),
+    );
     if (!keepsAlive) handle.unref();
   };
   arm();
@@ -67,4 +70,9 @@ export function timestamp(wallMs: number): string {
 /** Milliseconds since the epoch of a date as OpenSSL or JSON writes it; NaN when it is not one. */
 export function parseDate(text: string): number {
   return Date.parse(text);
+}
+
+/** A wall time as a `Date`, for libraries that take no number. */
+export function dateOf(wallMs: number): Date {
+  return new Date(wallMs);
 }
