@@ -1,0 +1,86 @@
+import { type Address, formatAddress, parseAddress } from '../addresses.ts';
+import type { Destination, Endpoint } from '../control-api.ts';
+import { DeniedError } from '../errors.ts';
+import { type OutboundPermit, type PermittedEndpoint, permitOutbound } from './permit.ts';
+
+export const outboundPolicies = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const;
+export type OutboundPolicy = (typeof outboundPolicies)[number];
+
+export const outboundFloors = ['plaintext', 'mutual_tls'] as const;
+export type OutboundFloor = (typeof outboundFloors)[number];
+
+/** What the registry says of a destination, once it was asked. */
+export type Resolution =
+  | { readonly kind: 'known'; readonly destination: Destination }
+  /** Inside the mesh networks, and the registry does not know it. */
+  | { readonly kind: 'unknown' }
+  /** Inside the mesh networks, and nobody answered. */
+  | { readonly kind: 'unavailable'; readonly why: string }
+  /** Outside the mesh networks; the registry was not asked. */
+  | { readonly kind: 'outside' };
+
+export interface OutboundRules {
+  readonly policy: OutboundPolicy;
+  readonly minimum: OutboundFloor;
+  /** This pod. */
+  readonly self: { isOwnAddress(ip: string): boolean; spiffeId(): string };
+}
+
+/**
+ * Whether, and how, the application's connection may leave. Throws `DeniedError`. A destination of the mesh is never
+ * sent in clear because something failed: plaintext needs an endpoint that the registry declares plaintext, and the
+ * pod's own floor.
+ */
+export function admit(original: Address, resolution: Resolution, rules: OutboundRules): OutboundPermit {
+  const name = formatAddress(original);
+  switch (resolution.kind) {
+    case 'unavailable':
+      throw new DeniedError('control_plane_unavailable', `The registry did not answer for ${name}: ${resolution.why}`);
+    case 'unknown':
+      throw new DeniedError('unknown_destination', `The registry does not know ${name}`);
+    case 'outside':
+      return admitOutside(original, rules);
+    case 'known':
+      return admitKnown(name, resolution.destination, rules);
+    default:
+      return resolution satisfies never;
+  }
+}
+
+/** A tunnel that the operator declared by hand: its endpoint and identity are the rule. */
+export function admitDeclared(address: Address, spiffeId: string): OutboundPermit {
+  return permitOutbound({ service: undefined, endpoints: [{ transport: 'hbone', address, spiffeId }] });
+}
+
+function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
+  const name = formatAddress(original);
+  if (rules.policy === 'REGISTRY_ONLY') {
+    throw new DeniedError('unknown_destination', `${name} is outside the mesh networks and the outbound policy is REGISTRY_ONLY`);
+  }
+  if (rules.minimum === 'mutual_tls') {
+    throw new DeniedError('mtls_required', `${name} is outside the mesh networks and this pod sends nothing in plaintext`);
+  }
+  return permitOutbound({ service: undefined, endpoints: [{ transport: 'plaintext', address: original }] });
+}
+
+function admitKnown(name: string, { service, endpoints }: Destination, rules: OutboundRules): OutboundPermit {
+  const shown = service ?? name;
+  const ready = endpoints.filter((endpoint) => endpoint.ready && !endpoint.terminating);
+  if (ready.length === 0) throw new DeniedError('no_endpoint', `${shown} has no ready endpoint`);
+  const spoken = ready.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
+  if (spoken.length === 0) throw new DeniedError('no_endpoint', `${shown} has no endpoint whose transport this sidecar speaks`);
+  const permitted = spoken.filter(({ transport }) => transport !== 'plaintext' || rules.minimum === 'plaintext');
+  if (permitted.length === 0) {
+    throw new DeniedError('mtls_required', `${shown} has no sidecar and this pod sends nothing in plaintext`);
+  }
+  return permitOutbound({ service, endpoints: permitted });
+}
+
+function reachedBy(endpoint: Endpoint, { self }: OutboundRules): PermittedEndpoint | undefined {
+  const address = parseAddress(endpoint.address);
+  if (address === undefined) return undefined;
+  // The pod's own endpoint always goes through its own inbound side: dialled as it is it would bypass the policy there.
+  if (self.isOwnAddress(address.ip)) return { transport: 'hbone', address, spiffeId: self.spiffeId() };
+  if (endpoint.transport === 'hbone') return { transport: 'hbone', address, spiffeId: endpoint.spiffeId };
+  return endpoint.transport === 'plaintext' ? { transport: 'plaintext', address } : undefined;
+}

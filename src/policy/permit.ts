@@ -1,0 +1,33 @@
+import type { Address } from '../addresses.ts';
+
+declare const permitted: unique symbol;
+
+/** Proof that an inbound connection may reach this address of this pod; made by `authorize` only. */
+export interface InboundPermit {
+  readonly [permitted]: 'inbound';
+  readonly destination: Address;
+}
+
+/** Where an outbound connection may go, and how each of these is reached. Never empty. */
+export interface Route {
+  /** `name.namespace`, when the destination belongs to a Service. */
+  readonly service: string | undefined;
+  readonly endpoints: readonly PermittedEndpoint[];
+}
+
+export type PermittedEndpoint =
+  | { readonly transport: 'hbone'; readonly address: Address; readonly spiffeId: string }
+  | { readonly transport: 'plaintext'; readonly address: Address };
+
+/** Proof that an outbound connection may be made; made by `admit` only. */
+export type OutboundPermit = { readonly [permitted]: 'outbound' } & Route;
+
+/** @internal For `authorize` only. */
+export function permitInbound(destination: Address): InboundPermit {
+  return { destination } as InboundPermit;
+}
+
+/** @internal For `admit` only. */
+export function permitOutbound(route: Route): OutboundPermit {
+  return route as OutboundPermit;
+}

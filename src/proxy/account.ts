@@ -1,0 +1,180 @@
+import { randomBytes } from 'node:crypto';
+import type { Address } from '../addresses.ts';
+import { formatAddress } from '../addresses.ts';
+import { type Clock, timestamp } from '../clock.ts';
+import { ConnectionError, DeniedError, HandshakeError, messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import {
+  type ClosedReason,
+  closedReasons,
+  type DeniedReason,
+  type Direction,
+  deniedReasons,
+  type HandshakeReason,
+  handshakeReasons,
+  type Security,
+  type Transport,
+} from '../outcomes.ts';
+import type { ByteCount } from './relay.ts';
+
+/** How a connection ended: carried, refused by us, or never authenticated. */
+export type Outcome =
+  | { readonly kind: 'closed'; readonly reason: ClosedReason; readonly detail?: string }
+  | { readonly kind: 'denied'; readonly reason: DeniedReason; readonly detail?: string }
+  | { readonly kind: 'handshake'; readonly reason: HandshakeReason; readonly detail?: string };
+
+/** What is known of a connection when it arrives. */
+export interface Arrival {
+  /** The id that the other sidecar gave to the same connection; a new one is made without it. */
+  readonly id?: string | undefined;
+  readonly direction: Direction;
+  readonly peerAddress: string;
+}
+
+/** What is known once it is carried. Absent fields are absent in the log line. */
+export interface Established {
+  readonly transport: Transport;
+  readonly security: Security;
+  readonly originalDestination: Address;
+  /** The address that was dialled for it. */
+  readonly endpoint?: Address | undefined;
+  readonly service?: string | undefined;
+  readonly peerId?: string | undefined;
+  readonly localId?: string | undefined;
+}
+
+/** Sees each connection once at each of its turns; implemented by the metrics. */
+export interface Observer {
+  connectionOpened(direction: Direction, facts: Established): void;
+  connectionClosed(direction: Direction, facts: Established, reason: ClosedReason, bytes: Readonly<ByteCount>): void;
+  /** It was admitted, but could not be made. */
+  connectionFailed(direction: Direction, reason: ClosedReason): void;
+  connectionDenied(direction: Direction, reason: DeniedReason): void;
+  handshakeSucceeded(direction: Direction, durationMs: number, negotiated: Negotiated): void;
+  handshakeFailed(direction: Direction, reason: HandshakeReason): void;
+  tunnelOpened(direction: Direction): void;
+  tunnelClosed(direction: Direction): void;
+}
+
+/** What a TLS handshake settled on; IANA names. */
+export interface Negotiated {
+  readonly version: string;
+  readonly cipher: string;
+  readonly group: string;
+}
+
+/** The books of one connection: opened once, closed exactly once. */
+export interface Account {
+  readonly id: string;
+  readonly direction: Direction;
+  /** Adds what became known; shown in the log line even if the connection is refused later. */
+  learned(facts: Partial<Established>): void;
+  /** The application's bytes begin to flow; `bytes` is read again at each scrape and at the end. */
+  established(facts: Established, bytes: Readonly<ByteCount>): void;
+  /** Writes the metrics and the one log line. */
+  close(outcome: Outcome): void;
+}
+
+/** A connection that is carried right now. */
+export interface LiveConnection {
+  readonly id: string;
+  readonly direction: Direction;
+  readonly openedAtMs: number;
+  readonly facts: Established;
+  readonly bytes: Readonly<ByteCount>;
+}
+
+export interface Accounts {
+  open(arrival: Arrival): Account;
+  /** Those that are carried right now. */
+  live(): Iterable<LiveConnection>;
+}
+
+export function createAccounts({ observer, log, clock }: { observer: Observer; log: Log; clock: Clock }): Accounts {
+  const prefix = randomBytes(5).toString('hex');
+  const live = new Map<Account, LiveConnection>();
+  let sequence = 0;
+
+  const open = (arrival: Arrival): Account => {
+    sequence += 1;
+    const { direction, peerAddress } = arrival;
+    const id = arrival.id ?? `${prefix}-${sequence.toString(36)}`;
+    const openedAtMs = clock.now();
+    const startedMs = clock.monotonic();
+    let known: Partial<Established> = {};
+    let isClosed = false;
+
+    const account: Account = {
+      id,
+      direction,
+      learned(facts) {
+        known = { ...known, ...facts };
+      },
+      established(facts, bytes) {
+        known = facts;
+        live.set(account, { id, direction, openedAtMs, facts, bytes });
+        observer.connectionOpened(direction, facts);
+      },
+      close(outcome) {
+        if (isClosed) throw new TypeError(`The account of connection ${id} was closed twice`);
+        isClosed = true;
+        const carried = live.get(account);
+        live.delete(account);
+        count(observer, direction, carried, outcome);
+        const durationMs = Math.round(clock.monotonic() - startedMs);
+        writeLine(log, { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes }, outcome);
+      },
+    };
+    return account;
+  };
+  return { open, live: () => live.values() };
+}
+
+function count(observer: Observer, direction: Direction, carried: LiveConnection | undefined, outcome: Outcome): void {
+  switch (outcome.kind) {
+    case 'closed':
+      if (carried) observer.connectionClosed(direction, carried.facts, outcome.reason, carried.bytes);
+      else observer.connectionFailed(direction, outcome.reason);
+      return;
+    case 'denied':
+      return observer.connectionDenied(direction, outcome.reason);
+    case 'handshake':
+      // The handshake counted itself, where it failed.
+      return;
+    default:
+      outcome satisfies never;
+  }
+}
+
+function flatten(facts: Partial<Established>): Record<string, unknown> {
+  const { originalDestination, endpoint, ...rest } = facts;
+  return {
+    ...rest,
+    originalDestination: originalDestination && formatAddress(originalDestination),
+    endpoint: endpoint && formatAddress(endpoint),
+  };
+}
+
+const words = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;
+
+function writeLine(log: Log, fields: { openedAtMs: number } & Record<string, unknown>, outcome: Outcome): void {
+  const { openedAtMs, ...rest } = fields;
+  const line = { ...rest, openedAt: timestamp(openedAtMs), outcome: outcome.kind, reason: outcome.reason, detail: outcome.detail };
+  if (outcome.kind === 'closed' && outcome.reason === 'eof') return log.info(line, 'Connection closed');
+  const { happened, remedy } = wordsOf(outcome);
+  log.warn({ ...line, remedy }, happened);
+}
+
+function wordsOf(outcome: Outcome): { happened: string; remedy: string } {
+  const table: Readonly<Record<string, { happened: string; remedy: string }>> = words[outcome.kind];
+  return table[outcome.reason] ?? { happened: 'Connection ended', remedy: '' };
+}
+
+/** The outcome that a failed stage stands for. What is none of ours is `internal`, with its message as the detail. */
+export function outcomeOf(error: unknown): Outcome {
+  const detail = messageOf(error);
+  if (error instanceof DeniedError) return { kind: 'denied', reason: error.reason, detail };
+  if (error instanceof HandshakeError) return { kind: 'handshake', reason: error.reason, detail };
+  if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail };
+  return { kind: 'denied', reason: 'internal', detail };
+}

@@ -1,0 +1,36 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../clock.ts';
+import { ConnectionError } from '../errors.ts';
+
+/**
+ * Runs `work` with a signal that is aborted with `onTimeout()` after `timeoutMs`, or with the outer signal's reason
+ * before. The work must end when its signal does.
+ */
+export async function withDeadline<T>(
+  clock: Clock,
+  timeoutMs: number,
+  onTimeout: () => Error,
+  outer: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const onOuterAbort = () => controller.abort(outer?.reason);
+  const timer = clock.after(timeoutMs, () => controller.abort(onTimeout()));
+  outer?.addEventListener('abort', onOuterAbort, { once: true });
+  if (outer?.aborted) onOuterAbort();
+  try {
+    return await work(controller.signal);
+  } finally {
+    timer.cancel();
+    outer?.removeEventListener('abort', onOuterAbort);
+  }
+}
+
+/** Aborted when the socket closes: whoever waits on behalf of its peer can stop. */
+export function untilClosed(socket: Socket): AbortSignal {
+  const controller = new AbortController();
+  const onClose = () => controller.abort(new ConnectionError('reset', 'The client gave up before the destination answered'));
+  if (socket.destroyed) onClose();
+  else socket.once('close', onClose);
+  return controller.signal;
+}

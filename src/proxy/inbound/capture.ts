@@ -1,0 +1,68 @@
+import type { Socket } from 'node:net';
+import type { Address } from '../../addresses.ts';
+import { DeniedError, HandshakeError } from '../../errors.ts';
+import { authorize } from '../../policy/authorize.ts';
+import { effectiveMode } from '../../policy/mode.ts';
+import { outcomeOf } from '../account.ts';
+import { carry } from '../carry.ts';
+import { untilClosed, withDeadline } from '../deadline.ts';
+import { resetSocket, socketLeg } from '../leg.ts';
+import { takeConnection } from '../parts.ts';
+import { tuneSocket } from '../transport/connect.ts';
+import { deliver } from './deliver.ts';
+import { detect } from './detect.ts';
+import type { InboundParts, InboundSettings } from './tunnel.ts';
+
+export interface CaptureParts extends InboundParts {
+  /** Where a captured connection was going; undefined when the kernel does not know. */
+  originalDestination(socket: Socket): Address | undefined;
+}
+
+/** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
+export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
+  const account = parts.accounts.open({ direction: 'inbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  let release = () => {};
+  try {
+    tuneSocket(socket, settings);
+    const originalDestination = parts.originalDestination(socket);
+    if (originalDestination === undefined) throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
+    const facts = { transport: 'plaintext', security: 'plaintext', originalDestination } as const;
+    account.learned(facts);
+    const destination = parts.guard.check(originalDestination);
+    await refuseUnlessPlaintextIsAllowed(socket, originalDestination, parts, settings);
+    const permit = authorize({ destination, principal: undefined }, parts.policy.current(), settings.floor);
+    release = takeConnection(parts);
+    const application = await deliver(permit, settings, parts.clock, untilClosed(socket));
+    await carry(account, facts, socketLeg(socket), socketLeg(application), parts, settings);
+  } catch (error) {
+    resetSocket(socket);
+    if (error instanceof HandshakeError) parts.observer.handshakeFailed('inbound', error.reason);
+    account.close(outcomeOf(error));
+  } finally {
+    release();
+  }
+}
+
+/** STRICT takes mutual TLS through the tunnel port alone; other modes take what comes, as it is. */
+async function refuseUnlessPlaintextIsAllowed(
+  socket: Socket,
+  destination: Address,
+  { clock, policy }: CaptureParts,
+  settings: InboundSettings,
+): Promise<void> {
+  const state = policy.current();
+  if (state === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
+  if (effectiveMode(state.mode, settings.floor.minimumMode) !== 'STRICT') return;
+  const late = () => new HandshakeError('timeout', `The peer said nothing within ${settings.handshakeTimeoutMs} ms`);
+  const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) => detect(socket, signal));
+  switch (detected.kind) {
+    case 'ended':
+      throw new HandshakeError('reset', 'The peer closed the connection before it said anything');
+    case 'tls':
+      throw new HandshakeError('alpn', `Port ${destination.port} is STRICT and the peer speaks a TLS that is not the mesh's`);
+    case 'plaintext':
+      throw new HandshakeError('plaintext_in_strict', `Port ${destination.port} is STRICT and the peer speaks plaintext`);
+    default:
+      detected satisfies never;
+  }
+}

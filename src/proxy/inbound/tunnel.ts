@@ -1,0 +1,145 @@
+import type { Socket } from 'node:net';
+import { DeniedError, HandshakeError } from '../../errors.ts';
+import { authorize, type InboundFloor } from '../../policy/authorize.ts';
+import { outcomeOf } from '../account.ts';
+import { carry } from '../carry.ts';
+import { withDeadline } from '../deadline.ts';
+import { resetSocket, socketLeg } from '../leg.ts';
+import { currentIdentity, type ProxyParts, takeConnection } from '../parts.ts';
+import type { RelayLimits } from '../relay.ts';
+import type { Slots } from '../slots.ts';
+import { tuneSocket } from '../transport/connect.ts';
+import { type ServedTunnel, type ServedTunnelLimits, type StreamRequest, serveTunnel } from '../transport/hbone/serve.ts';
+import { connectionIdOf, destinationOf } from '../transport/hbone/wire.ts';
+import { acceptMutualTls, type MutualTls } from '../transport/tls.ts';
+import { type DeliverySettings, deliver } from './deliver.ts';
+import type { InboundGuard } from './guard.ts';
+
+export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
+  /** From the accept to the peer's HTTP/2 SETTINGS. */
+  readonly handshakeTimeoutMs: number;
+  readonly floor: InboundFloor;
+}
+
+export interface InboundParts extends ProxyParts {
+  readonly guard: InboundGuard;
+  /** Handshakes in flight. */
+  readonly handshakes: Slots;
+}
+
+/** HBONE, port 15008: tunnels of verified peers, and the connections in them. */
+export interface InboundTunnels {
+  accept(raw: Socket): Promise<void>;
+  /** GOAWAY to every peer, and no new tunnel; what is open goes on. */
+  retire(): void;
+  /** Resolves when every tunnel has ended; `destroy` is for those that do not. */
+  destroy(): void;
+}
+
+export function createInboundTunnels(parts: InboundParts, settings: InboundSettings): InboundTunnels {
+  const tunnels = new Set<ServedTunnel>();
+  let isRetired = false;
+
+  const accept = async (raw: Socket): Promise<void> => {
+    const peerAddress = raw.remoteAddress ?? 'unknown';
+    try {
+      if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
+      tuneSocket(raw, settings);
+      const tunnel = await handshake(raw, parts, settings, (mutualTls, request) =>
+        void serve(request, mutualTls, peerAddress, parts, settings),
+      );
+      tunnels.add(tunnel);
+      if (isRetired) tunnel.retire();
+      parts.observer.tunnelOpened('inbound');
+      await tunnel.closed;
+      tunnels.delete(tunnel);
+      parts.observer.tunnelClosed('inbound');
+    } catch (error) {
+      resetSocket(raw);
+      if (error instanceof HandshakeError) parts.observer.handshakeFailed('inbound', error.reason);
+      parts.accounts.open({ direction: 'inbound', peerAddress }).close(outcomeOf(error));
+    }
+  };
+
+  return {
+    accept,
+    retire() {
+      isRetired = true;
+      for (const tunnel of tunnels) tunnel.retire();
+    },
+    destroy() {
+      for (const tunnel of tunnels) tunnel.destroy();
+    },
+  };
+}
+
+/** One deadline for everything until the peer is known and speaks HTTP/2. A place is taken only once the peer has spoken: silence must not fill them. */
+async function handshake(
+  raw: Socket,
+  parts: InboundParts,
+  settings: InboundSettings,
+  onRequest: (mutualTls: MutualTls, request: StreamRequest) => void,
+): Promise<ServedTunnel> {
+  const { clock, handshakes, observer } = parts;
+  const late = () => new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
+  return withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
+    await firstBytes(raw, signal);
+    const release = await handshakes.take(signal);
+    try {
+      const startedMs = clock.monotonic();
+      const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), clock.now, signal);
+      observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
+      return await serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
+    } finally {
+      release();
+    }
+  });
+}
+
+function firstBytes(raw: Socket, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(signal.reason);
+  const onEnd = () => reject(new HandshakeError('reset', 'The peer closed the connection before it said anything'));
+  signal.addEventListener('abort', onAbort, { once: true });
+  raw.once('readable', resolve);
+  raw.once('close', onEnd);
+  return promise.finally(() => {
+    signal.removeEventListener('abort', onAbort);
+    raw.off('readable', resolve);
+    raw.off('close', onEnd);
+  });
+}
+
+/** One connection inside a tunnel: destination, authorize, connect, 200, relay, account. */
+async function serve(
+  request: StreamRequest,
+  { peer, local }: MutualTls,
+  peerAddress: string,
+  parts: InboundParts,
+  settings: InboundSettings,
+): Promise<void> {
+  const account = parts.accounts.open({ id: connectionIdOf(request.headers), direction: 'inbound', peerAddress });
+  let release = () => {};
+  try {
+    const originalDestination = destinationOf(request.headers);
+    const facts = {
+      transport: 'hbone',
+      security: 'mutual_tls',
+      originalDestination,
+      peerId: peer.spiffeId.uri,
+      localId: local.spiffeId.uri,
+    } as const;
+    account.learned(facts);
+    const destination = parts.guard.check(originalDestination);
+    const permit = authorize({ destination, principal: peer.spiffeId.uri }, parts.policy.current(), settings.floor);
+    release = takeConnection(parts);
+    const application = await deliver(permit, settings, parts.clock, request.signal);
+    const downstream = request.accept();
+    await carry(account, facts, downstream, socketLeg(application), parts, settings);
+  } catch (error) {
+    request.refuse(error, account.id);
+    account.close(outcomeOf(error));
+  } finally {
+    release();
+  }
+}

@@ -1,0 +1,61 @@
+import type { Http2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+
+/**
+ * One side of a connection as the relay sees it. An end and an abort are different things and stay different on the
+ * other side: a cut must never look like the end of the data.
+ */
+export interface Leg {
+  readonly stream: Duplex;
+  /** Asked once, on `end`: whether the peer finished, as opposed to having gone away. */
+  endedCleanly(): boolean;
+  /** Ends both directions at once, so that the peer sees a reset. Idempotent. */
+  abort(error: Error): void;
+  /** Writes are collected for the rest of the event-loop turn: fewer, larger segments for a reader that wakes at each. */
+  readonly gathersWrites: boolean;
+}
+
+/** A TCP or TLS connection that was made with `allowHalfOpen`. */
+export function socketLeg(socket: Socket): Leg {
+  return {
+    stream: socket,
+    endedCleanly: () => !socket.errored,
+    abort: () => resetSocket(socket),
+    gathersWrites: true,
+  };
+}
+
+/** Resets a connection; one that is not open yet is only given up. */
+export function resetSocket(socket: Socket): void {
+  if (!socket.destroyed) socket.resetAndDestroy();
+}
+
+/**
+ * A stream of an HBONE tunnel. Only `destroy(error)` reaches the peer as an abort (RST_STREAM without END_STREAM);
+ * `close(code)` and `destroy()` send END_STREAM first, which the peer must take for the end of the data.
+ */
+export function tunnelLeg(stream: Http2Stream): Leg {
+  const endOfStream = watchEndOfStream(stream);
+  return {
+    stream,
+    endedCleanly: () => endOfStream.arrived(),
+    abort: (error) => void stream.destroy(error),
+    gathersWrites: false,
+  };
+}
+
+/**
+ * Whether END_STREAM has arrived. Node.js emits `end` also for RST_STREAM, and with code 0 after our own END_STREAM
+ * neither `aborted` nor `rstCode` tells the two apart afterwards. They differ at the moment at which the read side is
+ * finished: RST_STREAM has marked the stream as closed before, END_STREAM has not.
+ */
+function watchEndOfStream(stream: Http2Stream): { arrived(): boolean } {
+  let arrived: boolean | undefined;
+  const push = stream.push;
+  stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
+    if (chunk === null) arrived ??= !stream.closed && !stream.aborted;
+    return push.call(stream, chunk, encoding);
+  };
+  return { arrived: () => arrived === true || (arrived === undefined && stream.endAfterHeaders) };
+}

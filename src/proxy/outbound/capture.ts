@@ -1,0 +1,75 @@
+import type { Socket } from 'node:net';
+import { type Address, formatAddress } from '../../addresses.ts';
+import { DeniedError } from '../../errors.ts';
+import { admit, type OutboundRules } from '../../policy/admit.ts';
+import { captureProbe } from '../../ports.ts';
+import { type Account, outcomeOf } from '../account.ts';
+import { carry } from '../carry.ts';
+import { untilClosed } from '../deadline.ts';
+import { resetSocket, socketLeg } from '../leg.ts';
+import { type ProxyParts, takeConnection } from '../parts.ts';
+import type { RelayLimits } from '../relay.ts';
+import { tuneSocket } from '../transport/connect.ts';
+import type { TunnelPool } from '../transport/hbone/pool.ts';
+import { type OpenSettings, open } from './open.ts';
+import { type Registry, type ResolveSettings, resolve } from './resolve.ts';
+
+export interface OutboundParts extends ProxyParts {
+  readonly pool: TunnelPool;
+  readonly registry: Registry;
+  /** Where a captured connection was going; undefined when the kernel does not know. */
+  originalDestination(socket: Socket): Address | undefined;
+}
+
+export interface OutboundSettings extends RelayLimits, OpenSettings, ResolveSettings {
+  readonly rules: OutboundRules;
+  /** The sidecar's own ports: nobody is reached on them through a sidecar. */
+  readonly reservedPorts: ReadonlySet<number>;
+  /** What the listener answers to whoever dials the capture probe: proof that it was this process that captured it. */
+  readonly probeAnswer: string;
+}
+
+/** One captured outbound connection, port 15001: original destination, resolve, admit, open, relay, account. */
+export async function acceptOutbound(socket: Socket, parts: OutboundParts, settings: OutboundSettings): Promise<void> {
+  tuneSocket(socket, settings);
+  const originalDestination = parts.originalDestination(socket);
+  if (originalDestination !== undefined && isProbe(originalDestination)) return void socket.end(settings.probeAnswer);
+  const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  await carryOutbound(socket, account, originalDestination, parts, settings);
+}
+
+async function carryOutbound(
+  socket: Socket,
+  account: Account,
+  originalDestination: Address | undefined,
+  parts: OutboundParts,
+  settings: OutboundSettings,
+): Promise<void> {
+  let release = () => {};
+  try {
+    if (originalDestination === undefined) throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
+    account.learned({ originalDestination });
+    refuseSelfCall(originalDestination, settings.reservedPorts);
+    release = takeConnection(parts);
+    const gone = untilClosed(socket);
+    const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
+    const permit = admit(originalDestination, resolution, settings.rules);
+    const { leg, facts } = await open(permit, account.id, parts, settings, gone);
+    await carry(account, { ...facts, originalDestination }, socketLeg(socket), leg, parts, settings);
+  } catch (error) {
+    resetSocket(socket);
+    account.close(outcomeOf(error));
+  } finally {
+    release();
+  }
+}
+
+function isProbe({ ip, port }: Address): boolean {
+  return port === captureProbe.port && (ip === captureProbe.v4 || ip === captureProbe.v6);
+}
+
+function refuseSelfCall(destination: Address, reservedPorts: ReadonlySet<number>): void {
+  if (reservedPorts.has(destination.port)) {
+    throw new DeniedError('self_call', `${formatAddress(destination)} is a port of a sidecar`);
+  }
+}

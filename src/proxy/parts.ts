@@ -1,0 +1,35 @@
+import type { Clock } from '../clock.ts';
+import type { PolicyState } from '../control-api.ts';
+import { DeniedError } from '../errors.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Drain } from '../lifecycle.ts';
+import type { Log } from '../log.ts';
+import type { Accounts, Observer } from './account.ts';
+import type { Slots } from './slots.ts';
+
+/** What both directions need of the rest of the sidecar; settings are apart. Values are pulled at each use. */
+export interface ProxyParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly accounts: Accounts;
+  readonly observer: Observer;
+  readonly drain: Drain;
+  /** A place for each connection that is carried. */
+  readonly connections: Slots;
+  readonly identity: { current(): Identity };
+  readonly policy: { current(): PolicyState | undefined };
+}
+
+/** Our identity, if it may still be shown; throws `DeniedError`: after its end the sidecar fails closed. */
+export function currentIdentity({ identity, clock }: Pick<ProxyParts, 'identity' | 'clock'>): Identity {
+  const current = identity.current();
+  if (current.notAfterMs <= clock.now()) throw new DeniedError('identity_expired', 'Our own certificate has expired');
+  return current;
+}
+
+/** A place for one more connection; throws `DeniedError`. */
+export function takeConnection({ connections }: Pick<ProxyParts, 'connections'>): () => void {
+  const release = connections.tryTake();
+  if (release === undefined) throw new DeniedError('connection_limit', `${connections.inUse} connections are open`);
+  return release;
+}

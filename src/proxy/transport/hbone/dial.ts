@@ -1,0 +1,50 @@
+import { formatAddress } from '../../../addresses.ts';
+import type { Clock } from '../../../clock.ts';
+import { ConnectionError, HandshakeError } from '../../../errors.ts';
+import type { Observer } from '../../account.ts';
+import { withDeadline } from '../../deadline.ts';
+import { openSocket, type SocketOptions } from '../connect.ts';
+import { originateMutualTls } from '../tls.ts';
+import type { TunnelKey } from './pool.ts';
+import { startTunnel, type Tunnel, type TunnelLimits } from './tunnel.ts';
+
+export interface DialSettings extends TunnelLimits, SocketOptions {
+  readonly connectTimeoutMs: number;
+  /** For TLS and the peer's SETTINGS together. */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** Makes tunnels: TCP, then mutual TLS with exactly the expected peer, then HTTP/2. Throws `ConnectionError` or `HandshakeError`. */
+export function createDialer(
+  { clock, observer }: { clock: Clock; observer: Observer },
+  settings: DialSettings,
+): (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel> {
+  const connectTo = ({ address }: TunnelKey) => {
+    const late = () => new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
+    return withDeadline(clock, settings.connectTimeoutMs, late, undefined, (signal) =>
+      openSocket(address, { ...settings, allowHalfOpen: false }, signal),
+    );
+  };
+
+  return async (key, onClose) => {
+    const raw = await connectTo(key);
+    const startedMs = clock.monotonic();
+    const late = () => new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
+    try {
+      return await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
+        const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, clock.now, signal);
+        const closed = () => {
+          observer.tunnelClosed('outbound');
+          onClose(tunnel);
+        };
+        const tunnel = await startTunnel(mutualTls, { clock, onClose: closed }, settings, signal);
+        observer.handshakeSucceeded('outbound', clock.monotonic() - startedMs, mutualTls.negotiated);
+        observer.tunnelOpened('outbound');
+        return tunnel;
+      });
+    } catch (error) {
+      if (error instanceof HandshakeError) observer.handshakeFailed('outbound', error.reason);
+      throw error;
+    }
+  };
+}

@@ -1,0 +1,39 @@
+import type { Http2Session } from 'node:http2';
+import type { Clock, Timer } from '../../../clock.ts';
+
+/** How often a tunnel with open streams is asked whether it still works. */
+const pingIntervalMs = 10_000;
+/** So many unanswered in a row, and the tunnel is given up. */
+const missedPingsUntilLost = 3;
+
+/** Told when a tunnel stops answering. */
+export interface LivenessEvents {
+  /** The first unanswered PING: use another tunnel for what is new. */
+  suspect(): void;
+  /** Nothing has come back for three intervals. */
+  lost(): void;
+}
+
+/**
+ * Sends a PING (RFC 9113 §6.7) every 10 s while `isInUse`, until the returned function is called. A network that
+ * swallows packets is noticed here, long before TCP does.
+ */
+export function watchLiveness(session: Http2Session, clock: Clock, isInUse: () => boolean, events: LivenessEvents): () => void {
+  let unanswered = 0;
+  let timer: Timer;
+  const tick = () => {
+    if (unanswered >= missedPingsUntilLost) return events.lost();
+    if (unanswered === 1) events.suspect();
+    if (isInUse() || unanswered > 0) ping();
+    timer = clock.after(pingIntervalMs, tick);
+  };
+  const ping = () => {
+    if (session.destroyed) return;
+    unanswered += 1;
+    session.ping((error) => {
+      if (error === null) unanswered = 0;
+    });
+  };
+  timer = clock.after(pingIntervalMs, tick);
+  return () => timer.cancel();
+}

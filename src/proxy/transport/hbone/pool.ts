@@ -1,0 +1,123 @@
+import { type Address, formatAddress } from '../../../addresses.ts';
+import { ConnectionError } from '../../../errors.ts';
+import type { Identity } from '../../../identity/identity.ts';
+import type { SpiffeId } from '../../../identity/spiffe-id.ts';
+import type { Leg } from '../../leg.ts';
+import { type Tunnel, TunnelRetiredError } from './tunnel.ts';
+
+/** Who a tunnel goes to, and who we are on it. Two connections share a tunnel only if all three are equal. */
+export interface TunnelKey {
+  /** The endpoint's HBONE address. */
+  readonly address: Address;
+  readonly expectedId: SpiffeId;
+  readonly local: Identity;
+}
+
+export interface TunnelRequest {
+  readonly destination: Address;
+  readonly connectionId: string;
+}
+
+/** Long-lived tunnels, shared by the connections that may share them. */
+export interface TunnelPool {
+  /** A stream of a tunnel with this key, made if need be. Throws what `dial` and `Tunnel.open` throw. */
+  open(key: TunnelKey, request: TunnelRequest, signal: AbortSignal): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
+  /** Retires the tunnels on which we showed another certificate than this one. */
+  retireOthersThan(local: Identity): void;
+  /** Retires all. */
+  close(): void;
+  tunnels(): Iterable<Tunnel>;
+}
+
+/** A request that races a retiring tunnel goes to another; so often, and no oftener. */
+const maxAttempts = 3;
+/** Each round makes a tunnel or waits for one; many only when thousands of connections wait for the same peer. */
+const maxRounds = 20;
+
+interface Lane {
+  readonly tunnels: Set<Tunnel>;
+  /** A tunnel that is being made; everybody who needs one waits for it. */
+  making: Promise<Tunnel> | undefined;
+}
+
+/** `dial` makes a tunnel and calls `onClose` when it has ended; it has a deadline of its own. */
+export function createTunnelPool(dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>): TunnelPool {
+  const lanes = new Map<string, Lane>();
+
+  const laneOf = (name: string): Lane => {
+    let lane = lanes.get(name);
+    if (lane === undefined) {
+      lane = { tunnels: new Set(), making: undefined };
+      lanes.set(name, lane);
+    }
+    return lane;
+  };
+
+  const make = (key: TunnelKey, name: string, lane: Lane): Promise<Tunnel> => {
+    const drop = (tunnel: Tunnel) => {
+      lane.tunnels.delete(tunnel);
+      if (lane.tunnels.size === 0 && lane.making === undefined) lanes.delete(name);
+    };
+    const keep = (tunnel: Tunnel) => {
+      lane.tunnels.add(tunnel);
+      return tunnel;
+    };
+    const made = () => {
+      lane.making = undefined;
+      if (lane.tunnels.size === 0) lanes.delete(name);
+    };
+    lane.making = dial(key, drop).then(keep).finally(made);
+    return lane.making;
+  };
+
+  const withRoom = async (key: TunnelKey, signal: AbortSignal): Promise<Tunnel> => {
+    const name = nameOf(key);
+    for (let round = 0; round < maxRounds; round += 1) {
+      const lane = laneOf(name);
+      for (const tunnel of lane.tunnels) if (tunnel.hasRoom()) return tunnel;
+      const tunnel = await abortable(lane.making ?? make(key, name, lane), signal);
+      if (tunnel.hasRoom()) return tunnel;
+    }
+    throw new ConnectionError('tunnel_lost', `No tunnel to ${formatAddress(key.address)} stays open and takes a stream`);
+  };
+
+  return {
+    async open(key, { destination, connectionId }, signal) {
+      for (let attempt = 1; ; attempt += 1) {
+        const tunnel = await withRoom(key, signal);
+        try {
+          return { leg: await tunnel.open(destination, connectionId, signal), tunnel };
+        } catch (error) {
+          if (!(error instanceof TunnelRetiredError) || attempt === maxAttempts) throw error;
+        }
+      }
+    },
+    retireOthersThan(local) {
+      for (const tunnel of all(lanes)) {
+        if (tunnel.mutualTls.local.leaf.fingerprint256 !== local.leaf.fingerprint256) tunnel.retire();
+      }
+    },
+    close() {
+      for (const tunnel of all(lanes)) tunnel.retire();
+    },
+    tunnels: () => all(lanes),
+  };
+}
+
+function nameOf({ address, expectedId, local }: TunnelKey): string {
+  return `${formatAddress(address)} ${expectedId.uri} ${local.leaf.fingerprint256}`;
+}
+
+function* all(lanes: ReadonlyMap<string, Lane>): Iterable<Tunnel> {
+  for (const lane of lanes.values()) yield* lane.tunnels;
+}
+
+/** Waits for shared work without ending it when this one caller gives up. */
+function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  work.then(resolve, reject);
+  return promise.finally(() => signal.removeEventListener('abort', onAbort));
+}

@@ -1,0 +1,136 @@
+import { constants, type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Clock, Timer } from '../../../clock.ts';
+import { ConnectionError, HandshakeError } from '../../../errors.ts';
+import { type Leg, tunnelLeg } from '../../leg.ts';
+import type { MutualTls } from '../tls.ts';
+import { watchLiveness } from './liveness.ts';
+import { acceptance, refusalHeaders, serverSessionOptions, tunnelWindowBytes } from './wire.ts';
+
+export interface ServedTunnelLimits {
+  /** A tunnel without a stream for this long is closed; longer than the client's, so that the client chooses the moment. */
+  readonly idleTimeoutMs: number;
+}
+
+/** One request for a connection. Answer it once, with `accept` or `refuse`. */
+export interface StreamRequest {
+  readonly headers: IncomingHttpHeaders;
+  /** Aborted when the peer gives up before the answer. */
+  readonly signal: AbortSignal;
+  /** Answers 200; from now on the stream carries the application's bytes. */
+  accept(): Leg;
+  /** Answers with the refusal that `error` stands for. */
+  refuse(error: unknown, connectionId: string): void;
+}
+
+/** The server end of one HBONE tunnel. */
+export interface ServedTunnel {
+  readonly mutualTls: MutualTls;
+  /** Resolves when the tunnel has ended and all its streams with it. */
+  readonly closed: Promise<void>;
+  /** GOAWAY: the peer opens no new streams; closed when the last one has ended. Idempotent. */
+  retire(): void;
+  /** Ends it and its streams at once. */
+  destroy(): void;
+}
+
+/**
+ * Serves HTTP/2 on an authenticated connection; resolves when the peer's SETTINGS have come. `signal` bounds that wait.
+ * Throws `HandshakeError`.
+ */
+export async function serveTunnel(
+  mutualTls: MutualTls,
+  clock: Clock,
+  limits: ServedTunnelLimits,
+  onRequest: (request: StreamRequest) => void,
+  signal: AbortSignal,
+): Promise<ServedTunnel> {
+  const session = performServerHandshake(mutualTls.socket, serverSessionOptions);
+  // Streams tell their own end; the session has nobody else to tell.
+  session.on('error', () => undefined);
+  const usage = trackStreams(session, clock, limits.idleTimeoutMs, (stream, headers) => onRequest(requestOf(stream, headers)));
+  await preface(session, signal);
+  session.setLocalWindowSize(tunnelWindowBytes);
+
+  const stopWatching = watchLiveness(session, clock, () => usage.streams() > 0, {
+    suspect: () => undefined,
+    lost: () => session.destroy(new Error('The peer stopped answering')),
+  });
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  session.once('close', () => {
+    stopWatching();
+    usage.cancel();
+    resolve();
+  });
+  return { mutualTls, closed, retire: () => session.close(), destroy: () => session.destroy() };
+}
+
+/** A client that finished TLS and sends no HTTP/2 preface is not closed by Node.js. */
+function preface(session: ServerHttp2Session, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(signal.reason);
+  const onClose = () => reject(new HandshakeError('reset', 'The peer closed the connection before its HTTP/2 preface'));
+  session.once('remoteSettings', () => resolve());
+  session.once('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  return promise
+    .finally(() => {
+      session.off('close', onClose);
+      signal.removeEventListener('abort', onAbort);
+    })
+    .catch((error: unknown) => {
+      session.destroy();
+      throw error;
+    });
+}
+
+/** Counts the streams, and closes a tunnel that has had none for the idle timeout. */
+function trackStreams(
+  session: ServerHttp2Session,
+  clock: Clock,
+  idleTimeoutMs: number,
+  onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
+): { streams(): number; cancel(): void } {
+  let streams = 0;
+  let timer: Timer | undefined;
+  const watch = () => {
+    timer?.cancel();
+    timer = streams === 0 && !session.closed ? clock.after(idleTimeoutMs, () => session.close()) : undefined;
+  };
+  session.on('stream', (stream, headers) => {
+    streams += 1;
+    watch();
+    stream.once('close', () => {
+      streams -= 1;
+      watch();
+    });
+    onStream(stream, headers);
+  });
+  watch();
+  return { streams: () => streams, cancel: () => timer?.cancel() };
+}
+
+function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): StreamRequest {
+  const controller = new AbortController();
+  // Made before the first byte is read, so that it sees how the stream ends.
+  const leg = tunnelLeg(stream);
+  const onClose = () => controller.abort(new ConnectionError('reset', 'The peer gave up before the answer'));
+  stream.on('error', () => undefined);
+  stream.once('close', onClose);
+  return {
+    headers,
+    signal: controller.signal,
+    accept() {
+      stream.off('close', onClose);
+      if (!stream.destroyed && !stream.closed) stream.respond(acceptance);
+      return leg;
+    },
+    refuse(error, connectionId) {
+      stream.off('close', onClose);
+      if (stream.destroyed || stream.closed) return;
+      stream.respond(refusalHeaders(error, connectionId), { endStream: true });
+      // After a complete answer, NO_ERROR tells the peer to stop sending (RFC 9113 §8.1).
+      stream.close(constants.NGHTTP2_NO_ERROR);
+    },
+  };
+}

@@ -1,0 +1,174 @@
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import type { Address } from '../../../addresses.ts';
+import type { Clock, Timer } from '../../../clock.ts';
+import { ConnectionError, codeOf, HandshakeError } from '../../../errors.ts';
+import { type Leg, tunnelLeg } from '../../leg.ts';
+import type { MutualTls } from '../tls.ts';
+import { watchLiveness } from './liveness.ts';
+import { connectHeaders, refusalFrom, sessionOptions, tunnelWindowBytes } from './wire.ts';
+
+export interface TunnelLimits {
+  /** Streams of ours on one tunnel; the peer's own limit holds as well. */
+  readonly maxStreams: number;
+  /** A tunnel without a stream for this long is closed. */
+  readonly idleTimeoutMs: number;
+  /** A tunnel takes no new streams beyond this age. */
+  readonly maxAgeMs: number;
+}
+
+/** The tunnel was retired while the request was on its way; nothing was delivered, so another tunnel can take it. */
+export class TunnelRetiredError extends Error {
+  override readonly name = 'TunnelRetiredError';
+}
+
+/** The client end of one HBONE tunnel. */
+export interface Tunnel {
+  readonly mutualTls: MutualTls;
+  /** Whether it takes a further stream. */
+  hasRoom(): boolean;
+  /**
+   * Asks the peer for a connection to `destination`; resolves when it has answered 200, and only then application bytes
+   * may be read. Throws `DeniedError` or `ConnectionError` for its refusal, `TunnelRetiredError` for a race.
+   */
+  open(destination: Address, connectionId: string, signal: AbortSignal): Promise<Leg>;
+  /** No new streams; closed when the last one has ended. */
+  retire(): void;
+  /** Ends it and its streams at once, as an abort. */
+  destroy(): void;
+}
+
+/**
+ * Makes a tunnel of an authenticated connection; resolves when the peer's SETTINGS have come, because a TLS 1.3 client
+ * that is refused sees a finished handshake first. Throws `HandshakeError`.
+ */
+export async function startTunnel(
+  mutualTls: MutualTls,
+  { clock, onClose }: { clock: Clock; onClose: () => void },
+  limits: TunnelLimits,
+  signal: AbortSignal,
+): Promise<Tunnel> {
+  const session = connect('https://hbone.invalid', { ...sessionOptions, createConnection: () => mutualTls.socket });
+  // The reason reaches the streams; the session itself has nobody else to tell.
+  session.on('error', () => undefined);
+  await remoteSettings(session, signal);
+  session.setLocalWindowSize(tunnelWindowBytes);
+  return createTunnel(session, mutualTls, { clock, onClose }, limits);
+}
+
+function remoteSettings(session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(new HandshakeError('timeout', 'The peer sent no HTTP/2 SETTINGS in time'));
+  const onClose = () => reject(new HandshakeError('reset', 'The peer closed the connection after the handshake; it may have refused our certificate'));
+  session.once('remoteSettings', () => resolve());
+  session.once('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  return promise
+    .finally(() => {
+      session.off('close', onClose);
+      signal.removeEventListener('abort', onAbort);
+    })
+    .catch((error: unknown) => {
+      session.destroy();
+      throw error;
+    });
+}
+
+function createTunnel(
+  session: ClientHttp2Session,
+  mutualTls: MutualTls,
+  { clock, onClose }: { clock: Clock; onClose: () => void },
+  limits: TunnelLimits,
+): Tunnel {
+  let streams = 0;
+  let isRetired = false;
+  let idleTimer: Timer | undefined;
+
+  const isUsable = () => !isRetired && !session.closed && !session.destroyed;
+  const retire = () => {
+    if (isRetired) return;
+    isRetired = true;
+    // Graceful: what a slow reader has not read yet still arrives. `destroy` would lose it.
+    session.close();
+  };
+  const ageTimer = clock.after(limits.maxAgeMs, retire);
+  const stopWatching = watchLiveness(session, clock, () => streams > 0, {
+    suspect: retire,
+    lost: () => session.destroy(new ConnectionError('tunnel_lost', 'The peer stopped answering')),
+  });
+  const watchIdle = () => {
+    idleTimer?.cancel();
+    idleTimer = streams === 0 && isUsable() ? clock.after(limits.idleTimeoutMs, retire) : undefined;
+  };
+  watchIdle();
+
+  session.once('goaway', () => {
+    isRetired = true;
+  });
+  session.once('close', () => {
+    isRetired = true;
+    ageTimer.cancel();
+    idleTimer?.cancel();
+    stopWatching();
+    onClose();
+  });
+
+  const request = (destination: Address, connectionId: string): ClientHttp2Stream => {
+    if (!isUsable()) throw new TunnelRetiredError('The tunnel is closing');
+    try {
+      return session.request(connectHeaders(destination, connectionId), { endStream: false });
+    } catch (error) {
+      throw new TunnelRetiredError(`The tunnel is closing: ${codeOf(error)}`, { cause: error });
+    }
+  };
+
+  return {
+    mutualTls,
+    hasRoom: () => isUsable() && streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
+    async open(destination, connectionId, signal) {
+      const stream = request(destination, connectionId);
+      streams += 1;
+      watchIdle();
+      stream.once('close', () => {
+        streams -= 1;
+        watchIdle();
+      });
+      const leg = tunnelLeg(stream);
+      try {
+        await accepted(stream, signal);
+        return leg;
+      } catch (error) {
+        leg.abort(error as Error);
+        // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
+        if (error instanceof ConnectionError && error.reason === 'upstream_timeout' && signal.aborted) retire();
+        throw error;
+      }
+    },
+    retire,
+    destroy: () => session.destroy(new ConnectionError('tunnel_lost', 'The tunnel was ended')),
+  };
+}
+
+/** Resolves at the peer's 200. A stream that ends without an answer has delivered nothing, whatever became of its tunnel. */
+function accepted(stream: ClientHttp2Stream, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onAbort = () => reject(signal.reason);
+  const onClose = () => {
+    const isRace = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || (stream.session?.closed ?? true);
+    reject(
+      isRace
+        ? new TunnelRetiredError('The tunnel closed before the peer answered')
+        : new ConnectionError('tunnel_lost', 'The peer cancelled the request without an answer'),
+    );
+  };
+  // After the answer the relay listens as well; before it, the close tells everything.
+  stream.on('error', () => undefined);
+  stream.once('response', (headers) => (headers[':status'] === 200 ? resolve() : reject(refusalFrom(headers))));
+  stream.once('close', onClose);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  return promise.finally(() => {
+    stream.off('close', onClose);
+    signal.removeEventListener('abort', onAbort);
+  });
+}

@@ -1,0 +1,91 @@
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type SessionOptions, type Settings } from 'node:http2';
+import { type Address, formatAddress, parseAddress } from '../../../addresses.ts';
+import { ConnectionError, DeniedError } from '../../../errors.ts';
+import { type ClosedReason, closedReasons, type DeniedReason, deniedReasons } from '../../../outcomes.ts';
+import { outcomeOf } from '../../account.ts';
+
+/**
+ * HBONE on the wire: HTTP/2 CONNECT (RFC 9113 §8.5) whose authority is the workload's address and port, as Istio's
+ * ambient mesh speaks it. A refusal names its reason and the connection's id, never a policy.
+ */
+const idHeader = 'remora-connection-id';
+const reasonHeader = 'remora-reason';
+
+/** What one stalled stream may hold at most, on the receiving side; bytes. */
+export const streamWindowBytes = 256 * 1024;
+/** What a whole tunnel may have in flight; with the default of 64 KiB a tunnel is slow on every real network. Bytes. */
+export const tunnelWindowBytes = 16 * 1024 * 1024;
+/** Streams that this side accepts on one tunnel. */
+export const maxStreamsPerTunnel = 1024;
+
+const settings: Settings = {
+  enablePush: false,
+  initialWindowSize: streamWindowBytes,
+  maxConcurrentStreams: maxStreamsPerTunnel,
+  maxHeaderListSize: 8 * 1024,
+};
+
+/** Both ends. Node.js's own limits would end a whole tunnel for what a few of its streams do. */
+export const sessionOptions: SessionOptions = {
+  settings,
+  // Megabytes; it counts what blocked streams hold, and ends the tunnel when it is reached.
+  maxSessionMemory: 1024,
+  maxHeaderListPairs: 32,
+  maxOutstandingPings: 4,
+};
+
+/** A server's: an application that aborts many connections must not end its neighbours' (the defaults stop at about 1,000). */
+export const serverSessionOptions = {
+  ...sessionOptions,
+  maxSessionRejectedStreams: 100_000,
+  streamResetBurst: 100_000,
+  streamResetRate: 10_000,
+};
+
+export function connectHeaders(destination: Address, connectionId: string): OutgoingHttpHeaders {
+  return {
+    [constants.HTTP2_HEADER_METHOD]: 'CONNECT',
+    [constants.HTTP2_HEADER_AUTHORITY]: formatAddress(destination),
+    [idHeader]: connectionId,
+  };
+}
+
+/** The destination that a request names; throws `DeniedError` for anything but a CONNECT to an IP literal and a port. */
+export function destinationOf(headers: IncomingHttpHeaders): Address {
+  const method = headers[constants.HTTP2_HEADER_METHOD];
+  const authority = headers[constants.HTTP2_HEADER_AUTHORITY];
+  const address = typeof authority === 'string' ? parseAddress(authority) : undefined;
+  if (method !== 'CONNECT' || address === undefined || headers[':protocol'] !== undefined) {
+    throw new DeniedError('bad_authority', `The request is ${method} ${authority}, expected CONNECT to an IP address and a port`);
+  }
+  return address;
+}
+
+/** The peer's id of the connection, if it is one: what a peer sends must not be able to forge a log line. */
+export function connectionIdOf(headers: IncomingHttpHeaders): string | undefined {
+  const id = headers[idHeader];
+  return typeof id === 'string' && /^[a-z0-9-]{1,40}$/.test(id) ? id : undefined;
+}
+
+export const acceptance: OutgoingHttpHeaders = { [constants.HTTP2_HEADER_STATUS]: 200 };
+
+/** 403 for a decision, 503 for an application that could not be reached. */
+export function refusalHeaders(error: unknown, connectionId: string): OutgoingHttpHeaders {
+  const outcome = outcomeOf(error);
+  return {
+    [constants.HTTP2_HEADER_STATUS]: outcome.kind === 'closed' ? 503 : 403,
+    [reasonHeader]: outcome.reason,
+    [idHeader]: connectionId,
+  };
+}
+
+/** The error that a reply other than 200 stands for; reasons that we do not know are `peer_refused`. */
+export function refusalFrom(headers: IncomingHttpHeaders): Error {
+  const status = headers[constants.HTTP2_HEADER_STATUS];
+  const reason = String(headers[reasonHeader] ?? '');
+  if (Object.hasOwn(closedReasons, reason)) {
+    return new ConnectionError(reason as ClosedReason, `The other side's sidecar answered ${status}: ${reason}`);
+  }
+  const known = Object.hasOwn(deniedReasons, reason) ? (reason as DeniedReason) : 'no reason';
+  return new DeniedError('peer_refused', `The other side's sidecar answered ${status}: ${known}`);
+}

@@ -1,0 +1,209 @@
+import { constants } from 'node:crypto';
+import type { Socket } from 'node:net';
+import * as tls from 'node:tls';
+import { HandshakeError } from '../../errors.ts';
+import type { Identity } from '../../identity/identity.ts';
+import type { SpiffeId } from '../../identity/spiffe-id.ts';
+import { refusalOf, type VerifiedPeer, verifyPeer } from '../../identity/verify-peer.ts';
+import type { Negotiated } from '../account.ts';
+
+/** The post-quantum hybrid first, then what every peer speaks. */
+const groups = 'X25519MLKEM768:X25519:P-256';
+
+/** A TLS connection whose far side has proved who it is. Not a byte of it has been read or written. */
+export interface MutualTls {
+  readonly socket: tls.TLSSocket;
+  readonly peer: VerifiedPeer;
+  /** The identity that this side showed. */
+  readonly local: Identity;
+  readonly negotiated: Negotiated;
+}
+
+/**
+ * What both roles share. `ca` is always given, because without it Node.js trusts the public web; tickets are off,
+ * because a resumed session skips every check that matters here.
+ */
+function contextOptions(identity: Identity, anchorsPem: readonly string[]): tls.SecureContextOptions {
+  if (anchorsPem.length === 0) throw new HandshakeError('trust_domain', 'There is no root to verify the peer with');
+  return {
+    key: identity.key.export({ type: 'pkcs8', format: 'pem' }),
+    cert: identity.chainPem,
+    ca: [...anchorsPem],
+    minVersion: 'TLSv1.3',
+    maxVersion: 'TLSv1.3',
+    ecdhCurve: groups,
+    secureOptions: constants.SSL_OP_NO_TICKET,
+  };
+}
+
+interface Contexts {
+  server: tls.Server | undefined;
+  readonly clients: Map<string, tls.SecureContext>;
+}
+
+/** One context for each identity and role: a context made for each connection lives until the garbage collector finds it. */
+const contextsOf = new WeakMap<Identity, Contexts>();
+
+function contexts(identity: Identity): Contexts {
+  let made = contextsOf.get(identity);
+  if (made === undefined) {
+    made = { server: undefined, clients: new Map() };
+    contextsOf.set(identity, made);
+  }
+  return made;
+}
+
+/** A context that trusts the expected trust domain alone; another domain's root cannot vouch for this peer. */
+function clientContext(identity: Identity, trustDomain: string): tls.SecureContext {
+  const { clients } = contexts(identity);
+  let context = clients.get(trustDomain);
+  if (context === undefined) {
+    const anchors = identity.bundles.domains.get(trustDomain);
+    if (anchors === undefined) throw new HandshakeError('trust_domain', `There is no trust bundle for ${trustDomain}`);
+    context = tls.createSecureContext(contextOptions(identity, anchors.map((anchor) => anchor.pem)));
+    clients.set(trustDomain, context);
+  }
+  return context;
+}
+
+/** Handshakes that a server is in the middle of. The only place where a raw and a TLS socket are brought together. */
+const pending = new WeakMap<Socket, { secure(socket: tls.TLSSocket): void; failed(error: Error): void }>();
+
+function rawSocketOf(socket: tls.TLSSocket): Socket | undefined {
+  return (socket as unknown as { _parent?: Socket })._parent;
+}
+
+/**
+ * A server that never listens and is handed connections. A bare `TLSSocket` in server mode would deliver the data of
+ * clients that it refuses.
+ */
+function serverFor(identity: Identity): tls.Server {
+  const made = contexts(identity);
+  made.server ??= createServer(identity);
+  return made.server;
+}
+
+function createServer(identity: Identity): tls.Server {
+  const anchors = [...identity.bundles.domains.values()].flat();
+  const server = tls.createServer({
+    ...contextOptions(identity, anchors.map((anchor) => anchor.pem)),
+    requestCert: true,
+    // A refused certificate is looked at, explained and then refused, by verifyPeer.
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+  });
+  const settle = (socket: tls.TLSSocket) => {
+    const raw = rawSocketOf(socket);
+    return raw && pending.get(raw);
+  };
+  server.on('secureConnection', (socket) => {
+    const handshake = settle(socket);
+    if (handshake === undefined) socket.destroy();
+    else handshake.secure(socket);
+  });
+  server.on('tlsClientError', (error, socket) => settle(socket)?.failed(error));
+  return server;
+}
+
+/**
+ * Terminates mutual TLS on an accepted connection. `signal` ends the wait with its reason. Throws `HandshakeError`; the
+ * connection is reset then.
+ */
+export async function acceptMutualTls(raw: Socket, local: Identity, nowMs: () => number, signal: AbortSignal): Promise<MutualTls> {
+  const socket = await handshake(raw, signal, (secure, failed) => {
+    pending.set(raw, { secure, failed });
+    serverFor(local).emit('connection', raw);
+  });
+  return verified(socket, raw, local, () =>
+    verifyPeer(socket, { peerRole: 'client', bundles: local.bundles, expectedId: undefined, nowMs: nowMs() }),
+  );
+}
+
+/**
+ * Originates mutual TLS on an open connection and expects exactly this identity. Throws `HandshakeError`; the connection
+ * is reset then.
+ */
+export async function originateMutualTls(
+  raw: Socket,
+  local: Identity,
+  expectedId: SpiffeId,
+  nowMs: () => number,
+  signal: AbortSignal,
+): Promise<MutualTls> {
+  const secureContext = clientContext(local, expectedId.trustDomain);
+  const socket = await handshake(raw, signal, (secure, failed) => {
+    const client = tls.connect({
+      socket: raw,
+      secureContext,
+      ALPNProtocols: ['h2'],
+      rejectUnauthorized: false,
+      // SPIFFE peers are known by their ID, which verifyPeer compares; there is no host name.
+      checkServerIdentity: () => undefined,
+    });
+    client.once('secureConnect', () => secure(client));
+    client.on('error', failed);
+  });
+  return verified(socket, raw, local, () =>
+    verifyPeer(socket, { peerRole: 'server', bundles: local.bundles, expectedId, nowMs: nowMs() }),
+  );
+}
+
+function handshake(
+  raw: Socket,
+  signal: AbortSignal,
+  begin: (secure: (socket: tls.TLSSocket) => void, failed: (error: Error) => void) => void,
+): Promise<tls.TLSSocket> {
+  const { promise, resolve, reject } = Promise.withResolvers<tls.TLSSocket>();
+  const failed = (error: Error) => reject(toHandshakeError(error));
+  const onAbort = () => failed(signal.reason);
+  const onClose = () => failed(new HandshakeError('reset', 'The peer closed the connection during the handshake'));
+  signal.addEventListener('abort', onAbort, { once: true });
+  raw.once('close', onClose);
+  if (signal.aborted) onAbort();
+  else {
+    try {
+      begin(resolve, failed);
+    } catch (error) {
+      failed(error as Error);
+    }
+  }
+  return promise
+    .finally(() => {
+      signal.removeEventListener('abort', onAbort);
+      raw.off('close', onClose);
+      pending.delete(raw);
+    })
+    .catch((error: unknown) => {
+      raw.resetAndDestroy();
+      throw error;
+    });
+}
+
+function toHandshakeError(error: Error): HandshakeError {
+  if (error instanceof HandshakeError) return error;
+  return new HandshakeError(refusalOf(error), `The TLS handshake failed: ${error.message}`, { cause: error });
+}
+
+function verified(socket: tls.TLSSocket, raw: Socket, local: Identity, verify: () => VerifiedPeer): MutualTls {
+  // Whatever happens to it later, an error of this socket is somebody's outcome and never an uncaught event.
+  socket.on('error', () => undefined);
+  try {
+    const peer = verify();
+    if (socket.alpnProtocol !== 'h2') {
+      throw new HandshakeError('alpn', `The peer selected the protocol ${socket.alpnProtocol || 'none'}, expected h2`);
+    }
+    return { socket, peer, local, negotiated: negotiatedBy(socket) };
+  } catch (error) {
+    raw.resetAndDestroy();
+    throw error;
+  }
+}
+
+function negotiatedBy(socket: tls.TLSSocket): Negotiated {
+  const group = socket.getEphemeralKeyInfo();
+  return {
+    version: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().standardName,
+    group: group !== null && 'name' in group && typeof group.name === 'string' ? group.name : 'unknown',
+  };
+}
