@@ -48,8 +48,8 @@ export function admit(original: Address, resolution: Resolution, rules: Outbound
 }
 
 /** A tunnel that the operator declared by hand: its endpoint and identity are the rule. */
-export function admitDeclared(address: Address, spiffeId: string): OutboundPermit {
-  return permitOutbound({ service: undefined, endpoints: [{ transport: 'hbone', address, spiffeId }] });
+export function admitDeclared(address: Address, via: Address | undefined, spiffeId: string): OutboundPermit {
+  return permitOutbound({ service: undefined, endpoints: [{ transport: 'hbone', address, via, spiffeId }] });
 }
 
 function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {

@@ -16,7 +16,13 @@ export interface Route {
 }
 
 export type PermittedEndpoint =
-  | { readonly transport: 'hbone'; readonly address: Address; readonly spiffeId: string }
+  | {
+      readonly transport: 'hbone';
+      readonly address: Address;
+      readonly spiffeId: string;
+      /** Where its sidecar takes tunnels, when that is not its own address on the usual port. */
+      readonly via?: Address | undefined;
+    }
   | { readonly transport: 'plaintext'; readonly address: Address };
 
 /** Proof that an outbound connection may be made; made by `admit` only. */

@@ -5,7 +5,7 @@ import type { ClosedReason } from '../outcomes.ts';
 import type { Leg } from './leg.ts';
 
 export interface RelayLimits {
-  /** With no byte moved for this long the connection is reset; 0 and never is the default, for database pools. */
+  /** With no byte moved for this long the connection is reset; Infinity, the default, suits database pools. */
   readonly idleTimeoutMs: number;
   /** The same once one side has finished. */
   readonly halfCloseTimeoutMs: number;
@@ -56,7 +56,7 @@ export function relay(downstream: Leg, upstream: Leg, limits: RelayLimits, clock
 
   const watchIdle = (timeoutMs: number, reason: ClosedReason) => {
     idleTimer?.cancel();
-    if (timeoutMs === 0) return;
+    if (timeoutMs === Number.POSITIVE_INFINITY) return;
     const before = bytes.bytesSent + bytes.bytesReceived;
     idleTimer = clock.after(timeoutMs, () => {
       if (bytes.bytesSent + bytes.bytesReceived === before) abort(reason);
@@ -72,7 +72,7 @@ export function relay(downstream: Leg, upstream: Leg, limits: RelayLimits, clock
 
   // A leg that went away while the other one was being made has nobody left to tell.
   if (downstream.stream.destroyed || upstream.stream.destroyed) abort('reset');
-  watchIdle(isOver ? 0 : limits.idleTimeoutMs, 'idle');
+  if (!isOver) watchIdle(limits.idleTimeoutMs, 'idle');
   pump(downstream, upstream, abort, directionEnded, (count) => {
     bytes.bytesSent += count;
   });

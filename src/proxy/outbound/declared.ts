@@ -1,7 +1,6 @@
 import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
-import type { Address } from '../../addresses.ts';
-import { canonicalIp } from '../../addresses.ts';
+import { type Address, canonicalIp } from '../../addresses.ts';
 import { ConnectionError, messageOf } from '../../errors.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import { outcomeOf } from '../account.ts';
@@ -13,11 +12,18 @@ import { tuneSocket } from '../transport/connect.ts';
 import type { OutboundParts, OutboundSettings } from './capture.ts';
 import { open } from './open.ts';
 
+interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
 /** A tunnel that was declared by hand: whoever connects to the listener reaches `host:port` as `peer` serves it. */
 export interface DeclaredTunnel {
   readonly listen: Address;
   /** A name is looked up at each connection. */
-  readonly target: { readonly host: string; readonly port: number };
+  readonly target: HostPort;
+  /** Where the far sidecar takes tunnels, when that is not the target's host on the usual port. */
+  readonly via: HostPort | undefined;
   /** The SPIFFE ID that the far side must prove. */
   readonly peer: string;
 }
@@ -25,7 +31,7 @@ export interface DeclaredTunnel {
 /** One connection of a declared tunnel: look up, open, relay, account. No capture, no registry. */
 export async function acceptDeclared(
   socket: Socket,
-  { target, peer }: DeclaredTunnel,
+  { target, via, peer }: DeclaredTunnel,
   parts: Omit<OutboundParts, 'registry' | 'originalDestination'>,
   settings: Omit<OutboundSettings, 'meshNetworks' | 'rules'>,
 ): Promise<void> {
@@ -36,7 +42,7 @@ export async function acceptDeclared(
     release = takeConnection(parts);
     const address = await addressOf(target);
     account.learned({ originalDestination: address });
-    const { leg, facts } = await open(admitDeclared(address, peer), account.id, parts, settings, untilClosed(socket));
+    const { leg, facts } = await open(admitDeclared(address, via && (await addressOf(via)), peer), account.id, parts, settings, untilClosed(socket));
     await carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
   } catch (error) {
     resetSocket(socket);
@@ -46,7 +52,7 @@ export async function acceptDeclared(
   }
 }
 
-async function addressOf({ host, port }: DeclaredTunnel['target']): Promise<Address> {
+async function addressOf({ host, port }: HostPort): Promise<Address> {
   const literal = canonicalIp(host);
   if (literal !== undefined) return { ip: literal, port };
   try {

@@ -1,5 +1,4 @@
-import type { Address } from '../../addresses.ts';
-import { formatAddress } from '../../addresses.ts';
+import { type Address, formatAddress } from '../../addresses.ts';
 import { ConnectionError, HandshakeError } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
@@ -63,7 +62,7 @@ function openEndpoint(endpoint: PermittedEndpoint, connectionId: string, parts: 
     case 'plaintext':
       return openPlaintext(endpoint.address, parts, settings, outer);
     case 'hbone':
-      return openTunnelled(endpoint.address, endpoint.spiffeId, connectionId, parts, settings, outer);
+      return openTunnelled(endpoint, connectionId, parts, settings, outer);
     default:
       return endpoint satisfies never;
   }
@@ -78,8 +77,7 @@ async function openPlaintext(address: Address, { clock }: OpenParts, settings: O
 }
 
 async function openTunnelled(
-  address: Address,
-  spiffeId: string,
+  { address, spiffeId, via }: Extract<PermittedEndpoint, { transport: 'hbone' }>,
   connectionId: string,
   parts: OpenParts,
   settings: OpenSettings,
@@ -90,7 +88,7 @@ async function openTunnelled(
     throw new HandshakeError('peer_identity', `The registry expects '${spiffeId}' at ${formatAddress(address)}, which is no SPIFFE ID`);
   }
   const local = currentIdentity(parts);
-  const key = { address: { ip: address.ip, port: settings.hbonePort }, expectedId: expected.id, local };
+  const key = { address: via ?? { ip: address.ip, port: settings.hbonePort }, expectedId: expected.id, local };
   const late = () => new ConnectionError('upstream_timeout', `No answer for ${formatAddress(address)} through its sidecar in time`);
   const { leg, tunnel } = await withDeadline(parts.clock, settings.openTimeoutMs, late, outer, (signal) =>
     parts.pool.open(key, { destination: address, connectionId }, signal),

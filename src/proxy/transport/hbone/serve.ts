@@ -4,11 +4,11 @@ import { ConnectionError, HandshakeError } from '../../../errors.ts';
 import { type Leg, tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
-import { acceptance, refusalHeaders, serverSessionOptions, tunnelWindowBytes } from './wire.ts';
+import { acceptance, refusalHeaders, serverSessionOptions, type TunnelCapacity } from './wire.ts';
 
-export interface ServedTunnelLimits {
+export interface ServedTunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed; longer than the client's, so that the client chooses the moment. */
-  readonly idleTimeoutMs: number;
+  readonly servedIdleTimeoutMs: number;
 }
 
 /** One request for a connection. Answer it once, with `accept` or `refuse`. */
@@ -44,12 +44,12 @@ export async function serveTunnel(
   onRequest: (request: StreamRequest) => void,
   signal: AbortSignal,
 ): Promise<ServedTunnel> {
-  const session = performServerHandshake(mutualTls.socket, serverSessionOptions);
+  const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
   // Streams tell their own end; the session has nobody else to tell.
   session.on('error', () => undefined);
-  const usage = trackStreams(session, clock, limits.idleTimeoutMs, (stream, headers) => onRequest(requestOf(stream, headers)));
+  const usage = trackStreams(session, clock, limits.servedIdleTimeoutMs, (stream, headers) => onRequest(requestOf(stream, headers)));
   await preface(session, signal);
-  session.setLocalWindowSize(tunnelWindowBytes);
+  session.setLocalWindowSize(limits.tunnelWindowBytes);
 
   const stopWatching = watchLiveness(session, clock, () => usage.streams() > 0, {
     suspect: () => undefined,

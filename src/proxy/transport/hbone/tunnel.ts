@@ -5,11 +5,9 @@ import { ConnectionError, codeOf, HandshakeError } from '../../../errors.ts';
 import { type Leg, tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
-import { connectHeaders, refusalFrom, sessionOptions, tunnelWindowBytes } from './wire.ts';
+import { connectHeaders, refusalFrom, sessionOptions, type TunnelCapacity } from './wire.ts';
 
-export interface TunnelLimits {
-  /** Streams of ours on one tunnel; the peer's own limit holds as well. */
-  readonly maxStreams: number;
+export interface TunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed. */
   readonly idleTimeoutMs: number;
   /** A tunnel takes no new streams beyond this age. */
@@ -47,11 +45,11 @@ export async function startTunnel(
   limits: TunnelLimits,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const session = connect('https://hbone.invalid', { ...sessionOptions, createConnection: () => mutualTls.socket });
+  const session = connect('https://hbone.invalid', { ...sessionOptions(limits), createConnection: () => mutualTls.socket });
   // The reason reaches the streams; the session itself has nobody else to tell.
   session.on('error', () => undefined);
   await remoteSettings(session, signal);
-  session.setLocalWindowSize(tunnelWindowBytes);
+  session.setLocalWindowSize(limits.tunnelWindowBytes);
   return createTunnel(session, mutualTls, { clock, onClose }, limits);
 }
 

@@ -1,4 +1,4 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type SessionOptions, type Settings } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerSessionOptions, type SessionOptions } from 'node:http2';
 import { type Address, formatAddress, parseAddress } from '../../../addresses.ts';
 import { ConnectionError, DeniedError } from '../../../errors.ts';
 import { type ClosedReason, closedReasons, type DeniedReason, deniedReasons } from '../../../outcomes.ts';
@@ -11,36 +11,41 @@ import { outcomeOf } from '../../account.ts';
 const idHeader = 'remora-connection-id';
 const reasonHeader = 'remora-reason';
 
-/** What one stalled stream may hold at most, on the receiving side; bytes. */
-export const streamWindowBytes = 256 * 1024;
-/** What a whole tunnel may have in flight; with the default of 64 KiB a tunnel is slow on every real network. Bytes. */
-export const tunnelWindowBytes = 16 * 1024 * 1024;
-/** Streams that this side accepts on one tunnel. */
-export const maxStreamsPerTunnel = 1024;
-
-const settings: Settings = {
-  enablePush: false,
-  initialWindowSize: streamWindowBytes,
-  maxConcurrentStreams: maxStreamsPerTunnel,
-  maxHeaderListSize: 8 * 1024,
-};
+/** How much a tunnel may carry, the same at both ends. */
+export interface TunnelCapacity {
+  /** What one stalled stream may hold at most, on the receiving side; bytes. */
+  readonly streamWindowBytes: number;
+  /** What a whole tunnel may have in flight; with HTTP/2's default of 64 KiB it is slow on every real network. Bytes. */
+  readonly tunnelWindowBytes: number;
+  /** Streams of one tunnel, ours and those that we accept. */
+  readonly maxStreams: number;
+}
 
 /** Both ends. Node.js's own limits would end a whole tunnel for what a few of its streams do. */
-export const sessionOptions: SessionOptions = {
-  settings,
-  // Megabytes; it counts what blocked streams hold, and ends the tunnel when it is reached.
-  maxSessionMemory: 1024,
-  maxHeaderListPairs: 32,
-  maxOutstandingPings: 4,
-};
+export function sessionOptions({ streamWindowBytes, maxStreams }: TunnelCapacity): SessionOptions {
+  return {
+    settings: {
+      enablePush: false,
+      initialWindowSize: streamWindowBytes,
+      maxConcurrentStreams: maxStreams,
+      maxHeaderListSize: 8 * 1024,
+    },
+    // Megabytes; it counts what blocked streams hold, and ends the tunnel when it is reached.
+    maxSessionMemory: 1024,
+    maxHeaderListPairs: 32,
+    maxOutstandingPings: 4,
+  };
+}
 
 /** A server's: an application that aborts many connections must not end its neighbours' (the defaults stop at about 1,000). */
-export const serverSessionOptions = {
-  ...sessionOptions,
-  maxSessionRejectedStreams: 100_000,
-  streamResetBurst: 100_000,
-  streamResetRate: 10_000,
-};
+export function serverSessionOptions(capacity: TunnelCapacity): ServerSessionOptions {
+  return {
+    ...sessionOptions(capacity),
+    maxSessionRejectedStreams: 100_000,
+    streamResetBurst: 100_000,
+    streamResetRate: 10_000,
+  };
+}
 
 export function connectHeaders(destination: Address, connectionId: string): OutgoingHttpHeaders {
   return {

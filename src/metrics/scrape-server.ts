@@ -1,0 +1,51 @@
+import { createServer } from 'node:http';
+import { type Address, formatAddress } from '../addresses.ts';
+import { codeOf, FailureError, messageOf } from '../errors.ts';
+
+/** What a Prometheus reads. */
+export interface MetricsPage {
+  readonly contentType: string;
+  text(): Promise<string>;
+}
+
+export interface ScrapeServer {
+  readonly address: Address;
+  close(): void;
+}
+
+const maxConnections = 64;
+
+/** Serves `GET /metrics`. Throws `FailureError` naming the address when it cannot be bound. */
+export async function startScrapeServer(address: Address, page: MetricsPage): Promise<ScrapeServer> {
+  const server = createServer(
+    { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 5_000 },
+    (request, response) => {
+      const path = request.url?.split('?')[0];
+      if (path !== '/metrics') return void response.writeHead(404).end('Not found, expected /metrics\n');
+      if (request.method !== 'GET' && request.method !== 'HEAD') {
+        return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
+      }
+      page.text().then(
+        (text) => response.writeHead(200, { 'content-type': page.contentType }).end(text),
+        (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
+      );
+    },
+  );
+  server.maxConnections = maxConnections;
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', (error) => {
+    const why = codeOf(error) === 'EADDRINUSE' ? 'is in use by another process, expected it to be free' : `cannot be bound: ${error.message}`;
+    reject(new FailureError(`${formatAddress(address)} ${why}`, { cause: error }));
+  });
+  server.listen({ host: address.ip, port: address.port }, resolve);
+  await promise;
+  const bound = server.address();
+  const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
+  return {
+    address: { ip: address.ip, port },
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

@@ -1,0 +1,105 @@
+import type { Socket } from 'node:net';
+import type { Address } from '../addresses.ts';
+import { createDialer, type DialSettings } from './transport/hbone/dial.ts';
+import { createTunnelPool, type TunnelPool } from './transport/hbone/pool.ts';
+import { acceptInbound } from './inbound/capture.ts';
+import type { InboundGuard } from './inbound/guard.ts';
+import { createInboundTunnels, type InboundSettings } from './inbound/tunnel.ts';
+import { type Listener, listen } from './listener.ts';
+import { acceptOutbound, type OutboundSettings } from './outbound/capture.ts';
+import { acceptDeclared, type DeclaredTunnel } from './outbound/declared.ts';
+import type { Registry } from './outbound/resolve.ts';
+import type { ProxyParts } from './parts.ts';
+import { createSlots } from './slots.ts';
+
+export interface DataPlaneSettings {
+  readonly listen: {
+    /** Empty without capture. */
+    readonly outbound: readonly Address[];
+    readonly inbound: readonly Address[];
+    readonly hbone: readonly Address[];
+    readonly declared: readonly DeclaredTunnel[];
+    readonly maxConnections: number;
+  };
+  readonly inbound: InboundSettings;
+  readonly outbound: OutboundSettings;
+  readonly tunnels: DialSettings;
+  readonly maxHandshakes: number;
+}
+
+export interface DataPlaneParts extends ProxyParts {
+  readonly guard: InboundGuard;
+  readonly registry: Registry;
+  originalDestination(socket: Socket): Address | undefined;
+}
+
+/** Everything that moves bytes, with its listeners bound. */
+export interface DataPlane {
+  readonly addresses: {
+    readonly outbound: readonly Address[];
+    readonly inbound: readonly Address[];
+    readonly hbone: readonly Address[];
+    readonly declared: readonly Address[];
+  };
+  readonly pool: TunnelPool;
+  /** No new inbound connections, GOAWAY on the tunnels; what is open goes on, and outbound stays open. */
+  retireInbound(): void;
+  /** No new connections at all. */
+  retireOutbound(): void;
+  /** Ends the tunnels; whatever was still carried was reset before. */
+  close(): void;
+}
+
+/** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
+export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
+  const pool = createTunnelPool(createDialer(parts, settings.tunnels));
+  const inboundParts = { ...parts, handshakes: createSlots(settings.maxHandshakes) };
+  const outboundParts = { ...parts, pool };
+  const tunnels = createInboundTunnels(inboundParts, settings.inbound);
+  const bound: Listener[] = [];
+
+  const bindAll = async (addresses: readonly Address[], allowHalfOpen: boolean, accept: (socket: Socket) => Promise<void>) => {
+    const listeners: Listener[] = [];
+    for (const address of addresses) {
+      const listenerSettings = { address, allowHalfOpen, maxConnections: settings.listen.maxConnections };
+      const listener = await listen(listenerSettings, parts.log, (socket) => void accept(socket));
+      listeners.push(listener);
+      bound.push(listener);
+    }
+    return listeners;
+  };
+
+  try {
+    const hbone = await bindAll(settings.listen.hbone, false, tunnels.accept);
+    const inbound = await bindAll(settings.listen.inbound, true, (socket) => acceptInbound(socket, inboundParts, settings.inbound));
+    const outbound = await bindAll(settings.listen.outbound, true, (socket) => acceptOutbound(socket, outboundParts, settings.outbound));
+    const declared: Listener[] = [];
+    for (const tunnel of settings.listen.declared) {
+      declared.push(...(await bindAll([tunnel.listen], true, (socket) => acceptDeclared(socket, tunnel, outboundParts, settings.outbound))));
+    }
+    const addressesOf = (listeners: readonly Listener[]) => listeners.map(({ address }) => address);
+    return {
+      addresses: {
+        outbound: addressesOf(outbound),
+        inbound: addressesOf(inbound),
+        hbone: addressesOf(hbone),
+        declared: addressesOf(declared),
+      },
+      pool,
+      retireInbound() {
+        for (const listener of [...hbone, ...inbound]) listener.close();
+        tunnels.retire();
+      },
+      retireOutbound() {
+        for (const listener of [...outbound, ...declared]) listener.close();
+      },
+      close() {
+        pool.close();
+        tunnels.destroy();
+      },
+    };
+  } catch (error) {
+    for (const listener of bound) listener.close();
+    throw error;
+  }
+}

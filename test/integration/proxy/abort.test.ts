@@ -1,0 +1,144 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../../src/clock.ts';
+import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
+import { type Relay, relay } from '../../../src/proxy/relay.ts';
+import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
+import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
+import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
+import { createRawPeer, ending, endStream, frameType, type RawPeer } from '../../support/raw-http2.ts';
+
+const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
+const limits = { ...capacity, idleTimeoutMs: 60_000, servedIdleTimeoutMs: 60_000, maxAgeMs: 3_600_000 };
+const relayLimits = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000 };
+
+const open: Socket[] = [];
+afterEach(() => {
+  for (const socket of open.splice(0)) socket.destroy();
+});
+
+/** Two ends of one TCP connection on loopback. */
+async function pair(allowHalfOpen: boolean): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const near = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, allowHalfOpen });
+  const [[far]] = (await Promise.all([once(server, 'connection'), once(near, 'connect')])) as [[Socket], unknown];
+  server.close();
+  open.push(near, far);
+  for (const socket of [near, far]) socket.on('error', () => undefined);
+  return [near, far];
+}
+
+interface Scene {
+  /** The application of this side. */
+  readonly application: Socket;
+  readonly relay: Relay;
+  readonly peer: RawPeer;
+  /** The far end of the tunnel's connection. */
+  readonly wire: Socket;
+}
+
+/** The client end of a tunnel whose peer is made of frames. The connection is established and has moved bytes both ways. */
+async function clientScene(): Promise<Scene> {
+  const [near, wire] = await pair(false);
+  const peer = createRawPeer(wire, 'server');
+  const signal = new AbortController().signal;
+  const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, { clock: systemClock, onClose: () => {} }, limits, signal);
+  const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
+  await peer.frame(({ type }) => type === frameType.headers);
+  peer.accept(1);
+  const [application, downstream] = await pair(true);
+  return established({ application, relay: relay(socketLeg(downstream), await opening, relayLimits, systemClock), peer, wire });
+}
+
+/** The server end, the peer being the client. */
+async function serverScene(): Promise<Scene> {
+  const [near, wire] = await pair(false);
+  const peer = createRawPeer(wire, 'client');
+  const [application, upstream] = await pair(true);
+  const { promise, resolve } = Promise.withResolvers<Relay>();
+  await serveTunnel(
+    { socket: near } as unknown as MutualTls,
+    systemClock,
+    limits,
+    (request) => resolve(relay(request.accept(), socketLeg(upstream), relayLimits, systemClock)),
+    new AbortController().signal,
+  );
+  peer.connect(1, '10.0.0.7:80');
+  return established({ application, relay: await promise, peer, wire });
+}
+
+async function established(scene: Scene): Promise<Scene> {
+  scene.application.write('from the application');
+  await scene.peer.frame(({ type, payload }) => type === frameType.data && payload.includes('from the application'));
+  scene.peer.send(frameType.data, 0, 1, Buffer.from('from the peer'));
+  await once(scene.application, 'readable');
+  return scene;
+}
+
+const faults: Record<string, (scene: Scene) => void> = {
+  'RST_STREAM with code 0': ({ peer }) => peer.reset(1, 0),
+  'RST_STREAM with code 8': ({ peer }) => peer.reset(1, 8),
+  'RST_STREAM with code 10': ({ peer }) => peer.reset(1, 10),
+  'data and RST_STREAM with code 0 at once': ({ peer }) => {
+    peer.send(frameType.data, 0, 1, Buffer.alloc(1000));
+    peer.reset(1, 0);
+  },
+  'the end of the tunnel by FIN': ({ wire }) => void wire.end(),
+  'the reset of the tunnel': ({ wire }) => resetSocket(wire),
+  'GOAWAY and FIN': ({ peer, wire }) => {
+    peer.send(frameType.goaway, 0, 0, Buffer.from([0, 0, 0, 1, 0, 0, 0, 0]));
+    wire.end();
+  },
+  'a connection error': ({ peer }) => peer.send(frameType.data, 0, 0, Buffer.from('data on stream 0')),
+};
+
+describe.each([
+  ['the client end', clientScene],
+  ['the server end', serverScene],
+] as const)('%s of a tunnel', (_end, scene) => {
+  for (const [fault, inject] of Object.entries(faults)) {
+    it(`N21: shows ${fault} in mid-transfer to the application as a reset`, async () => {
+      const running = await scene();
+      const seen = ending(running.application);
+      inject(running);
+      expect(await seen).toBe('reset');
+      expect(await running.relay.closed).toBe('reset');
+    });
+
+    it(`N21: shows ${fault} as a reset when the application has already finished`, async () => {
+      const running = await scene();
+      const seen = ending(running.application);
+      running.application.end();
+      await running.peer.frame(({ type, flags }) => type === frameType.data && (flags & endStream) !== 0);
+      inject(running);
+      expect(await seen).toBe('reset');
+    });
+  }
+
+  it('N21: passes an end that the peer sends on as an end', async () => {
+    const running = await scene();
+    const seen = ending(running.application);
+    running.peer.send(frameType.data, endStream, 1, Buffer.from('the last'));
+    running.application.end();
+    expect(await seen).toBe('end');
+    expect(await running.relay.closed).toBe('eof');
+  });
+
+  it('N21: tells the peer of an application that was cut with RST_STREAM and never with an end', async () => {
+    const running = await scene();
+    resetSocket(running.application);
+    await running.peer.frame(({ type }) => type === frameType.rstStream);
+    expect(running.peer.received.filter(({ type, flags }) => type === frameType.data && flags & endStream)).toEqual([]);
+  });
+
+  it('N21: tells the peer of a connection that we cut with RST_STREAM and never with an end', async () => {
+    const running = await scene();
+    running.relay.abort('drain_deadline');
+    await running.peer.frame(({ type }) => type === frameType.rstStream);
+    expect(running.peer.received.filter(({ type, flags }) => type === frameType.data && flags & endStream)).toEqual([]);
+    expect(await running.relay.closed).toBe('drain_deadline');
+  });
+});

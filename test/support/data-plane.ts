@@ -1,0 +1,158 @@
+import { Writable } from 'node:stream';
+import type { Address } from '../../src/addresses.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
+import type { PolicyState } from '../../src/control-api.ts';
+import type { Identity } from '../../src/identity/identity.ts';
+import { createDrain, type Drain } from '../../src/lifecycle.ts';
+import { createLog } from '../../src/log.ts';
+import { type Accounts, createAccounts, type Observer } from '../../src/proxy/account.ts';
+import { type DataPlane, type DataPlaneParts, type DataPlaneSettings, startDataPlane } from '../../src/proxy/data-plane.ts';
+import { createDeclaredGuard } from '../../src/proxy/inbound/guard.ts';
+import { createSlots } from '../../src/proxy/slots.ts';
+
+/** One thing that the data plane told its observer. */
+export type Observed = { readonly event: keyof Observer; readonly args: readonly unknown[] };
+
+export interface RunningDataPlane extends DataPlane {
+  readonly observed: Observed[];
+  /** The log lines, parsed. */
+  readonly lines: Record<string, unknown>[];
+  readonly drain: Drain;
+  readonly accounts: Accounts;
+  identity: Identity;
+  policy: PolicyState | undefined;
+  /** Resolves with the first line, past or future, that has these values. */
+  line(match: Record<string, unknown>): Promise<Record<string, unknown>>;
+  stop(): void;
+}
+
+export interface DataPlaneOptions {
+  readonly identity: Identity;
+  readonly clock?: Clock;
+  readonly deliveries?: readonly Address[];
+  readonly allowedPeers?: readonly string[];
+  /** Tunnels of a client: what is dialled at which peer, through the HBONE port `hbonePort`. */
+  readonly declared?: readonly { readonly target: Address; readonly peer: string }[];
+  readonly hbonePort?: number;
+  readonly parts?: Partial<DataPlaneParts>;
+  adjust?(settings: DataPlaneSettings): DataPlaneSettings;
+}
+
+/** The data plane of a sidecar in this process, without capture: real sockets on loopback, every port chosen by the kernel. */
+export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDataPlane> {
+  const clock = options.clock ?? systemClock;
+  const observed: Observed[] = [];
+  const { lines, output, line } = collectLines();
+  const observer = recorder(observed);
+  const drain = createDrain(clock);
+  const state = { identity: options.identity, policy: { mode: 'STRICT' } as PolicyState | undefined };
+  const accounts = createAccounts({ observer, log: createLog('info', output), clock });
+  const parts: DataPlaneParts = {
+    clock,
+    log: createLog('info', output),
+    accounts,
+    observer,
+    drain,
+    connections: createSlots(10_000),
+    identity: { current: () => state.identity },
+    policy: { current: () => state.policy },
+    guard: createDeclaredGuard(options.deliveries ?? []),
+    registry: { lookup: () => Promise.reject(new Error('No registry in this test')) },
+    originalDestination: () => undefined,
+    ...options.parts,
+  };
+  const settings = settingsOf(options);
+  const plane = await startDataPlane(parts, options.adjust?.(settings) ?? settings);
+  return Object.assign(Object.create(null, Object.getOwnPropertyDescriptors(plane)), {
+    observed,
+    lines,
+    line,
+    drain,
+    accounts,
+    get identity() {
+      return state.identity;
+    },
+    set identity(identity: Identity) {
+      state.identity = identity;
+    },
+    get policy() {
+      return state.policy;
+    },
+    set policy(policy: PolicyState | undefined) {
+      state.policy = policy;
+    },
+    stop() {
+      plane.retireInbound();
+      plane.retireOutbound();
+      void drain.finish(0);
+      for (const tunnel of plane.pool.tunnels()) tunnel.destroy();
+      plane.close();
+    },
+  });
+}
+
+const anyPort = { ip: '127.0.0.1', port: 0 };
+
+function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
+  const common = { keepAliveMs: 30_000, idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000, connectTimeoutMs: 5_000, handshakeTimeoutMs: 10_000 };
+  const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 16 * 1024 * 1024, maxStreams: 256 };
+  const tunnel = { ...capacity, idleTimeoutMs: 300_000, maxAgeMs: 3_600_000 };
+  return {
+    listen: {
+      outbound: [],
+      inbound: [],
+      hbone: [anyPort],
+      declared: (options.declared ?? []).map(({ target, peer }) => ({ listen: anyPort, target: { host: target.ip, port: target.port }, peer, via: undefined })),
+      maxConnections: 10_000,
+    },
+    inbound: {
+      ...common,
+      ...capacity,
+      servedIdleTimeoutMs: 600_000,
+      deliverFrom: 'unbound',
+      floor: { minimumMode: 'STRICT', allowedPeers: options.allowedPeers && new Set(options.allowedPeers) },
+    },
+    outbound: {
+      ...common,
+      openTimeoutMs: 10_000,
+      hbonePort: options.hbonePort ?? 0,
+      reservedPorts: new Set(),
+      probeAnswer: '',
+      meshNetworks: { has: () => false },
+      resolveTimeoutMs: 5_000,
+      rules: { policy: 'ALLOW_ANY', minimum: 'plaintext', self: { isOwnAddress: () => false, spiffeId: () => '' } },
+    },
+    tunnels: { ...common, ...tunnel },
+    maxHandshakes: 16,
+  };
+}
+
+function recorder(observed: Observed[]): Observer {
+  return new Proxy({} as Observer, {
+    get: (_target, event: keyof Observer) => (...args: unknown[]) => void observed.push({ event, args }),
+  });
+}
+
+function collectLines() {
+  const lines: Record<string, unknown>[] = [];
+  const waiting = new Set<() => void>();
+  const output = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      for (const text of chunk.toString().split('\n')) if (text !== '') lines.push(JSON.parse(text));
+      for (const check of waiting) check();
+      done();
+    },
+  });
+  const line = (match: Record<string, unknown>) =>
+    new Promise<Record<string, unknown>>((resolve) => {
+      const check = () => {
+        const found = lines.find((candidate) => Object.entries(match).every(([key, value]) => candidate[key] === value));
+        if (found === undefined) return;
+        waiting.delete(check);
+        resolve(found);
+      };
+      waiting.add(check);
+      check();
+    });
+  return { lines, output, line };
+}
