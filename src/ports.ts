@@ -28,8 +28,12 @@ export const sidecarPorts: SidecarPorts = {
 
 export const controlPlanePorts = { api: 15012, metrics: 15014, webhook: 15017 } as const;
 
-/** The address and port that only a redirected connection can reach: dialling them proves outbound capture. RFC 5737 and RFC 3849. */
-export const captureProbe = { v4: '192.0.2.1', v6: '2001:db8::1', port: 15002 } as const;
+/**
+ * An address that only a redirected connection can reach (RFC 5737 and RFC 3849). Whoever dials `port` lands on outbound
+ * capture, which proves the rules. On `identityPort` only a process that the rules recognise as the sidecar lands there,
+ * anyone else is refused: it proves that the uid and gid of the rules are those of the dialling process.
+ */
+export const captureProbe = { v4: '192.0.2.1', v6: '2001:db8::1', port: 15002, identityPort: 15003 } as const;
 
 /** uid and gid of the sidecar; the rules let exactly this pair out uncaptured. */
 export const sidecarUid = 1337;

@@ -1,0 +1,49 @@
+import { hashIn, tableName } from './ruleset.ts';
+
+/** What is installed in a network namespace, as far as it matters to us. */
+export interface Installed {
+  /** Our table; undefined when there is none. */
+  readonly own: OwnTable | undefined;
+  /** Rules of other tables that redirect connections, each as `table ip nat, chain OUTPUT: …`. */
+  readonly otherRedirects: readonly string[];
+}
+
+export interface OwnTable {
+  /** Undefined when the table is not one that we made. */
+  readonly hash: string | undefined;
+  /** Comment of every rule, in order: somebody may have removed a rule and left the table's comment. */
+  readonly comments: readonly string[];
+  /** nft's own listing of the table, which it can read again. */
+  readonly listing: string;
+}
+
+/** How nft writes a rule that takes connections to a local port; the last two are those of iptables seen through nft. */
+const redirecting = /\b(?:redirect|tproxy)\b|xt target "(?:REDIRECT|TPROXY)"|# xt_(?:REDIRECT|TPROXY)/;
+const rulelessLine = /^\s*(?:chain|set|map|type|flags|elements|comment)\b/;
+
+/** Reads the output of `nft list ruleset`. */
+export function readListing(text: string): Installed {
+  const tables = text.split(/^(?=table )/m).filter((part) => part.startsWith('table '));
+  const own = tables.find((listing) => listing.startsWith(`table ${tableName} {`));
+  const others = tables.filter((listing) => listing !== own);
+  return { own: own === undefined ? undefined : readOwn(own), otherRedirects: others.flatMap(redirectsIn) };
+}
+
+function readOwn(listing: string): OwnTable {
+  const tableComment = /^\tcomment "([^"]*)"$/m.exec(listing)?.[1] ?? '';
+  const comments = [...listing.matchAll(/^\t\t.* comment "([^"]*)"$/gm)].map(([, comment = '']) => comment);
+  return { hash: hashIn(tableComment), comments, listing };
+}
+
+function redirectsIn(listing: string): string[] {
+  const title = /^(table \S+ \S+)/.exec(listing)?.[1] ?? 'table';
+  let chain = '';
+  const found: string[] = [];
+  for (const line of listing.split('\n')) {
+    chain = /^\s*chain (\S+)/.exec(line)?.[1] ?? chain;
+    const withoutComment = line.replace(/ comment "[^"]*"/, '');
+    if (!rulelessLine.test(line) && redirecting.test(withoutComment))
+      found.push(`${title}, chain ${chain}: ${line.trim()}`);
+  }
+  return found;
+}
