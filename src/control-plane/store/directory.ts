@@ -1,0 +1,141 @@
+import { watch } from 'node:fs';
+import type { Clock, Timer } from '../../clock.ts';
+import { ConfigurationError, messageOf } from '../../errors.ts';
+import type { Log } from '../../log.ts';
+import type { FileState, LoadResult, RegistryProblem, RegistryReader } from './files.ts';
+import { createRegistryReader, listFiles } from './files.ts';
+import type { RegistryObjects } from './objects.ts';
+import type { Store } from './store.ts';
+
+export interface DirectoryStoreSettings {
+  readonly path: string;
+  /** How often the files are looked at even when the kernel reports no change: network file systems report none. */
+  readonly pollIntervalMs: number;
+  /** A burst of changes is read once, this long after its last. */
+  readonly debounceMs: number;
+}
+
+export const directoryStoreDefaults = { pollIntervalMs: 5_000, debounceMs: 200 } as const;
+
+export interface DirectoryStoreCollaborators {
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/**
+ * A directory of Kubernetes YAML as a registry. It is taken as a whole or not at all: while one file is broken the last
+ * good state of all of them stays. Throws `ConfigurationError` with every problem when the first read fails.
+ */
+export async function openDirectoryStore(
+  { clock, log }: DirectoryStoreCollaborators,
+  { path, pollIntervalMs, debounceMs }: DirectoryStoreSettings,
+): Promise<Store> {
+  const reader = createRegistryReader();
+  const listeners = new Set<(objects: RegistryObjects) => void>();
+  let { objects, fingerprint: seen } = await readFirst(path, reader, log);
+  let lastFailure = '';
+  let pollTimer: Timer | undefined;
+  let soonTimer: Timer | undefined;
+  let running: Promise<void> | undefined;
+  let isClosed = false;
+
+  const poll = () => {
+    if (!isClosed) pollTimer = clock.after(pollIntervalMs, poll);
+    look();
+  };
+  /** The poll goes on meanwhile, so that changes without end cannot put the read off for ever. */
+  const lookSoon = () => {
+    soonTimer?.cancel();
+    if (!isClosed) soonTimer = clock.after(debounceMs, look);
+  };
+  /** One look at a time: a second one waits until the first is over. */
+  const look = () => {
+    if (running === undefined) running = lookOnce();
+    else lookSoon();
+  };
+  const lookOnce = async () => {
+    try {
+      await refresh();
+      lastFailure = '';
+    } catch (error) {
+      const why = messageOf(error);
+      if (why !== lastFailure) log.error({ path, why }, 'The registry cannot be read, its last good state stays');
+      lastFailure = why;
+    }
+    running = undefined;
+  };
+  const refresh = async () => {
+    const files = await listFiles(path);
+    const fingerprint = fingerprintOf(files);
+    if (fingerprint === seen) return;
+    const result = await reader.load(files);
+    // A file that changed while it was read is read again; what was read may be half of it.
+    if (fingerprintOf(await listFiles(path)) !== fingerprint) return lookSoon();
+    seen = fingerprint;
+    if (result.kind === 'broken') return reportProblems(result.problems, log);
+    reportObjects(result, path, log);
+    objects = result.objects;
+    for (const listener of listeners) listener(objects);
+  };
+
+  const stopWatching = watchDirectory(path, log, lookSoon);
+  pollTimer = clock.after(pollIntervalMs, poll);
+  return {
+    current: () => objects,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    async close() {
+      isClosed = true;
+      stopWatching();
+      pollTimer?.cancel();
+      soonTimer?.cancel();
+      await running;
+    },
+  };
+}
+
+async function readFirst(path: string, reader: RegistryReader, log: Log) {
+  const files = await listFiles(path).catch((error: unknown) => {
+    throw new ConfigurationError(`Cannot read the registry ${path}: ${messageOf(error)}`, { cause: error });
+  });
+  const result = await reader.load(files);
+  if (result.kind === 'broken') throw new ConfigurationError(result.problems.map(sentenceOf));
+  reportObjects(result, path, log);
+  return { objects: result.objects, fingerprint: fingerprintOf(files) };
+}
+
+/** `shop.yaml:3:7: why`, as compilers write it. */
+function sentenceOf({ file, line, column, why }: RegistryProblem): string {
+  return `${file}:${line}:${column}: ${why}`;
+}
+
+function reportProblems([first, ...others]: readonly RegistryProblem[], log: Log): void {
+  log.error({ ...first, otherProblems: others.length }, 'The registry is broken, its last good state stays');
+}
+
+function reportObjects({ objects, ignored }: Extract<LoadResult, { kind: 'loaded' }>, path: string, log: Log): void {
+  const { pods, services, endpointSlices } = objects;
+  const counts = { pods: pods.length, services: services.length, endpointSlices: endpointSlices.length };
+  log.info({ path, ...counts }, 'Registry read');
+  if (ignored.length > 0) log.debug({ path, kinds: ignored }, 'The registry holds kinds that are not read');
+}
+
+function fingerprintOf(files: readonly FileState[]): string {
+  return files.map(({ fingerprint }) => fingerprint).join('\n');
+}
+
+/** Without the kernel's reports, for want of watches for example, the poll finds every change a little later. */
+function watchDirectory(path: string, log: Log, onChange: () => void): () => void {
+  const onFailure = (error: unknown) =>
+    log.warn({ path, why: messageOf(error) }, 'The registry cannot be watched, it is polled');
+  try {
+    const watcher = watch(path, { persistent: false }, onChange);
+    watcher.on('error', onFailure);
+    return () => watcher.close();
+  } catch (error) {
+    onFailure(error);
+    return () => undefined;
+  }
+}

@@ -1,0 +1,173 @@
+import * as v from 'valibot';
+import { canonicalIp } from '../../addresses.ts';
+import { isDnsSubdomain } from '../names.ts';
+
+/**
+ * The Kubernetes objects that discovery reads, with the fields that it needs and the API server's defaults for what is
+ * absent. Addresses are canonical. Other fields are ignored: objects come as `kubectl get -o yaml` prints them.
+ */
+
+/** Left out, or null as the API server writes it. */
+const absent = <S extends v.GenericSchema>(schema: S) =>
+  v.pipe(
+    v.nullish(schema),
+    v.transform((value) => value ?? undefined),
+  );
+
+const dnsName = v.pipe(v.string(), v.check(isDnsSubdomain, 'is not a DNS name'));
+const labels = v.nullish(v.record(v.string(), v.string()), {});
+const ip = v.pipe(
+  v.string(),
+  v.check((text) => canonicalIp(text) !== undefined, 'is not an IP address'),
+  v.transform((text) => canonicalIp(text) ?? text),
+);
+const port = v.pipe(
+  v.number(),
+  v.integer('is not a port'),
+  v.minValue(1, 'is not a port'),
+  v.maxValue(65535, 'is not a port'),
+);
+const protocol = v.nullish(v.string(), 'TCP');
+
+const metadata = v.object({
+  name: dnsName,
+  namespace: v.nullish(dnsName, 'default'),
+  labels,
+  creationTimestamp: absent(v.string()),
+  deletionTimestamp: absent(v.string()),
+});
+
+const container = v.object({
+  name: v.string(),
+  ports: v.nullish(v.array(v.object({ name: absent(v.string()), containerPort: port, protocol })), []),
+});
+
+export const pod = v.object({
+  metadata,
+  spec: v.object({
+    serviceAccountName: v.nullish(dnsName, 'default'),
+    hostNetwork: v.nullish(v.boolean(), false),
+    containers: v.nullish(v.array(container), []),
+    initContainers: v.nullish(v.array(container), []),
+  }),
+  status: v.nullish(
+    v.object({
+      phase: absent(v.string()),
+      podIP: absent(ip),
+      podIPs: v.nullish(v.array(v.object({ ip })), []),
+      conditions: v.nullish(v.array(v.object({ type: v.string(), status: v.string() })), []),
+    }),
+    {},
+  ),
+});
+export type Pod = v.InferOutput<typeof pod>;
+
+/** `None` is a Service without an address of its own: its pods are dialled. */
+const clusterIp = v.union([v.picklist(['None', '']), ip], 'is not an IP address');
+
+export const service = v.object({
+  metadata,
+  spec: v.object({
+    clusterIP: absent(clusterIp),
+    clusterIPs: v.nullish(v.array(clusterIp), []),
+    selector: absent(v.record(v.string(), v.string())),
+    publishNotReadyAddresses: v.nullish(v.boolean(), false),
+    ports: v.nullish(
+      v.array(
+        v.object({
+          name: v.nullish(v.string(), ''),
+          port,
+          targetPort: absent(v.union([port, v.string()], 'is neither a port nor the name of one')),
+          protocol,
+        }),
+      ),
+      [],
+    ),
+  }),
+});
+export type Service = v.InferOutput<typeof service>;
+
+const condition = absent(v.boolean());
+
+export const endpointSlice = v.object({
+  metadata,
+  addressType: v.string(),
+  endpoints: v.nullish(
+    v.array(
+      v.object({
+        addresses: v.array(v.string()),
+        conditions: v.nullish(v.object({ ready: condition, serving: condition, terminating: condition }), {}),
+        targetRef: absent(
+          v.object({ kind: absent(v.string()), name: absent(v.string()), namespace: absent(v.string()) }),
+        ),
+        zone: absent(v.string()),
+      }),
+    ),
+    [],
+  ),
+  ports: v.nullish(v.array(v.object({ name: v.nullish(v.string(), ''), port: absent(port), protocol })), []),
+});
+export type EndpointSlice = v.InferOutput<typeof endpointSlice>;
+
+export const named = v.object({ metadata });
+export type Named = v.InferOutput<typeof named>;
+
+/** Every kind that is read, by API version and kind. */
+export const kinds = {
+  'v1/Pod': pod,
+  'v1/Service': service,
+  'discovery.k8s.io/v1/EndpointSlice': endpointSlice,
+  'v1/Namespace': named,
+  'v1/ServiceAccount': named,
+} as const;
+export type Kind = keyof typeof kinds;
+
+/** One object of a known kind. */
+export type RegistryObject = {
+  [K in Kind]: { readonly kind: K; readonly object: v.InferOutput<(typeof kinds)[K]> };
+}[Kind];
+
+/** A consistent state of the whole registry. */
+export interface RegistryObjects {
+  readonly pods: readonly Pod[];
+  readonly services: readonly Service[];
+  readonly endpointSlices: readonly EndpointSlice[];
+  readonly namespaces: readonly Named[];
+  readonly serviceAccounts: readonly Named[];
+}
+
+export const noObjects: RegistryObjects = {
+  pods: [],
+  services: [],
+  endpointSlices: [],
+  namespaces: [],
+  serviceAccounts: [],
+};
+
+export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjects {
+  const collected = { pods: [], services: [], endpointSlices: [], namespaces: [], serviceAccounts: [] } as {
+    -readonly [K in keyof RegistryObjects]: RegistryObjects[K][number][];
+  };
+  for (const entry of objects) {
+    switch (entry.kind) {
+      case 'v1/Pod':
+        collected.pods.push(entry.object);
+        break;
+      case 'v1/Service':
+        collected.services.push(entry.object);
+        break;
+      case 'discovery.k8s.io/v1/EndpointSlice':
+        collected.endpointSlices.push(entry.object);
+        break;
+      case 'v1/Namespace':
+        collected.namespaces.push(entry.object);
+        break;
+      case 'v1/ServiceAccount':
+        collected.serviceAccounts.push(entry.object);
+        break;
+      default:
+        entry satisfies never;
+    }
+  }
+  return collected as RegistryObjects;
+}
