@@ -1,14 +1,17 @@
 import { isIPv4, Socket, SocketAddress } from 'node:net';
 import { endianness } from 'node:os';
 import koffi from 'koffi';
-import { type Address, canonicalIp } from './addresses.ts';
+import type { Address } from './addresses.ts';
+import { canonicalIp } from './addresses.ts';
 
 /**
  * The few calls of the C library that Node.js has no words for; the only place that loads native code. Linux only;
  * numbers are those of the kernel's headers, which every architecture that Remora ships for shares.
  */
 const libc = koffi.load(null);
-const getsockopt = libc.func('int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)');
+const getsockopt = libc.func(
+  'int getsockopt(int fd, int level, int name, _Out_ uint8_t *value, _Inout_ uint32_t *length)',
+);
 const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)');
 const openSocket = libc.func('int socket(int domain, int type, int protocol)');
 const bindSocket = libc.func('int bind(int fd, const uint8_t *address, uint32_t length)');

@@ -7,7 +7,7 @@ import { version } from './version.ts';
 /** Every subcommand is loaded when it is run and not before: a sidecar never loads the certificate authority. */
 const subcommands: Readonly<Record<string, { readonly does: string; load(): Promise<{ run: Subcommand }> }>> = {
   init: {
-    does: "write the redirect rules of this pod, prove that they capture, exit",
+    does: 'write the redirect rules of this pod, prove that they capture, exit',
     load: () => import('./redirect/command.ts'),
   },
   agent: { does: 'run the sidecar', load: () => import('./sidecar.ts') },
@@ -15,7 +15,10 @@ const subcommands: Readonly<Record<string, { readonly does: string; load(): Prom
     does: 'run the certificate authority, discovery and policy server',
     load: () => import('./control-plane/command.ts'),
   },
-  token: { does: 'print a workload token of the embedded issuer', load: () => import('./control-plane/token-command.ts') },
+  token: {
+    does: 'print a workload token of the embedded issuer',
+    load: () => import('./control-plane/token-command.ts'),
+  },
   demo: { does: 'run a whole mesh on this machine and show it', load: () => import('./cli/demo/command.ts') },
 };
 
@@ -61,7 +64,8 @@ async function run(argv: readonly string[]): Promise<number> {
   }
   const isHelp = name === '--help' || name === '-h' || name === 'help';
   const out = isHelp ? process.stdout : process.stderr;
-  if (!isHelp && name !== '') out.write(`remora: unknown command '${name}', expected one of ${Object.keys(subcommands).join(', ')}\n`);
+  if (!isHelp && name !== '')
+    out.write(`remora: unknown command '${name}', expected one of ${Object.keys(subcommands).join(', ')}\n`);
   out.write(helpText().helpInformation());
   return isHelp ? exitCodes.ok : exitCodes.usage;
 }

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
-import { type Address, formatAddress } from '../addresses.ts';
+import type { Address } from '../addresses.ts';
+import { formatAddress } from '../addresses.ts';
 import { codeOf, FailureError, messageOf } from '../errors.ts';
 
 /** What a Prometheus reads. */
@@ -34,7 +35,10 @@ export async function startScrapeServer(address: Address, page: MetricsPage): Pr
   server.maxConnections = maxConnections;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', (error) => {
-    const why = codeOf(error) === 'EADDRINUSE' ? 'is in use by another process, expected it to be free' : `cannot be bound: ${error.message}`;
+    const why =
+      codeOf(error) === 'EADDRINUSE'
+        ? 'is in use by another process, expected it to be free'
+        : `cannot be bound: ${error.message}`;
     reject(new FailureError(`${formatAddress(address)} ${why}`, { cause: error }));
   });
   server.listen({ host: address.ip, port: address.port }, resolve);

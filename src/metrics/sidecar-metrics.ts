@@ -1,13 +1,13 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import {
-  type ClosedReason,
-  type DeniedReason,
-  type Direction,
-  type HandshakeReason,
-  type ReadinessGate,
-  type RenewalReason,
-  readinessGates,
+import type {
+  ClosedReason,
+  DeniedReason,
+  Direction,
+  HandshakeReason,
+  ReadinessGate,
+  RenewalReason,
 } from '../outcomes.ts';
+import { readinessGates } from '../outcomes.ts';
 import type { Established, LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
 import type { ByteCount } from '../proxy/relay.ts';
 
@@ -41,12 +41,20 @@ export interface SidecarMetrics extends Observer {
 }
 
 /** Declares every family of the sidecar once. Labels come from closed lists only. */
-export function createSidecarMetrics(build: { version: string; node: string; openssl: string }, sources: () => MetricSources): SidecarMetrics {
+export function createSidecarMetrics(
+  build: { version: string; node: string; openssl: string },
+  sources: () => MetricSources,
+): SidecarMetrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = <L extends string>(name: string, help: string, labelNames: readonly L[] = []) =>
     new Counter<L>({ name, help, labelNames: [...labelNames], registers });
-  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[], collect: (gauge: Gauge<L>) => void) =>
+  const gauge = <L extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly L[],
+    collect: (gauge: Gauge<L>) => void,
+  ) =>
     new Gauge<L>({
       name,
       help,
@@ -59,7 +67,11 @@ export function createSidecarMetrics(build: { version: string; node: string; ope
     });
   const seconds = (ms: number) => ms / 1000;
 
-  const handshakes = counter('remora_tls_handshakes_total', 'Mutual TLS handshakes, by outcome', ['direction', 'result', 'reason']);
+  const handshakes = counter('remora_tls_handshakes_total', 'Mutual TLS handshakes, by outcome', [
+    'direction',
+    'result',
+    'reason',
+  ]);
   const handshakeDuration = new Histogram({
     name: 'remora_tls_handshake_duration_seconds',
     help: 'Time from the first byte of a handshake to a verified peer',
@@ -67,12 +79,36 @@ export function createSidecarMetrics(build: { version: string; node: string; ope
     buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers,
   });
-  const negotiated = counter('remora_tls_negotiated_total', 'What handshakes settled on', ['direction', 'version', 'cipher', 'group']);
-  const connections = counter('remora_connections_total', 'Connections carried', ['direction', 'transport', 'security']);
-  const closed = counter('remora_connections_closed_total', 'Connections that ended or could not be made', ['direction', 'reason']);
-  const denied = counter('remora_connections_denied_total', 'Connections that this sidecar refused', ['direction', 'reason']);
-  const renewals = counter('remora_certificate_renewals_total', 'Attempts to renew the identity', ['source', 'result', 'reason']);
-  const tunnelsOpen = new Gauge({ name: 'remora_tunnels_open', help: 'HBONE tunnels open now', labelNames: ['direction'], registers });
+  const negotiated = counter('remora_tls_negotiated_total', 'What handshakes settled on', [
+    'direction',
+    'version',
+    'cipher',
+    'group',
+  ]);
+  const connections = counter('remora_connections_total', 'Connections carried', [
+    'direction',
+    'transport',
+    'security',
+  ]);
+  const closed = counter('remora_connections_closed_total', 'Connections that ended or could not be made', [
+    'direction',
+    'reason',
+  ]);
+  const denied = counter('remora_connections_denied_total', 'Connections that this sidecar refused', [
+    'direction',
+    'reason',
+  ]);
+  const renewals = counter('remora_certificate_renewals_total', 'Attempts to renew the identity', [
+    'source',
+    'result',
+    'reason',
+  ]);
+  const tunnelsOpen = new Gauge({
+    name: 'remora_tunnels_open',
+    help: 'HBONE tunnels open now',
+    labelNames: ['direction'],
+    registers,
+  });
 
   const settledBytes = { inbound: { bytesSent: 0, bytesReceived: 0 }, outbound: { bytesSent: 0, bytesReceived: 0 } };
   new Counter({
@@ -98,7 +134,8 @@ export function createSidecarMetrics(build: { version: string; node: string; ope
   });
   gauge('remora_tunnel_streams_open', 'Connections carried in tunnels now', ['direction'], (self) => {
     const open = { inbound: 0, outbound: 0 };
-    for (const { direction, facts } of sources().liveConnections()) if (facts.transport === 'hbone') open[direction] += 1;
+    for (const { direction, facts } of sources().liveConnections())
+      if (facts.transport === 'hbone') open[direction] += 1;
     self.set({ direction: 'inbound' }, open.inbound);
     self.set({ direction: 'outbound' }, open.outbound);
   });
@@ -106,19 +143,28 @@ export function createSidecarMetrics(build: { version: string; node: string; ope
     const shut = sources().closedGates();
     for (const gate of readinessGates) self.set({ gate }, shut.has(gate) ? 0 : 1);
   });
-  gauge('remora_control_plane_up', '1 while the control plane answers', [], (self) => self.set(sources().isControlPlaneUp() ? 1 : 0));
-  gauge('remora_certificate_not_after_timestamp_seconds', 'End of the earliest certificate of each kind', ['kind'], (self) => {
-    const identity = sources().identity();
-    if (identity === undefined) return;
-    self.set({ kind: 'workload' }, seconds(identity.notAfterMs));
-    if (identity.issuerNotAfterMs !== undefined) self.set({ kind: 'issuer' }, seconds(identity.issuerNotAfterMs));
-    if (identity.rootNotAfterMs !== undefined) self.set({ kind: 'root' }, seconds(identity.rootNotAfterMs));
-  });
+  gauge('remora_control_plane_up', '1 while the control plane answers', [], (self) =>
+    self.set(sources().isControlPlaneUp() ? 1 : 0),
+  );
+  gauge(
+    'remora_certificate_not_after_timestamp_seconds',
+    'End of the earliest certificate of each kind',
+    ['kind'],
+    (self) => {
+      const identity = sources().identity();
+      if (identity === undefined) return;
+      self.set({ kind: 'workload' }, seconds(identity.notAfterMs));
+      if (identity.issuerNotAfterMs !== undefined) self.set({ kind: 'issuer' }, seconds(identity.issuerNotAfterMs));
+      if (identity.rootNotAfterMs !== undefined) self.set({ kind: 'root' }, seconds(identity.rootNotAfterMs));
+    },
+  );
   gauge('remora_certificate_not_before_timestamp_seconds', 'Start of our certificate', [], (self) => {
     const identity = sources().identity();
     if (identity !== undefined) self.set(seconds(identity.notBeforeMs));
   });
-  gauge('remora_certificate_generation', 'Grows by one with each identity', [], (self) => self.set(sources().identity()?.generation ?? 0));
+  gauge('remora_certificate_generation', 'Grows by one with each identity', [], (self) =>
+    self.set(sources().identity()?.generation ?? 0),
+  );
   gauge('remora_certificate_next_renewal_timestamp_seconds', 'When the identity will be renewed', [], (self) => {
     const next = sources().identity()?.nextRenewalMs;
     if (next !== undefined) self.set(seconds(next));
@@ -128,9 +174,12 @@ export function createSidecarMetrics(build: { version: string; node: string; ope
     self.set(identity === undefined ? 0 : Math.max(0, seconds(identity.notAfterMs - sources().nowMs())));
   });
   gauge('remora_trust_bundle_roots', 'Roots trusted for each trust domain', ['trust_domain'], (self) => {
-    for (const [trust_domain, roots] of sources().identity()?.rootsByTrustDomain ?? []) self.set({ trust_domain }, roots);
+    for (const [trust_domain, roots] of sources().identity()?.rootsByTrustDomain ?? [])
+      self.set({ trust_domain }, roots);
   });
-  gauge('remora_build_info', 'Always 1; the build is in the labels', ['version', 'node', 'openssl'], (self) => self.set(build, 1));
+  gauge('remora_build_info', 'Always 1; the build is in the labels', ['version', 'node', 'openssl'], (self) =>
+    self.set(build, 1),
+  );
 
   return {
     contentType: registry.contentType,

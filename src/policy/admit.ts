@@ -1,7 +1,9 @@
-import { type Address, formatAddress, parseAddress } from '../addresses.ts';
+import type { Address } from '../addresses.ts';
+import { formatAddress, parseAddress } from '../addresses.ts';
 import type { Destination, Endpoint } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
-import { type OutboundPermit, type PermittedEndpoint, permitOutbound } from './permit.ts';
+import type { OutboundPermit, PermittedEndpoint } from './permit.ts';
+import { permitOutbound } from './permit.ts';
 
 export const outboundPolicies = ['ALLOW_ANY', 'REGISTRY_ONLY'] as const;
 export type OutboundPolicy = (typeof outboundPolicies)[number];
@@ -55,10 +57,16 @@ export function admitDeclared(address: Address, via: Address | undefined, spiffe
 function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
   const name = formatAddress(original);
   if (rules.policy === 'REGISTRY_ONLY') {
-    throw new DeniedError('unknown_destination', `${name} is outside the mesh networks and the outbound policy is REGISTRY_ONLY`);
+    throw new DeniedError(
+      'unknown_destination',
+      `${name} is outside the mesh networks and the outbound policy is REGISTRY_ONLY`,
+    );
   }
   if (rules.minimum === 'mutual_tls') {
-    throw new DeniedError('mtls_required', `${name} is outside the mesh networks and this pod sends nothing in plaintext`);
+    throw new DeniedError(
+      'mtls_required',
+      `${name} is outside the mesh networks and this pod sends nothing in plaintext`,
+    );
   }
   return permitOutbound({ service: undefined, endpoints: [{ transport: 'plaintext', address: original }] });
 }
@@ -68,7 +76,8 @@ function admitKnown(name: string, { service, endpoints }: Destination, rules: Ou
   const ready = endpoints.filter((endpoint) => endpoint.ready && !endpoint.terminating);
   if (ready.length === 0) throw new DeniedError('no_endpoint', `${shown} has no ready endpoint`);
   const spoken = ready.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
-  if (spoken.length === 0) throw new DeniedError('no_endpoint', `${shown} has no endpoint whose transport this sidecar speaks`);
+  if (spoken.length === 0)
+    throw new DeniedError('no_endpoint', `${shown} has no endpoint whose transport this sidecar speaks`);
   const permitted = spoken.filter(({ transport }) => transport !== 'plaintext' || rules.minimum === 'plaintext');
   if (permitted.length === 0) {
     throw new DeniedError('mtls_required', `${shown} has no sidecar and this pod sends nothing in plaintext`);

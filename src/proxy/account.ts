@@ -1,20 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
-import { type Clock, timestamp } from '../clock.ts';
+import type { Clock } from '../clock.ts';
+import { timestamp } from '../clock.ts';
 import { ConnectionError, DeniedError, HandshakeError, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import {
-  type ClosedReason,
-  closedReasons,
-  type DeniedReason,
-  type Direction,
-  deniedReasons,
-  type HandshakeReason,
-  handshakeReasons,
-  type Security,
-  type Transport,
-} from '../outcomes.ts';
+import type { ClosedReason, DeniedReason, Direction, HandshakeReason, Security, Transport } from '../outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
 import type { ByteCount } from './relay.ts';
 
 /** How a connection ended: carried, refused by us, or never authenticated. */
@@ -122,7 +114,11 @@ export function createAccounts({ observer, log, clock }: { observer: Observer; l
         live.delete(account);
         count(observer, direction, carried, outcome);
         const durationMs = Math.round(clock.monotonic() - startedMs);
-        writeLine(log, { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes }, outcome);
+        writeLine(
+          log,
+          { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes },
+          outcome,
+        );
       },
     };
     return account;
@@ -159,7 +155,13 @@ const words = { closed: closedReasons, denied: deniedReasons, handshake: handsha
 
 function writeLine(log: Log, fields: { openedAtMs: number } & Record<string, unknown>, outcome: Outcome): void {
   const { openedAtMs, ...rest } = fields;
-  const line = { ...rest, openedAt: timestamp(openedAtMs), outcome: outcome.kind, reason: outcome.reason, detail: outcome.detail };
+  const line = {
+    ...rest,
+    openedAt: timestamp(openedAtMs),
+    outcome: outcome.kind,
+    reason: outcome.reason,
+    detail: outcome.detail,
+  };
   if (outcome.kind === 'closed' && outcome.reason === 'eof') return log.info(line, 'Connection closed');
   const { happened, remedy } = wordsOf(outcome);
   log.warn({ ...line, remedy }, happened);

@@ -1,7 +1,8 @@
 import type { Account, Established } from './account.ts';
 import type { Leg } from './leg.ts';
 import type { ProxyParts } from './parts.ts';
-import { type RelayLimits, relay } from './relay.ts';
+import type { RelayLimits } from './relay.ts';
+import { relay } from './relay.ts';
 
 /**
  * The last two stages of every connection: relays until both sides have ended, then closes the account. A stop waits for

@@ -1,16 +1,22 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../addresses.ts';
-import { createDialer, type DialSettings } from './transport/hbone/dial.ts';
-import { createTunnelPool, type TunnelPool } from './transport/hbone/pool.ts';
 import { acceptInbound } from './inbound/capture.ts';
 import type { InboundGuard } from './inbound/guard.ts';
-import { createInboundTunnels, type InboundSettings } from './inbound/tunnel.ts';
-import { type Listener, listen } from './listener.ts';
-import { acceptOutbound, type OutboundSettings } from './outbound/capture.ts';
-import { acceptDeclared, type DeclaredTunnel } from './outbound/declared.ts';
+import type { InboundSettings } from './inbound/tunnel.ts';
+import { createInboundTunnels } from './inbound/tunnel.ts';
+import type { Listener } from './listener.ts';
+import { listen } from './listener.ts';
+import type { OutboundSettings } from './outbound/capture.ts';
+import { acceptOutbound } from './outbound/capture.ts';
+import type { DeclaredTunnel } from './outbound/declared.ts';
+import { acceptDeclared } from './outbound/declared.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
 import { createSlots } from './slots.ts';
+import type { DialSettings } from './transport/hbone/dial.ts';
+import { createDialer } from './transport/hbone/dial.ts';
+import type { TunnelPool } from './transport/hbone/pool.ts';
+import { createTunnelPool } from './transport/hbone/pool.ts';
 
 export interface DataPlaneSettings {
   readonly listen: {
@@ -58,7 +64,11 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
   const tunnels = createInboundTunnels(inboundParts, settings.inbound);
   const bound: Listener[] = [];
 
-  const bindAll = async (addresses: readonly Address[], allowHalfOpen: boolean, accept: (socket: Socket) => Promise<void>) => {
+  const bindAll = async (
+    addresses: readonly Address[],
+    allowHalfOpen: boolean,
+    accept: (socket: Socket) => Promise<void>,
+  ) => {
     const listeners: Listener[] = [];
     for (const address of addresses) {
       const listenerSettings = { address, allowHalfOpen, maxConnections: settings.listen.maxConnections };
@@ -71,11 +81,19 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
 
   try {
     const hbone = await bindAll(settings.listen.hbone, false, tunnels.accept);
-    const inbound = await bindAll(settings.listen.inbound, true, (socket) => acceptInbound(socket, inboundParts, settings.inbound));
-    const outbound = await bindAll(settings.listen.outbound, true, (socket) => acceptOutbound(socket, outboundParts, settings.outbound));
+    const inbound = await bindAll(settings.listen.inbound, true, (socket) =>
+      acceptInbound(socket, inboundParts, settings.inbound),
+    );
+    const outbound = await bindAll(settings.listen.outbound, true, (socket) =>
+      acceptOutbound(socket, outboundParts, settings.outbound),
+    );
     const declared: Listener[] = [];
     for (const tunnel of settings.listen.declared) {
-      declared.push(...(await bindAll([tunnel.listen], true, (socket) => acceptDeclared(socket, tunnel, outboundParts, settings.outbound))));
+      declared.push(
+        ...(await bindAll([tunnel.listen], true, (socket) =>
+          acceptDeclared(socket, tunnel, outboundParts, settings.outbound),
+        )),
+      );
     }
     const addressesOf = (listeners: readonly Listener[]) => listeners.map(({ address }) => address);
     return {

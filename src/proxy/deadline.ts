@@ -29,7 +29,8 @@ export async function withDeadline<T>(
 /** Aborted when the socket closes: whoever waits on behalf of its peer can stop. */
 export function untilClosed(socket: Socket): AbortSignal {
   const controller = new AbortController();
-  const onClose = () => controller.abort(new ConnectionError('reset', 'The client gave up before the destination answered'));
+  const onClose = () =>
+    controller.abort(new ConnectionError('reset', 'The client gave up before the destination answered'));
   if (socket.destroyed) onClose();
   else socket.once('close', onClose);
   return controller.signal;

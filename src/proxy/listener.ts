@@ -1,5 +1,7 @@
-import { createServer, type Server, type Socket } from 'node:net';
-import { type Address, formatAddress } from '../addresses.ts';
+import type { Server, Socket } from 'node:net';
+import { createServer } from 'node:net';
+import type { Address } from '../addresses.ts';
+import { formatAddress } from '../addresses.ts';
 import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
 import type { Log } from '../log.ts';
 
@@ -31,11 +33,16 @@ export async function listen(
   });
   server.maxConnections = maxConnections;
   server.on('drop', (dropped) => {
-    log.warn({ peerAddress: dropped?.remoteAddress, listener: formatAddress(address), reason: 'connection_limit' }, 'Connection dropped at the limit');
+    log.warn(
+      { peerAddress: dropped?.remoteAddress, listener: formatAddress(address), reason: 'connection_limit' },
+      'Connection dropped at the limit',
+    );
   });
   await bind(server, address);
   // Out of descriptors and the like: the kernel keeps the connection in its queue, and the next accept takes it.
-  server.on('error', (error) => log.error({ listener: formatAddress(address), detail: messageOf(error) }, 'Accepting failed'));
+  server.on('error', (error) =>
+    log.error({ listener: formatAddress(address), detail: messageOf(error) }, 'Accepting failed'),
+  );
   const bound = server.address();
   const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
   return {

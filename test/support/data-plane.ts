@@ -1,12 +1,16 @@
 import { Writable } from 'node:stream';
 import type { Address } from '../../src/addresses.ts';
-import { type Clock, systemClock } from '../../src/clock.ts';
+import type { Clock } from '../../src/clock.ts';
+import { systemClock } from '../../src/clock.ts';
 import type { PolicyState } from '../../src/control-api.ts';
 import type { Identity } from '../../src/identity/identity.ts';
-import { createDrain, type Drain } from '../../src/lifecycle.ts';
+import type { Drain } from '../../src/lifecycle.ts';
+import { createDrain } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
-import { type Accounts, createAccounts, type Observer } from '../../src/proxy/account.ts';
-import { type DataPlane, type DataPlaneParts, type DataPlaneSettings, startDataPlane } from '../../src/proxy/data-plane.ts';
+import type { Accounts, Observer } from '../../src/proxy/account.ts';
+import { createAccounts } from '../../src/proxy/account.ts';
+import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../../src/proxy/data-plane.ts';
+import { startDataPlane } from '../../src/proxy/data-plane.ts';
 import { createDeclaredGuard } from '../../src/proxy/inbound/guard.ts';
 import { createSlots } from '../../src/proxy/slots.ts';
 
@@ -94,7 +98,13 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
 const anyPort = { ip: '127.0.0.1', port: 0 };
 
 function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
-  const common = { keepAliveMs: 30_000, idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000, connectTimeoutMs: 5_000, handshakeTimeoutMs: 10_000 };
+  const common = {
+    keepAliveMs: 30_000,
+    idleTimeoutMs: Number.POSITIVE_INFINITY,
+    halfCloseTimeoutMs: 60_000,
+    connectTimeoutMs: 5_000,
+    handshakeTimeoutMs: 10_000,
+  };
   const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 16 * 1024 * 1024, maxStreams: 256 };
   const tunnel = { ...capacity, idleTimeoutMs: 300_000, maxAgeMs: 3_600_000 };
   return {
@@ -102,7 +112,12 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
       outbound: [],
       inbound: [],
       hbone: [anyPort],
-      declared: (options.declared ?? []).map(({ target, peer }) => ({ listen: anyPort, target: { host: target.ip, port: target.port }, peer, via: undefined })),
+      declared: (options.declared ?? []).map(({ target, peer }) => ({
+        listen: anyPort,
+        target: { host: target.ip, port: target.port },
+        peer,
+        via: undefined,
+      })),
       maxConnections: 10_000,
     },
     inbound: {
@@ -129,7 +144,10 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
 
 function recorder(observed: Observed[]): Observer {
   return new Proxy({} as Observer, {
-    get: (_target, event: keyof Observer) => (...args: unknown[]) => void observed.push({ event, args }),
+    get:
+      (_target, event: keyof Observer) =>
+      (...args: unknown[]) =>
+        void observed.push({ event, args }),
   });
 }
 
@@ -146,7 +164,9 @@ function collectLines() {
   const line = (match: Record<string, unknown>) =>
     new Promise<Record<string, unknown>>((resolve) => {
       const check = () => {
-        const found = lines.find((candidate) => Object.entries(match).every(([key, value]) => candidate[key] === value));
+        const found = lines.find((candidate) =>
+          Object.entries(match).every(([key, value]) => candidate[key] === value),
+        );
         if (found === undefined) return;
         waiting.delete(check);
         resolve(found);

@@ -2,7 +2,15 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
 /** Frame types and flags of RFC 9113 §6. */
-export const frameType = { data: 0, headers: 1, rstStream: 3, settings: 4, ping: 6, goaway: 7, windowUpdate: 8 } as const;
+export const frameType = {
+  data: 0,
+  headers: 1,
+  rstStream: 3,
+  settings: 4,
+  ping: 6,
+  goaway: 7,
+  windowUpdate: 8,
+} as const;
 export const endStream = 0x1;
 const ack = 0x1;
 const endHeaders = 0x4;
@@ -85,7 +93,8 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server'): RawPee
     // 0x88 is ":status: 200" in HPACK's static table, RFC 7541 appendix A.
     accept: (streamId) => send(frameType.headers, endHeaders, streamId, Buffer.from([0x88])),
     connect(streamId, authority) {
-      const literal = (index: number, value: string) => Buffer.concat([Buffer.from([index, value.length]), Buffer.from(value)]);
+      const literal = (index: number, value: string) =>
+        Buffer.concat([Buffer.from([index, value.length]), Buffer.from(value)]);
       // 1 and 2 are ":authority" and ":method" in the static table; literals without indexing.
       send(frameType.headers, endHeaders, streamId, Buffer.concat([literal(2, 'CONNECT'), literal(1, authority)]));
     },
@@ -101,7 +110,9 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server'): RawPee
 export async function ending(socket: Duplex): Promise<'end' | 'reset'> {
   const seen: string[] = [];
   socket.on('end', () => seen.push('end'));
-  socket.on('error', (error: NodeJS.ErrnoException) => seen.push(error.code === 'ECONNRESET' ? 'reset' : String(error.code)));
+  socket.on('error', (error: NodeJS.ErrnoException) =>
+    seen.push(error.code === 'ECONNRESET' ? 'reset' : String(error.code)),
+  );
   socket.resume();
   if (!socket.closed) await once(socket, 'close').catch(() => undefined);
   return seen[0] === 'end' ? 'end' : 'reset';

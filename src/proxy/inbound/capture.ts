@@ -25,7 +25,8 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   try {
     tuneSocket(socket, settings);
     const originalDestination = parts.originalDestination(socket);
-    if (originalDestination === undefined) throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
+    if (originalDestination === undefined)
+      throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     const facts = { transport: 'plaintext', security: 'plaintext', originalDestination } as const;
     account.learned(facts);
     const destination = parts.guard.check(originalDestination);
@@ -54,14 +55,22 @@ async function refuseUnlessPlaintextIsAllowed(
   if (state === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
   if (effectiveMode(state.mode, settings.floor.minimumMode) !== 'STRICT') return;
   const late = () => new HandshakeError('timeout', `The peer said nothing within ${settings.handshakeTimeoutMs} ms`);
-  const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) => detect(socket, signal));
+  const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) =>
+    detect(socket, signal),
+  );
   switch (detected.kind) {
     case 'ended':
       throw new HandshakeError('reset', 'The peer closed the connection before it said anything');
     case 'tls':
-      throw new HandshakeError('alpn', `Port ${destination.port} is STRICT and the peer speaks a TLS that is not the mesh's`);
+      throw new HandshakeError(
+        'alpn',
+        `Port ${destination.port} is STRICT and the peer speaks a TLS that is not the mesh's`,
+      );
     case 'plaintext':
-      throw new HandshakeError('plaintext_in_strict', `Port ${destination.port} is STRICT and the peer speaks plaintext`);
+      throw new HandshakeError(
+        'plaintext_in_strict',
+        `Port ${destination.port} is STRICT and the peer speaks plaintext`,
+      );
     default:
       detected satisfies never;
   }

@@ -1,11 +1,13 @@
-import { isIPv4, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { isIPv4 } from 'node:net';
 import { formatAddress } from '../../addresses.ts';
 import type { Clock } from '../../clock.ts';
 import { ConnectionError } from '../../errors.ts';
 import { SystemCallError, socketBoundTo } from '../../libc.ts';
 import type { InboundPermit } from '../../policy/permit.ts';
 import { withDeadline } from '../deadline.ts';
-import { connected, openSocket, type SocketOptions } from '../transport/connect.ts';
+import type { SocketOptions } from '../transport/connect.ts';
+import { connected, openSocket } from '../transport/connect.ts';
 
 /** The source address that the application sees. */
 export const deliverySources = ['loopback', 'pod-address', 'unbound'] as const;
@@ -18,8 +20,14 @@ export interface DeliverySettings extends SocketOptions {
 }
 
 /** Connects to the application. Throws `ConnectionError`. */
-export function deliver({ destination }: InboundPermit, settings: DeliverySettings, clock: Clock, outer: AbortSignal): Promise<Socket> {
-  const late = () => new ConnectionError('upstream_timeout', `${formatAddress(destination)} did not accept a connection in time`);
+export function deliver(
+  { destination }: InboundPermit,
+  settings: DeliverySettings,
+  clock: Clock,
+  outer: AbortSignal,
+): Promise<Socket> {
+  const late = () =>
+    new ConnectionError('upstream_timeout', `${formatAddress(destination)} did not accept a connection in time`);
   return withDeadline(clock, settings.connectTimeoutMs, late, outer, (signal) => {
     const socket = boundSocket(destination.ip, settings.deliverFrom);
     if (socket === undefined) return openSocket(destination, { ...settings, allowHalfOpen: true }, signal);

@@ -1,5 +1,6 @@
 import { networkInterfaces } from 'node:os';
-import { type Address, canonicalIp, formatAddress, isGlobal } from '../../addresses.ts';
+import type { Address } from '../../addresses.ts';
+import { canonicalIp, formatAddress, isGlobal } from '../../addresses.ts';
 import type { Clock } from '../../clock.ts';
 import { DeniedError } from '../../errors.ts';
 

@@ -1,18 +1,23 @@
 import type { Socket } from 'node:net';
 import { DeniedError, HandshakeError } from '../../errors.ts';
-import { authorize, type InboundFloor } from '../../policy/authorize.ts';
+import type { InboundFloor } from '../../policy/authorize.ts';
+import { authorize } from '../../policy/authorize.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { currentIdentity, type ProxyParts, takeConnection } from '../parts.ts';
+import type { ProxyParts } from '../parts.ts';
+import { currentIdentity, takeConnection } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
 import { tuneSocket } from '../transport/connect.ts';
-import { type ServedTunnel, type ServedTunnelLimits, type StreamRequest, serveTunnel } from '../transport/hbone/serve.ts';
+import type { ServedTunnel, ServedTunnelLimits, StreamRequest } from '../transport/hbone/serve.ts';
+import { serveTunnel } from '../transport/hbone/serve.ts';
 import { connectionIdOf, destinationOf } from '../transport/hbone/wire.ts';
-import { acceptMutualTls, type MutualTls } from '../transport/tls.ts';
-import { type DeliverySettings, deliver } from './deliver.ts';
+import type { MutualTls } from '../transport/tls.ts';
+import { acceptMutualTls } from '../transport/tls.ts';
+import type { DeliverySettings } from './deliver.ts';
+import { deliver } from './deliver.ts';
 import type { InboundGuard } from './guard.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
@@ -45,8 +50,11 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
     try {
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
       tuneSocket(raw, settings);
-      const tunnel = await handshake(raw, parts, settings, (mutualTls, request) =>
-        void serve(request, mutualTls, peerAddress, parts, settings),
+      const tunnel = await handshake(
+        raw,
+        parts,
+        settings,
+        (mutualTls, request) => void serve(request, mutualTls, peerAddress, parts, settings),
       );
       tunnels.add(tunnel);
       if (isRetired) tunnel.retire();
@@ -81,7 +89,8 @@ async function handshake(
   onRequest: (mutualTls: MutualTls, request: StreamRequest) => void,
 ): Promise<ServedTunnel> {
   const { clock, handshakes, observer } = parts;
-  const late = () => new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
+  const late = () =>
+    new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
   return withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
     await firstBytes(raw, signal);
     const release = await handshakes.take(signal);

@@ -1,18 +1,24 @@
 import type { Socket } from 'node:net';
-import { type Address, formatAddress } from '../../addresses.ts';
+import type { Address } from '../../addresses.ts';
+import { formatAddress } from '../../addresses.ts';
 import { DeniedError } from '../../errors.ts';
-import { admit, type OutboundRules } from '../../policy/admit.ts';
+import type { OutboundRules } from '../../policy/admit.ts';
+import { admit } from '../../policy/admit.ts';
 import { captureProbe } from '../../ports.ts';
-import { type Account, outcomeOf } from '../account.ts';
+import type { Account } from '../account.ts';
+import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { untilClosed } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { type ProxyParts, takeConnection } from '../parts.ts';
+import type { ProxyParts } from '../parts.ts';
+import { takeConnection } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
-import { type OpenSettings, open } from './open.ts';
-import { type Registry, type ResolveSettings, resolve } from './resolve.ts';
+import type { OpenSettings } from './open.ts';
+import { open } from './open.ts';
+import type { Registry, ResolveSettings } from './resolve.ts';
+import { resolve } from './resolve.ts';
 
 export interface OutboundParts extends ProxyParts {
   readonly pool: TunnelPool;
@@ -47,7 +53,8 @@ async function carryOutbound(
 ): Promise<void> {
   let release = () => {};
   try {
-    if (originalDestination === undefined) throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
+    if (originalDestination === undefined)
+      throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     account.learned({ originalDestination });
     refuseSelfCall(originalDestination, settings.reservedPorts);
     release = takeConnection(parts);

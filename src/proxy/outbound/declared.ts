@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
-import { type Address, canonicalIp } from '../../addresses.ts';
+import type { Address } from '../../addresses.ts';
+import { canonicalIp } from '../../addresses.ts';
 import { ConnectionError, messageOf } from '../../errors.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import { outcomeOf } from '../account.ts';
@@ -42,7 +43,13 @@ export async function acceptDeclared(
     release = takeConnection(parts);
     const address = await addressOf(target);
     account.learned({ originalDestination: address });
-    const { leg, facts } = await open(admitDeclared(address, via && (await addressOf(via)), peer), account.id, parts, settings, untilClosed(socket));
+    const { leg, facts } = await open(
+      admitDeclared(address, via && (await addressOf(via)), peer),
+      account.id,
+      parts,
+      settings,
+      untilClosed(socket),
+    );
     await carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
   } catch (error) {
     resetSocket(socket);
@@ -59,6 +66,8 @@ async function addressOf({ host, port }: HostPort): Promise<Address> {
     const { address } = await lookup(host);
     return { ip: canonicalIp(address) ?? address, port };
   } catch (error) {
-    throw new ConnectionError('upstream_unreachable', `The name ${host} was not found: ${messageOf(error)}`, { cause: error });
+    throw new ConnectionError('upstream_unreachable', `The name ${host} was not found: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
 }

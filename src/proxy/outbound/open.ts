@@ -1,12 +1,16 @@
-import { type Address, formatAddress } from '../../addresses.ts';
+import type { Address } from '../../addresses.ts';
+import { formatAddress } from '../../addresses.ts';
 import { ConnectionError, HandshakeError } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
 import type { Established } from '../account.ts';
 import { withDeadline } from '../deadline.ts';
-import { type Leg, socketLeg } from '../leg.ts';
-import { currentIdentity, type ProxyParts } from '../parts.ts';
-import { openSocket, type SocketOptions } from '../transport/connect.ts';
+import type { Leg } from '../leg.ts';
+import { socketLeg } from '../leg.ts';
+import type { ProxyParts } from '../parts.ts';
+import { currentIdentity } from '../parts.ts';
+import type { SocketOptions } from '../transport/connect.ts';
+import { openSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
 
 export interface OpenSettings extends SocketOptions {
@@ -31,7 +35,13 @@ const maxEndpointsTried = 3;
  * Opens the way to one of the permitted endpoints, in random order; another one is tried when an endpoint cannot be
  * reached or is not who it should be, never after a refusal. Throws the last failure.
  */
-export async function open(permit: OutboundPermit, connectionId: string, parts: OpenParts, settings: OpenSettings, outer: AbortSignal): Promise<Opened> {
+export async function open(
+  permit: OutboundPermit,
+  connectionId: string,
+  parts: OpenParts,
+  settings: OpenSettings,
+  outer: AbortSignal,
+): Promise<Opened> {
   const candidates = shuffled(permit.endpoints, parts.clock.random).slice(0, maxEndpointsTried);
   let failure: unknown;
   for (const endpoint of candidates) {
@@ -57,7 +67,13 @@ function shuffled<T>(items: readonly T[], random: () => number): T[] {
     .map(({ item }) => item);
 }
 
-function openEndpoint(endpoint: PermittedEndpoint, connectionId: string, parts: OpenParts, settings: OpenSettings, outer: AbortSignal): Promise<Opened> {
+function openEndpoint(
+  endpoint: PermittedEndpoint,
+  connectionId: string,
+  parts: OpenParts,
+  settings: OpenSettings,
+  outer: AbortSignal,
+): Promise<Opened> {
   switch (endpoint.transport) {
     case 'plaintext':
       return openPlaintext(endpoint.address, parts, settings, outer);
@@ -68,8 +84,14 @@ function openEndpoint(endpoint: PermittedEndpoint, connectionId: string, parts: 
   }
 }
 
-async function openPlaintext(address: Address, { clock }: OpenParts, settings: OpenSettings, outer: AbortSignal): Promise<Opened> {
-  const late = () => new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
+async function openPlaintext(
+  address: Address,
+  { clock }: OpenParts,
+  settings: OpenSettings,
+  outer: AbortSignal,
+): Promise<Opened> {
+  const late = () =>
+    new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
   const socket = await withDeadline(clock, settings.connectTimeoutMs, late, outer, (signal) =>
     openSocket(address, { ...settings, allowHalfOpen: true }, signal),
   );
@@ -85,11 +107,15 @@ async function openTunnelled(
 ): Promise<Opened> {
   const expected = parseSpiffeId(spiffeId);
   if (expected.kind === 'invalid') {
-    throw new HandshakeError('peer_identity', `The registry expects '${spiffeId}' at ${formatAddress(address)}, which is no SPIFFE ID`);
+    throw new HandshakeError(
+      'peer_identity',
+      `The registry expects '${spiffeId}' at ${formatAddress(address)}, which is no SPIFFE ID`,
+    );
   }
   const local = currentIdentity(parts);
   const key = { address: via ?? { ip: address.ip, port: settings.hbonePort }, expectedId: expected.id, local };
-  const late = () => new ConnectionError('upstream_timeout', `No answer for ${formatAddress(address)} through its sidecar in time`);
+  const late = () =>
+    new ConnectionError('upstream_timeout', `No answer for ${formatAddress(address)} through its sidecar in time`);
   const { leg, tunnel } = await withDeadline(parts.clock, settings.openTimeoutMs, late, outer, (signal) =>
     parts.pool.open(key, { destination: address, connectionId }, signal),
   );

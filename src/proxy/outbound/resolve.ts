@@ -1,4 +1,5 @@
-import { type Address, formatAddress } from '../../addresses.ts';
+import type { Address } from '../../addresses.ts';
+import { formatAddress } from '../../addresses.ts';
 import type { Clock } from '../../clock.ts';
 import type { Destination } from '../../control-api.ts';
 import { codeOf, messageOf } from '../../errors.ts';
@@ -35,9 +36,12 @@ export async function resolve(
   outer: AbortSignal,
 ): Promise<Resolution> {
   if (!settings.meshNetworks.has(original.ip)) return { kind: 'outside' };
-  const late = () => new ResolveTimeout(`no answer for ${formatAddress(original)} within ${settings.resolveTimeoutMs} ms`);
+  const late = () =>
+    new ResolveTimeout(`no answer for ${formatAddress(original)} within ${settings.resolveTimeoutMs} ms`);
   try {
-    return await withDeadline(clock, settings.resolveTimeoutMs, late, outer, (signal) => registry.lookup(original, signal));
+    return await withDeadline(clock, settings.resolveTimeoutMs, late, outer, (signal) =>
+      registry.lookup(original, signal),
+    );
   } catch (error) {
     if (codeOf(error) !== 'RESOLVE_TIMEOUT') throw error;
     return { kind: 'unavailable', why: messageOf(error) };

@@ -1,6 +1,7 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
 import type { Address } from '../../addresses.ts';
-import { codeOf, ConnectionError } from '../../errors.ts';
+import { ConnectionError, codeOf } from '../../errors.ts';
 import type { ClosedReason } from '../../outcomes.ts';
 
 /** How the sockets of both legs are set up. */

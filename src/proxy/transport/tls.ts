@@ -4,7 +4,8 @@ import * as tls from 'node:tls';
 import { HandshakeError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
-import { refusalOf, type VerifiedPeer, verifyPeer } from '../../identity/verify-peer.ts';
+import type { VerifiedPeer } from '../../identity/verify-peer.ts';
+import { refusalOf, verifyPeer } from '../../identity/verify-peer.ts';
 import type { Negotiated } from '../account.ts';
 
 /** The post-quantum hybrid first, then what every peer speaks. */
@@ -60,7 +61,12 @@ function clientContext(identity: Identity, trustDomain: string): tls.SecureConte
   if (context === undefined) {
     const anchors = identity.bundles.domains.get(trustDomain);
     if (anchors === undefined) throw new HandshakeError('trust_domain', `There is no trust bundle for ${trustDomain}`);
-    context = tls.createSecureContext(contextOptions(identity, anchors.map((anchor) => anchor.pem)));
+    context = tls.createSecureContext(
+      contextOptions(
+        identity,
+        anchors.map((anchor) => anchor.pem),
+      ),
+    );
     clients.set(trustDomain, context);
   }
   return context;
@@ -86,7 +92,10 @@ function serverFor(identity: Identity): tls.Server {
 function createServer(identity: Identity): tls.Server {
   const anchors = [...identity.bundles.domains.values()].flat();
   const server = tls.createServer({
-    ...contextOptions(identity, anchors.map((anchor) => anchor.pem)),
+    ...contextOptions(
+      identity,
+      anchors.map((anchor) => anchor.pem),
+    ),
     requestCert: true,
     // A refused certificate is looked at, explained and then refused, by verifyPeer.
     rejectUnauthorized: false,
@@ -109,7 +118,12 @@ function createServer(identity: Identity): tls.Server {
  * Terminates mutual TLS on an accepted connection. `signal` ends the wait with its reason. Throws `HandshakeError`; the
  * connection is reset then.
  */
-export async function acceptMutualTls(raw: Socket, local: Identity, nowMs: () => number, signal: AbortSignal): Promise<MutualTls> {
+export async function acceptMutualTls(
+  raw: Socket,
+  local: Identity,
+  nowMs: () => number,
+  signal: AbortSignal,
+): Promise<MutualTls> {
   const socket = await handshake(raw, signal, (secure, failed) => {
     pending.set(raw, { secure, failed });
     serverFor(local).emit('connection', raw);

@@ -1,13 +1,16 @@
 import { once } from 'node:events';
-import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
-import { type Relay, relay } from '../../../src/proxy/relay.ts';
+import type { Relay } from '../../../src/proxy/relay.ts';
+import { relay } from '../../../src/proxy/relay.ts';
 import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
 import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
 import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
-import { createRawPeer, ending, endStream, frameType, type RawPeer } from '../../support/raw-http2.ts';
+import type { RawPeer } from '../../support/raw-http2.ts';
+import { createRawPeer, ending, endStream, frameType } from '../../support/raw-http2.ts';
 
 const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
 const limits = { ...capacity, idleTimeoutMs: 60_000, servedIdleTimeoutMs: 60_000, maxAgeMs: 3_600_000 };
@@ -45,12 +48,22 @@ async function clientScene(): Promise<Scene> {
   const [near, wire] = await pair(false);
   const peer = createRawPeer(wire, 'server');
   const signal = new AbortController().signal;
-  const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, { clock: systemClock, onClose: () => {} }, limits, signal);
+  const tunnel = await startTunnel(
+    { socket: near } as unknown as MutualTls,
+    { clock: systemClock, onClose: () => {} },
+    limits,
+    signal,
+  );
   const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
   await peer.frame(({ type }) => type === frameType.headers);
   peer.accept(1);
   const [application, downstream] = await pair(true);
-  return established({ application, relay: relay(socketLeg(downstream), await opening, relayLimits, systemClock), peer, wire });
+  return established({
+    application,
+    relay: relay(socketLeg(downstream), await opening, relayLimits, systemClock),
+    peer,
+    wire,
+  });
 }
 
 /** The server end, the peer being the client. */

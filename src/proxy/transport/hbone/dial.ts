@@ -3,10 +3,12 @@ import type { Clock } from '../../../clock.ts';
 import { ConnectionError, HandshakeError } from '../../../errors.ts';
 import type { Observer } from '../../account.ts';
 import { withDeadline } from '../../deadline.ts';
-import { openSocket, type SocketOptions } from '../connect.ts';
+import type { SocketOptions } from '../connect.ts';
+import { openSocket } from '../connect.ts';
 import { originateMutualTls } from '../tls.ts';
 import type { TunnelKey } from './pool.ts';
-import { startTunnel, type Tunnel, type TunnelLimits } from './tunnel.ts';
+import type { Tunnel, TunnelLimits } from './tunnel.ts';
+import { startTunnel } from './tunnel.ts';
 
 export interface DialSettings extends TunnelLimits, SocketOptions {
   readonly connectTimeoutMs: number;
@@ -20,7 +22,8 @@ export function createDialer(
   settings: DialSettings,
 ): (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel> {
   const connectTo = ({ address }: TunnelKey) => {
-    const late = () => new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
+    const late = () =>
+      new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
     return withDeadline(clock, settings.connectTimeoutMs, late, undefined, (signal) =>
       openSocket(address, { ...settings, allowHalfOpen: false }, signal),
     );
@@ -29,7 +32,8 @@ export function createDialer(
   return async (key, onClose) => {
     const raw = await connectTo(key);
     const startedMs = clock.monotonic();
-    const late = () => new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
+    const late = () =>
+      new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
     try {
       return await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
         const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, clock.now, signal);

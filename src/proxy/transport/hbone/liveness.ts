@@ -18,7 +18,12 @@ export interface LivenessEvents {
  * Sends a PING (RFC 9113 §6.7) every 10 s while `isInUse`, until the returned function is called. A network that
  * swallows packets is noticed here, long before TCP does.
  */
-export function watchLiveness(session: Http2Session, clock: Clock, isInUse: () => boolean, events: LivenessEvents): () => void {
+export function watchLiveness(
+  session: Http2Session,
+  clock: Clock,
+  isInUse: () => boolean,
+  events: LivenessEvents,
+): () => void {
   let unanswered = 0;
   let timer: Timer;
   const tick = () => {

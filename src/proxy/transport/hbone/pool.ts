@@ -1,9 +1,11 @@
-import { type Address, formatAddress } from '../../../addresses.ts';
+import type { Address } from '../../../addresses.ts';
+import { formatAddress } from '../../../addresses.ts';
 import { ConnectionError } from '../../../errors.ts';
 import type { Identity } from '../../../identity/identity.ts';
 import type { SpiffeId } from '../../../identity/spiffe-id.ts';
 import type { Leg } from '../../leg.ts';
-import { type Tunnel, TunnelRetiredError } from './tunnel.ts';
+import type { Tunnel } from './tunnel.ts';
+import { TunnelRetiredError } from './tunnel.ts';
 
 /** Who a tunnel goes to, and who we are on it. Two connections share a tunnel only if all three are equal. */
 export interface TunnelKey {
@@ -21,7 +23,11 @@ export interface TunnelRequest {
 /** Long-lived tunnels, shared by the connections that may share them. */
 export interface TunnelPool {
   /** A stream of a tunnel with this key, made if need be. Throws what `dial` and `Tunnel.open` throw. */
-  open(key: TunnelKey, request: TunnelRequest, signal: AbortSignal): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
+  open(
+    key: TunnelKey,
+    request: TunnelRequest,
+    signal: AbortSignal,
+  ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
   /** Retires all. */
@@ -41,7 +47,9 @@ interface Lane {
 }
 
 /** `dial` makes a tunnel and calls `onClose` when it has ended; it has a deadline of its own. */
-export function createTunnelPool(dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>): TunnelPool {
+export function createTunnelPool(
+  dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>,
+): TunnelPool {
   const lanes = new Map<string, Lane>();
 
   const laneOf = (name: string): Lane => {
@@ -78,7 +86,10 @@ export function createTunnelPool(dial: (key: TunnelKey, onClose: (tunnel: Tunnel
       const tunnel = await abortable(lane.making ?? make(key, name, lane), signal);
       if (tunnel.hasRoom()) return tunnel;
     }
-    throw new ConnectionError('tunnel_lost', `No tunnel to ${formatAddress(key.address)} stays open and takes a stream`);
+    throw new ConnectionError(
+      'tunnel_lost',
+      `No tunnel to ${formatAddress(key.address)} stays open and takes a stream`,
+    );
   };
 
   return {

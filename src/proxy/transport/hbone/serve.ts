@@ -1,10 +1,13 @@
-import { constants, type IncomingHttpHeaders, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import { constants, performServerHandshake } from 'node:http2';
 import type { Clock, Timer } from '../../../clock.ts';
 import { ConnectionError, HandshakeError } from '../../../errors.ts';
-import { type Leg, tunnelLeg } from '../../leg.ts';
+import type { Leg } from '../../leg.ts';
+import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
-import { acceptance, refusalHeaders, serverSessionOptions, type TunnelCapacity } from './wire.ts';
+import type { TunnelCapacity } from './wire.ts';
+import { acceptance, refusalHeaders, serverSessionOptions } from './wire.ts';
 
 export interface ServedTunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed; longer than the client's, so that the client chooses the moment. */
@@ -47,7 +50,9 @@ export async function serveTunnel(
   const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
   // Streams tell their own end; the session has nobody else to tell.
   session.on('error', () => undefined);
-  const usage = trackStreams(session, clock, limits.servedIdleTimeoutMs, (stream, headers) => onRequest(requestOf(stream, headers)));
+  const usage = trackStreams(session, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
+    onRequest(requestOf(stream, headers)),
+  );
   await preface(session, signal);
   session.setLocalWindowSize(limits.tunnelWindowBytes);
 

@@ -1,11 +1,14 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import type { Clock, Timer } from '../../../clock.ts';
 import { ConnectionError, codeOf, HandshakeError } from '../../../errors.ts';
-import { type Leg, tunnelLeg } from '../../leg.ts';
+import type { Leg } from '../../leg.ts';
+import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
-import { connectHeaders, refusalFrom, sessionOptions, type TunnelCapacity } from './wire.ts';
+import type { TunnelCapacity } from './wire.ts';
+import { connectHeaders, refusalFrom, sessionOptions } from './wire.ts';
 
 export interface TunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed. */
@@ -45,7 +48,10 @@ export async function startTunnel(
   limits: TunnelLimits,
   signal: AbortSignal,
 ): Promise<Tunnel> {
-  const session = connect('https://hbone.invalid', { ...sessionOptions(limits), createConnection: () => mutualTls.socket });
+  const session = connect('https://hbone.invalid', {
+    ...sessionOptions(limits),
+    createConnection: () => mutualTls.socket,
+  });
   // The reason reaches the streams; the session itself has nobody else to tell.
   session.on('error', () => undefined);
   await remoteSettings(session, signal);
@@ -56,7 +62,13 @@ export async function startTunnel(
 function remoteSettings(session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = () => reject(new HandshakeError('timeout', 'The peer sent no HTTP/2 SETTINGS in time'));
-  const onClose = () => reject(new HandshakeError('reset', 'The peer closed the connection after the handshake; it may have refused our certificate'));
+  const onClose = () =>
+    reject(
+      new HandshakeError(
+        'reset',
+        'The peer closed the connection after the handshake; it may have refused our certificate',
+      ),
+    );
   session.once('remoteSettings', () => resolve());
   session.once('close', onClose);
   signal.addEventListener('abort', onAbort, { once: true });
@@ -122,7 +134,9 @@ function createTunnel(
 
   return {
     mutualTls,
-    hasRoom: () => isUsable() && streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
+    hasRoom: () =>
+      isUsable() &&
+      streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
     async open(destination, connectionId, signal) {
       const stream = request(destination, connectionId);
       streams += 1;

@@ -1,7 +1,10 @@
-import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerSessionOptions, type SessionOptions } from 'node:http2';
-import { type Address, formatAddress, parseAddress } from '../../../addresses.ts';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerSessionOptions, SessionOptions } from 'node:http2';
+import { constants } from 'node:http2';
+import type { Address } from '../../../addresses.ts';
+import { formatAddress, parseAddress } from '../../../addresses.ts';
 import { ConnectionError, DeniedError } from '../../../errors.ts';
-import { type ClosedReason, closedReasons, type DeniedReason, deniedReasons } from '../../../outcomes.ts';
+import type { ClosedReason, DeniedReason } from '../../../outcomes.ts';
+import { closedReasons, deniedReasons } from '../../../outcomes.ts';
 import { outcomeOf } from '../../account.ts';
 
 /**
@@ -61,7 +64,10 @@ export function destinationOf(headers: IncomingHttpHeaders): Address {
   const authority = headers[constants.HTTP2_HEADER_AUTHORITY];
   const address = typeof authority === 'string' ? parseAddress(authority) : undefined;
   if (method !== 'CONNECT' || address === undefined || headers[':protocol'] !== undefined) {
-    throw new DeniedError('bad_authority', `The request is ${method} ${authority}, expected CONNECT to an IP address and a port`);
+    throw new DeniedError(
+      'bad_authority',
+      `The request is ${method} ${authority}, expected CONNECT to an IP address and a port`,
+    );
   }
   return address;
 }
