@@ -61,8 +61,11 @@ export type Dialled =
   | { readonly target: string; readonly failed: string };
 
 export interface TestPod extends Pod {
-  /** Runs the real program in the pod to its end. Default: as root, with NET_ADMIN and nothing else, as an init container. */
-  remora(args: readonly string[], options?: PodProcessOptions): Promise<Ended>;
+  /**
+   * Runs the real program in the pod to its end. Default: as root, with NET_ADMIN and nothing else, as an init container.
+   * `toolPath` is the only folder where it finds tools.
+   */
+  remora(args: readonly string[], options?: PodProcessOptions & { readonly toolPath?: string }): Promise<Ended>;
   /** Starts the real program in the pod. Default: as the sidecar's user, without capabilities. */
   startRemora(args: readonly string[], options?: PodProcessOptions): RunningProgram;
   /** Starts a script of this checkout under Node.js. */
@@ -116,7 +119,10 @@ function testPod(pod: Pod, program: SharedProgram): TestPod {
   return {
     ...pod,
     start,
-    remora: (args, options = initContainer) => ended(pod.exec([...argv, ...args], { ...options, mounts })),
+    remora(args, { toolPath, ...options } = initContainer as PodProcessOptions & { toolPath?: string }) {
+      const environment = toolPath === undefined ? [] : ['env', `PATH=${toolPath}`];
+      return ended(pod.exec([...environment, ...argv, ...args], { ...options, mounts }));
+    },
     startRemora: (args, options = sidecarUser) => runningProgram(pod.exec([...argv, ...args], { ...options, mounts })),
     async dial(targets, { flags = [], ...options } = appUser as PodProcessOptions & { flags?: readonly string[] }) {
       const script = program.pathOf(resolve(root, 'test/support/pod-programs/dial.ts'));
