@@ -1,0 +1,107 @@
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { checkServerIdentity } from 'node:tls';
+import type { Dispatcher } from 'undici';
+import { Agent } from 'undici';
+import { codeOf, messageOf, RenewalError } from '../errors.ts';
+
+/** Connections to the control plane, each made under the roots that the CA file held when it was asked for. */
+export interface ControlConnection {
+  /** Throws `RenewalError('unreachable')` when the CA file holds no usable roots. */
+  dispatcher(): Promise<Dispatcher>;
+  close(): Promise<void>;
+}
+
+export interface ControlConnectionSettings {
+  /** `https://host:port`. */
+  readonly url: string;
+  /** PEM. */
+  readonly caFile: string;
+  /** What the certificate of the control plane must name; the host of the URL by default. */
+  readonly serverName: string | undefined;
+  readonly connectTimeoutMs: number;
+}
+
+/** Bytes of the largest header section that a reply may have. */
+const maxHeaderBytes = 16 * 1024;
+const idleConnectionMs = 10_000;
+const maxCaFileLength = 1024 * 1024;
+
+/** Connections are kept for the next call only as long as the CA file does not change. */
+export function createControlConnection(settings: ControlConnectionSettings): ControlConnection {
+  const agents = new Set<Agent>();
+  let current: { readonly pem: string; readonly agent: Agent } | undefined;
+
+  const retire = (agent: Agent) =>
+    void agent
+      .close()
+      .catch(() => undefined)
+      .finally(() => agents.delete(agent));
+
+  return {
+    async dispatcher() {
+      const pem = await readRoots(settings.caFile);
+      if (current?.pem === pem) return current.agent;
+      const agent = createAgent(settings, splitRoots(settings.caFile, pem));
+      agents.add(agent);
+      if (current !== undefined) retire(current.agent);
+      current = { pem, agent };
+      return agent;
+    },
+    async close() {
+      await Promise.all([...agents].map((agent) => agent.destroy()));
+    },
+  };
+}
+
+function createAgent({ url, serverName, connectTimeoutMs }: ControlConnectionSettings, ca: string[]): Agent {
+  const expectedName = serverName ?? new URL(url).hostname.replace(/^\[(.*)\]$/, '$1');
+  return new Agent({
+    // One protocol, whose parser bounds everything; a resumed session would skip the check of the name and of a changed CA.
+    allowH2: false,
+    maxCachedSessions: 0,
+    pipelining: 1,
+    maxHeaderSize: maxHeaderBytes,
+    keepAliveTimeout: idleConnectionMs,
+    keepAliveMaxTimeout: idleConnectionMs,
+    // Our own deadline is over the whole call.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect: {
+      ca,
+      rejectUnauthorized: true,
+      minVersion: 'TLSv1.3',
+      maxCachedSessions: 0,
+      timeout: connectTimeoutMs,
+      ...(serverName === undefined || isIpLiteral(serverName) ? {} : { servername: serverName }),
+      checkServerIdentity: (_host, certificate) => checkServerIdentity(expectedName, certificate),
+    },
+  });
+}
+
+const isIpLiteral = (name: string) => name.includes(':') || /^[\d.]+$/.test(name);
+
+async function readRoots(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'latin1');
+  } catch (error) {
+    throw new RenewalError('unreachable', `The CA file ${path} of the control plane cannot be read (${codeOf(error)})`);
+  }
+}
+
+const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+/**
+ * The certificates of a PEM file. Never empty: OpenSSL takes an absent or empty list of roots for the public ones.
+ */
+function splitRoots(path: string, pem: string): string[] {
+  const roots = pem.length > maxCaFileLength ? [] : (pem.match(pemCertificate) ?? []);
+  try {
+    for (const root of roots) new X509Certificate(root);
+  } catch (error) {
+    throw new RenewalError('unreachable', `The CA file ${path} holds a broken certificate: ${messageOf(error)}`);
+  }
+  if (roots.length === 0)
+    throw new RenewalError('unreachable', `The CA file ${path} holds no certificate, expected PEM`);
+  return roots;
+}

@@ -1,0 +1,8 @@
+import type { BaseIssue } from 'valibot';
+import { getDotPath } from 'valibot';
+
+/** Where a value differs from its schema, in words; nothing of the value itself, which could be a secret. */
+export function differenceOf(issue: BaseIssue<unknown>): string {
+  const where = getDotPath(issue)?.slice(0, 80) ?? 'the whole';
+  return issue.received === 'undefined' ? `${where} is missing` : `${where} is not ${issue.expected}`;
+}
