@@ -2,7 +2,8 @@ import * as v from 'valibot';
 
 /**
  * The wire shapes of the control-plane API and their parsers, for both sides. HTTPS and JSON on port 15012; every call
- * but `/healthz` and `/v1/bundle` carries a projected service-account token as bearer. Unknown fields are ignored.
+ * but `/healthz`, `/v1/bundle` and `/v1/jwks`, which publish what is public, carries a projected service-account token as
+ * bearer. Unknown fields are ignored.
  */
 export const tokenAudience = 'remora';
 
@@ -10,6 +11,7 @@ export const paths = {
   certificates: '/v1/certificates',
   stream: '/v1/stream',
   destinations: '/v1/destinations',
+  reports: '/v1/reports',
   bundle: '/v1/bundle',
   health: '/healthz',
   jwks: '/v1/jwks',
@@ -19,6 +21,8 @@ export const paths = {
 export const maxReplyBytes = 256 * 1024;
 /** Bytes of the largest request that the control plane reads. */
 export const maxRequestBytes = 64 * 1024;
+/** Bytes of the largest report that the control plane keeps. */
+export const maxReportBytes = 8 * 1024;
 /** The most destinations that one request may name. */
 export const maxDestinations = 1000;
 /** A stream that is silent for longer than two of these is lost; milliseconds. */
@@ -27,7 +31,8 @@ export const heartbeatIntervalMs = 15_000;
 export const certificateRequest = v.object({
   /** PKCS#10, PEM. Identity is taken from the token, never from here. */
   csr: v.pipe(v.string(), v.maxLength(16 * 1024)),
-  ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  /** A wish: the control plane brings it within its limits, and takes its own lifetime when it is absent. */
+  ttlSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
 });
 export type CertificateRequest = v.InferOutput<typeof certificateRequest>;
 
@@ -100,6 +105,26 @@ export const streamMessage = v.variant('topic', [
   v.object({ topic: v.literal('destination'), ...versioned, data: destination }),
 ]);
 export type StreamMessage = v.InferOutput<typeof streamMessage>;
+
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** What a sidecar may say of itself with `POST /v1/reports`; who it is comes from its token. */
+export const report = v.object({
+  /** Of the sidecar's program. */
+  version: v.optional(v.pipe(v.string(), v.maxLength(64))),
+  /** Callers without mutual TLS, by the workload or address that they were seen with. */
+  plaintextCallers: v.optional(
+    v.pipe(
+      v.array(v.object({ caller: v.pipe(v.string(), v.maxLength(64)), port: count, connections: count })),
+      v.maxLength(100),
+    ),
+  ),
+  /** Connected peers by the SHA-256 of the root that they chain to. */
+  peersByRoot: v.optional(
+    v.pipe(v.array(v.object({ root: v.pipe(v.string(), v.maxLength(64)), peers: count })), v.maxLength(20)),
+  ),
+});
+export type Report = v.InferOutput<typeof report>;
 
 /** RFC 9457 problem document; `reason` is stable and machine-readable. */
 export const problem = v.object({
