@@ -1,6 +1,7 @@
 /**
  * Dials every `host:port` given, one after the other, and prints one line of JSON each: where it landed, as the listener
- * says it, or how it failed. Options before the first target: `--mark N`, `--device NAME`, `--from IP`.
+ * says it, or how it failed. Options before the first target: `--mark N`, `--device NAME`, `--from IP`,
+ * `--deadline MS`.
  */
 import { connect } from 'node:net';
 import koffi from 'koffi';
@@ -8,7 +9,7 @@ import { splitHostPort } from '../../../src/addresses.ts';
 import { socketBoundTo } from '../../../src/libc.ts';
 
 /** Long enough for a loaded machine, and only waited for in full where nothing answers. */
-const deadlineMs = 1500;
+const defaultDeadlineMs = '1500';
 const SOL_SOCKET = 1;
 const SO_BINDTODEVICE = 25;
 const SO_MARK = 36;
@@ -43,7 +44,7 @@ function dial(target: string): Promise<unknown> {
   const { host = '', port = 0 } = splitHostPort(target) ?? {};
   return new Promise((resolve) => {
     const socket = openSocket(host, port);
-    const timer = setTimeout(() => finish({ failed: 'timeout' }), deadlineMs);
+    const timer = setTimeout(() => finish({ failed: 'timeout' }), Number(options.deadline ?? defaultDeadlineMs));
     const finish = (result: object) => {
       clearTimeout(timer);
       socket.destroy();

@@ -1,0 +1,118 @@
+import { Writable } from 'node:stream';
+import { describe, expect, it } from 'vitest';
+import { ConnectionError, DeniedError, HandshakeError } from '../../../src/errors.ts';
+import { createLog } from '../../../src/log.ts';
+import { deniedReasons } from '../../../src/outcomes.ts';
+import type { Observer } from '../../../src/proxy/account.ts';
+import { createAccounts, outcomeOf } from '../../../src/proxy/account.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+function scene() {
+  const lines: Record<string, unknown>[] = [];
+  const events: unknown[][] = [];
+  const output = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      lines.push(JSON.parse(chunk.toString()));
+      done();
+    },
+  });
+  const observer = new Proxy({} as Observer, {
+    get:
+      (_target, event) =>
+      (...args: unknown[]) => {
+        events.push([event, ...args]);
+      },
+  });
+  const clock = createFakeClock(Date.parse('2026-01-02T03:04:05Z'));
+  return { accounts: createAccounts({ observer, log: createLog('info', output), clock }), lines, events, clock };
+}
+
+const facts = {
+  transport: 'hbone',
+  security: 'mutual_tls',
+  originalDestination: { ip: 'fd00::7', port: 80 },
+  peerId: 'spiffe://cluster.local/ns/shop/sa/web',
+} as const;
+
+describe('an account', () => {
+  it('is one log line with addresses, identities, bytes and duration, and one count at each turn', async () => {
+    const { accounts, lines, events, clock } = scene();
+    const bytes = { bytesSent: 0, bytesReceived: 0 };
+    const account = accounts.open({ direction: 'inbound', peerAddress: '10.0.0.9', id: 'abc-1' });
+    account.established(facts, bytes);
+    expect([...accounts.live()]).toMatchObject([{ id: 'abc-1', facts }]);
+    bytes.bytesSent = 5;
+    await clock.advance(1500);
+    account.close({ kind: 'closed', reason: 'eof' });
+    expect([...accounts.live()]).toEqual([]);
+    expect(lines).toMatchObject([
+      {
+        level: 'info',
+        msg: 'Connection closed',
+        id: 'abc-1',
+        direction: 'inbound',
+        peerAddress: '10.0.0.9',
+        originalDestination: '[fd00::7]:80',
+        peerId: facts.peerId,
+        bytesSent: 5,
+        bytesReceived: 0,
+        durationMs: 1500,
+        openedAt: '2026-01-02T03:04:05.000Z',
+        reason: 'eof',
+      },
+    ]);
+    expect(events).toEqual([
+      ['connectionOpened', 'inbound', facts],
+      ['connectionClosed', 'inbound', facts, 'eof', bytes],
+    ]);
+  });
+
+  it('says a refusal in words, with what to do, and counts it once', () => {
+    const { accounts, lines, events } = scene();
+    accounts
+      .open({ direction: 'outbound', peerAddress: '10.0.0.9' })
+      .close(outcomeOf(new DeniedError('self_call', 'it dialled 15001')));
+    expect(lines).toMatchObject([
+      {
+        level: 'warn',
+        msg: deniedReasons.self_call.happened,
+        remedy: deniedReasons.self_call.remedy,
+        reason: 'self_call',
+        detail: 'it dialled 15001',
+      },
+    ]);
+    expect(events).toEqual([['connectionDenied', 'outbound', 'self_call']]);
+  });
+
+  it('counts a connection that could not be made, but was never carried, as such', () => {
+    const { accounts, events } = scene();
+    accounts
+      .open({ direction: 'outbound', peerAddress: 'x' })
+      .close(outcomeOf(new ConnectionError('upstream_refused', 'no')));
+    expect(events).toEqual([['connectionFailed', 'outbound', 'upstream_refused']]);
+  });
+
+  it('leaves the count of a failed handshake to the handshake', () => {
+    const { accounts, events, lines } = scene();
+    accounts.open({ direction: 'inbound', peerAddress: 'x' }).close(outcomeOf(new HandshakeError('expired', 'old')));
+    expect(events).toEqual([]);
+    expect(lines).toMatchObject([{ outcome: 'handshake', reason: 'expired' }]);
+  });
+
+  it('cannot be closed twice', () => {
+    const { accounts } = scene();
+    const account = accounts.open({ direction: 'inbound', peerAddress: 'x' });
+    account.close({ kind: 'closed', reason: 'eof' });
+    expect(() => account.close({ kind: 'closed', reason: 'eof' })).toThrow(TypeError);
+  });
+
+  it('has an id of its own that no other has', () => {
+    const { accounts } = scene();
+    const ids = Array.from({ length: 100 }, () => accounts.open({ direction: 'inbound', peerAddress: 'x' }).id);
+    expect(new Set(ids).size).toBe(100);
+  });
+
+  it('stands for an unexpected error as internal, with its message on one line', () => {
+    expect(outcomeOf(new Error('a\nb'))).toEqual({ kind: 'denied', reason: 'internal', detail: 'a b' });
+  });
+});
