@@ -1,7 +1,18 @@
 import type { TLSSocket } from 'node:tls';
-import type { HandshakeReason } from '../outcomes.ts';
+import { HandshakeError, messageOf } from '../errors.ts';
+import type { Certificate } from './certificate.ts';
+import { CertificateError, readCertificate } from './certificate.ts';
+import type { Decision } from './decide-peer.ts';
+import { decidePeer, maxChainLength } from './decide-peer.ts';
+import type { PresentedChain } from './presented-chain.ts';
+import { presentedChain } from './presented-chain.ts';
+import { refusalOf } from './refusal.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 import type { TrustBundles } from './trust-bundle.ts';
+import type { Refusal } from './trust-path.ts';
+import { refused } from './trust-path.ts';
+
+export { refusalOf };
 
 declare const verified: unique symbol;
 
@@ -9,25 +20,106 @@ declare const verified: unique symbol;
 export interface VerifiedPeer {
   readonly [verified]: true;
   readonly spiffeId: SpiffeId;
+  /** Serial of the leaf; hexadecimal, upper case. */
   readonly serial: string;
+  /** The latest start of validity on the path; milliseconds since the epoch. */
   readonly notBeforeMs: number;
+  /** The earliest end of validity on the path, its root included: from then on the proof is worth nothing. */
   readonly notAfterMs: number;
+  /** SHA-256 of the root that vouches for the peer, lower-case hexadecimal. */
   readonly rootFingerprint: string;
 }
 
 export interface PeerExpectation {
   readonly peerRole: 'client' | 'server';
   readonly bundles: TrustBundles;
+  /** Undefined accepts every identity that is proved. */
   readonly expectedId: SpiffeId | undefined;
+  /** Wall time, milliseconds since the epoch. */
   readonly nowMs: number;
+  /** Accepts leaves without any key usage, against X509-SVID §4.3; false when absent. */
+  readonly acceptsAbsentKeyUsage?: boolean;
 }
 
-/** Verifies the peer of a finished handshake. Throws `HandshakeError`. */
+/**
+ * Who the peer of a finished handshake is. The socket must have been made with `requestCert: true` and
+ * `rejectUnauthorized: false`, and not a byte of it read or written. Throws `HandshakeError`; then close the connection.
+ */
 export function verifyPeer(socket: TLSSocket, expectation: PeerExpectation): VerifiedPeer {
-  throw new TypeError(`not built yet: ${socket.authorized} ${expectation.peerRole}`);
+  const decision = judge(socket, expectation);
+  if (decision.kind === 'refused') {
+    throw new HandshakeError(decision.reason, `The ${expectation.peerRole} was refused: ${decision.why}`);
+  }
+  const { id, path } = decision;
+  return {
+    spiffeId: id,
+    serial: path[0].serial,
+    notBeforeMs: Math.max(...path.map((certificate) => certificate.notBeforeMs)),
+    notAfterMs: Math.min(...path.map((certificate) => certificate.notAfterMs)),
+    rootFingerprint: path.at(-1)?.fingerprint ?? '',
+  } as VerifiedPeer;
 }
 
-/** The closed reason of a failure of OpenSSL or of the socket. */
-export function refusalOf(failure: unknown): HandshakeReason {
-  throw new TypeError(`not built yet: ${failure}`);
+/** Whether the root that vouched for a peer is still one of its trust domain. */
+export function isRootTrusted(peer: VerifiedPeer, bundles: TrustBundles): boolean {
+  const anchors = bundles.domains.get(peer.spiffeId.trustDomain) ?? [];
+  return anchors.some((anchor) => anchor.fingerprint === peer.rootFingerprint);
+}
+
+function judge(socket: TLSSocket, expectation: PeerExpectation): Decision {
+  if (socket.authorized !== true) return whyUnauthorized(socket, expectation);
+  // A resumed session proves nothing anew: not the dates, not the bundle, not even that there was a certificate.
+  if (socket.isSessionReused()) return refused('resumed', 'it resumed an earlier TLS session');
+  return judgeChain(presentedChain(socket), expectation);
+}
+
+function judgeChain(
+  presented: PresentedChain,
+  { bundles, expectedId, nowMs, acceptsAbsentKeyUsage }: PeerExpectation,
+): Decision {
+  switch (presented.kind) {
+    case 'none':
+      return refused('no_client_cert', 'it presented no certificate');
+    case 'too_long':
+      return refused('chain_too_long', `its chain has more than ${maxChainLength} certificates`);
+    case 'chain':
+      break;
+    default:
+      return presented satisfies never;
+  }
+  const anchorsOf = (trustDomain: string) => bundles.domains.get(trustDomain)?.map((anchor) => anchor.facts);
+  try {
+    const leaf = readCertificate(presented.leaf);
+    const rules = { anchorsOf, expectedId, nowMs, acceptsAbsentKeyUsage: acceptsAbsentKeyUsage === true };
+    return decidePeer(leaf, readIntermediates(presented.intermediates), rules);
+  } catch (error) {
+    if (error instanceof CertificateError) return refused('untrusted', messageOf(error));
+    throw error;
+  }
+}
+
+/** An intermediate that cannot be read vouches for nobody, and does no other harm. */
+function readIntermediates(intermediates: readonly Uint8Array[]): Certificate[] {
+  return intermediates.flatMap((der) => {
+    try {
+      return [readCertificate(der)];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/**
+ * OpenSSL refused already; this only finds the words. Its rarer reasons all arrive as UNSPECIFIED, such as name constraints,
+ * critical extensions and weak keys: our own rules then say which it was.
+ */
+function whyUnauthorized(socket: TLSSocket, expectation: PeerExpectation): Refusal {
+  if (socket.isSessionReused()) return refused('resumed', 'it resumed an earlier TLS session');
+  const presented = presentedChain(socket);
+  if (presented.kind === 'none' && socket.destroyed) return refused('reset', 'it closed the connection');
+  const code = String(socket.authorizationError);
+  const opinion = presented.kind === 'chain' && code !== 'UNSPECIFIED' ? undefined : judgeChain(presented, expectation);
+  return opinion?.kind === 'refused'
+    ? opinion
+    : refused(refusalOf(code), `OpenSSL does not accept its certificate (${code})`);
 }

@@ -1,0 +1,136 @@
+import type { HandshakeReason } from '../outcomes.ts';
+import type { Certificate } from './certificate.ts';
+import type { NameConstraints } from './certificate-extensions.ts';
+import type { SpiffeId } from './spiffe-id.ts';
+
+const serverAuth = '1.3.6.1.5.5.7.3.1';
+const clientAuth = '1.3.6.1.5.5.7.3.2';
+
+/** Why there is no trust: the closed reason, and one sentence with the detail. */
+export interface Refusal {
+  readonly kind: 'refused';
+  readonly reason: HandshakeReason;
+  readonly why: string;
+}
+
+export type PathResult =
+  | { readonly kind: 'path'; readonly path: readonly [leaf: Certificate, ...issuers: Certificate[]] }
+  | Refusal;
+
+export interface PathQuestion {
+  readonly leaf: Certificate;
+  /** Whose certificate the leaf is: name constraints on the way are about it. */
+  readonly id: SpiffeId;
+  /** What came with the leaf, in any order; nothing in it is trusted. */
+  readonly intermediates: readonly Certificate[];
+  /** The roots of the leaf's own trust domain. */
+  readonly anchors: readonly Certificate[];
+  readonly nowMs: number;
+}
+
+interface Step {
+  readonly path: readonly [leaf: Certificate, ...issuers: Certificate[]];
+  /** Intermediates that count against a path length: those that are not self-issued (RFC 5280 §4.2.1.9). */
+  readonly counted: number;
+}
+
+/**
+ * The path by which a leaf is vouched for: every step proved by signature, every issuer an authority that may sign, valid
+ * now, within its path length and its name constraints (RFC 5280 §6). Paths are tried from the one with the fewest
+ * intermediates, and each certificate once, so that the cost is bounded by the number of certificates and no path is missed.
+ */
+export function findTrustPath(question: PathQuestion): PathResult {
+  const steps: Step[] = [{ path: [question.leaf], counted: 0 }];
+  const visited = new Set<Certificate>();
+  let obstacle: Refusal | undefined;
+  for (let step = steps.shift(); step !== undefined; step = steps.shift()) {
+    const child = step.path.at(-1) ?? question.leaf;
+    if (visited.has(child)) continue;
+    visited.add(child);
+    for (const issuer of issuersOf(child, question, visited)) {
+      const found = obstacleOf(issuer, step.counted, question);
+      obstacle ??= found;
+      if (found !== undefined) continue;
+      const path: Step['path'] = [...step.path, issuer];
+      if (question.anchors.includes(issuer)) return { kind: 'path', path };
+      if (isSelfIssued(issuer)) steps.unshift({ path, counted: step.counted });
+      else steps.push({ path, counted: step.counted + 1 });
+    }
+  }
+  return obstacle ?? refused('untrusted', `no root of ${question.id.trustDomain} vouches for the certificate`);
+}
+
+/** The anchors first, the one that lasts longest before the others, then what the peer sent. */
+function issuersOf(
+  child: Certificate,
+  { anchors, intermediates }: PathQuestion,
+  visited: ReadonlySet<Certificate>,
+): Certificate[] {
+  const candidates = [...anchors.toSorted((a, b) => b.notAfterMs - a.notAfterMs), ...intermediates];
+  // Names only spare the signatures of strangers; they prove nothing. A weak key is not asked, since asking it can cost a
+  // hundred times what a strong one does: it passes here and is refused below.
+  return candidates.filter(
+    (issuer) =>
+      issuer.subject === child.issuer &&
+      !visited.has(issuer) &&
+      (issuer.weakKey !== undefined || child.isSignedBy(issuer)),
+  );
+}
+
+/** Why a certificate that did sign the one below must not have. */
+function obstacleOf(issuer: Certificate, counted: number, { anchors, id, nowMs }: PathQuestion): Refusal | undefined {
+  const isAnchor = anchors.includes(issuer);
+  if (issuer.weakKey !== undefined) return refused('untrusted', `an issuer is too weak: ${issuer.weakKey}`);
+  if (!issuer.isAuthority) return refused('untrusted', 'an issuer is not a certificate authority (CA:TRUE)');
+  if (!(issuer.keyUsage?.keyCertSign ?? isAnchor))
+    return refused('untrusted', 'the key usage of an issuer lacks keyCertSign');
+  if (!isForMutualTls(issuer))
+    return refused('bad_purpose', 'the extended key usage of an issuer lacks serverAuth or clientAuth');
+  if (!isAnchor && issuer.weakSignature !== undefined)
+    return refused('untrusted', `an issuer is too weak: ${issuer.weakSignature}`);
+  if (issuer.unknownCritical !== undefined) return criticalExtension(issuer.unknownCritical);
+  if (issuer.pathLength !== undefined && counted > issuer.pathLength) {
+    return refused('path_length', `an issuer allows ${issuer.pathLength} intermediates below it, there are ${counted}`);
+  }
+  if (issuer.nameConstraints !== undefined && !permits(issuer.nameConstraints, id.trustDomain)) {
+    return refused('name_constraint', `an issuer may not name ${id.trustDomain}`);
+  }
+  return outOfDate(issuer, nowMs);
+}
+
+/** Whether the purposes of a certificate, when it has any, include both roles: every workload is a client and a server. */
+export function isForMutualTls({ purposes }: Certificate): boolean {
+  return purposes === undefined || (purposes.includes(serverAuth) && purposes.includes(clientAuth));
+}
+
+/** A certificate is valid from its first instant to the one before its last, as OpenSSL has it. */
+export function outOfDate(certificate: Certificate, nowMs: number): Refusal | undefined {
+  if (nowMs < certificate.notBeforeMs)
+    return refused('not_yet_valid', `a certificate in the chain begins in ${certificate.notBeforeMs - nowMs} ms`);
+  if (nowMs >= certificate.notAfterMs)
+    return refused('expired', `a certificate in the chain ended ${nowMs - certificate.notAfterMs} ms ago`);
+  return undefined;
+}
+
+export function criticalExtension(oid: string): Refusal {
+  return refused('critical_extension', `the critical extension ${oid} is not understood`);
+}
+
+export function refused(reason: HandshakeReason, why: string): Refusal {
+  return { kind: 'refused', reason, why };
+}
+
+function isSelfIssued({ issuer, subject }: Certificate): boolean {
+  return issuer === subject;
+}
+
+function permits({ permittedHosts, excludedHosts }: NameConstraints, host: string): boolean {
+  const isPermitted = permittedHosts?.some((base) => matchesHost(base, host)) ?? true;
+  return isPermitted && !excludedHosts.some((base) => base === '' || matchesHost(base, host));
+}
+
+/** RFC 5280 §4.2.1.10: a host is itself; one with a leading dot stands for everything below it, and not for itself. */
+function matchesHost(base: string, host: string): boolean {
+  const lower = base.toLowerCase();
+  return lower.startsWith('.') ? host.length > lower.length && host.endsWith(lower) : host === lower;
+}
