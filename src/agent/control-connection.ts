@@ -1,9 +1,9 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { checkServerIdentity } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { Agent } from 'undici';
-import { codeOf, messageOf, RenewalError } from '../errors.ts';
+import { messageOf, RenewalError } from '../errors.ts';
+import { readBoundedFile } from './bounded-file.ts';
 
 /** Connections to the control plane, each made under the roots that the CA file held when it was asked for. */
 export interface ControlConnection {
@@ -25,7 +25,7 @@ export interface ControlConnectionSettings {
 /** Bytes of the largest header section that a reply may have. */
 const maxHeaderBytes = 16 * 1024;
 const idleConnectionMs = 10_000;
-const maxCaFileLength = 1024 * 1024;
+const maxCaFileBytes = 1024 * 1024;
 
 /** Connections are kept for the next call only as long as the CA file does not change. */
 export function createControlConnection(settings: ControlConnectionSettings): ControlConnection {
@@ -83,9 +83,9 @@ const isIpLiteral = (name: string) => name.includes(':') || /^[\d.]+$/.test(name
 
 async function readRoots(path: string): Promise<string> {
   try {
-    return await readFile(path, 'latin1');
+    return (await readBoundedFile(path, maxCaFileBytes)).toString('latin1');
   } catch (error) {
-    throw new RenewalError('unreachable', `The CA file ${path} of the control plane cannot be read (${codeOf(error)})`);
+    throw new RenewalError('unreachable', `The CA file of the control plane ${messageOf(error)}`);
   }
 }
 
@@ -95,7 +95,7 @@ const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE----
  * The certificates of a PEM file. Never empty: OpenSSL takes an absent or empty list of roots for the public ones.
  */
 function splitRoots(path: string, pem: string): string[] {
-  const roots = pem.length > maxCaFileLength ? [] : (pem.match(pemCertificate) ?? []);
+  const roots = pem.match(pemCertificate) ?? [];
   try {
     for (const root of roots) new X509Certificate(root);
   } catch (error) {

@@ -1,0 +1,29 @@
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { codeOf } from '../errors.ts';
+
+/** A file that cannot be read as expected; the message begins with the path and never carries a part of the content. */
+export class BoundedFileError extends Error {
+  constructor(path: string, why: string) {
+    super(`${path} ${why}`);
+    this.name = 'BoundedFileError';
+  }
+}
+
+/** The content of a regular file of at most `maxBytes`. Throws `BoundedFileError`. */
+export async function readBoundedFile(path: string, maxBytes: number): Promise<Buffer> {
+  try {
+    // Without O_NONBLOCK a pipe in the place of the file would hold a thread of the pool forever.
+    await using file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    if (!(await file.stat()).isFile()) throw new BoundedFileError(path, 'is not a regular file');
+    const buffer = Buffer.alloc(maxBytes + 1);
+    let length = 0;
+    for (let bytesRead = -1; bytesRead !== 0 && length < buffer.length; length += bytesRead) {
+      ({ bytesRead } = await file.read(buffer, length, buffer.length - length, length));
+    }
+    if (length > maxBytes) throw new BoundedFileError(path, `is larger than ${maxBytes} bytes`);
+    return buffer.subarray(0, length);
+  } catch (error) {
+    throw error instanceof BoundedFileError ? error : new BoundedFileError(path, `cannot be read (${codeOf(error)})`);
+  }
+}

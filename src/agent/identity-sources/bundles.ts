@@ -1,0 +1,48 @@
+import { RenewalError } from '../../errors.ts';
+import type { Identity } from '../../identity/identity.ts';
+import { makeIdentity } from '../../identity/identity.ts';
+import type { TrustBundles } from '../../identity/trust-bundle.ts';
+import { parseTrustBundles, TrustBundleError } from '../../identity/trust-bundle.ts';
+import type { PemBundles } from '../stream-state.ts';
+
+/** The whole set or nothing. Throws `RenewalError`, also when our own trust domain has no root: that would trust nobody. */
+export function parseBundles(pem: PemBundles, ownTrustDomain: string): TrustBundles {
+  let bundles: TrustBundles;
+  try {
+    bundles = parseTrustBundles(pem);
+  } catch (error) {
+    if (error instanceof TrustBundleError) throw new RenewalError(error.reason, error.message, { cause: error });
+    throw error;
+  }
+  if ((bundles.domains.get(ownTrustDomain)?.length ?? 0) > 0) return bundles;
+  throw new RenewalError('bundle_empty', `The trust bundles hold no root of our own trust domain ${ownTrustDomain}`);
+}
+
+/** Whether both hold the same roots for the same trust domains, in whatever order. */
+export function isSameBundles(a: TrustBundles, b: TrustBundles): boolean {
+  return fingerprintsOf(a) === fingerprintsOf(b);
+}
+
+function fingerprintsOf({ domains }: TrustBundles): string {
+  const lines = [...domains].map(([domain, anchors]) => {
+    const fingerprints = anchors.map(({ fingerprint }) => fingerprint).sort();
+    return `${domain} ${fingerprints.join()}`;
+  });
+  return lines.sort().join('\n');
+}
+
+/**
+ * The same certificate under other trust bundles. When they no longer vouch for it, every peer refuses it from now on:
+ * the identity then ends at once, while the new bundles hold for peers.
+ */
+export function withBundles(identity: Identity, bundles: TrustBundles, generation: number, nowMs: number): Identity {
+  const { key, chainPem, spiffeId } = identity;
+  try {
+    return makeIdentity({ generation, key, chainPem, bundles, expected: spiffeId, nowMs });
+  } catch (error) {
+    if (!(error instanceof RenewalError)) throw error;
+    const isOutOfDate = error.reason === 'already_expired' || error.reason === 'not_yet_valid';
+    const notAfterMs = isOutOfDate ? identity.notAfterMs : Math.min(identity.notAfterMs, nowMs);
+    return { ...identity, generation, bundles, notAfterMs };
+  }
+}
