@@ -89,10 +89,10 @@ export async function createLink(options: LinkOptions): Promise<Link> {
   };
 
   const remove = async () => {
-    const running = [...children].map((child) => once(child, 'close'));
+    const running = [...children].map((child) => once(child, 'exit'));
     for (const child of children) child.kill('SIGKILL');
-    await Promise.all(running);
     await killAll(leftovers, options);
+    await Promise.all(running);
     for (const namespace of await namespacesOf(name, env)) await tool('ip', ['netns', 'delete', namespace]);
   };
 
@@ -122,7 +122,8 @@ function createPod(
       const [command, ...args] = podCommand(namespace, argv, privileges);
       const child = spawn(command, args, { env: ownEnv, stdio });
       children.add(child);
-      child.once('close', () => children.delete(child));
+      child.once('exit', () => children.delete(child));
+      child.once('error', () => children.delete(child));
       return child;
     },
     run(argv, { env: ownEnv = env, input, timeoutMs, ...privileges } = {}) {
