@@ -11,7 +11,7 @@ import type { EndpointSlice, Pod, RegistryObjects, Service } from './store/objec
 export interface DiscoverySettings {
   readonly trustDomain: string;
   /** How long a sidecar may use an answer while the control plane is away; seconds. */
-  readonly ttlSeconds: number;
+  readonly destinationTtlSeconds: number;
 }
 
 /** Answers what is behind an address; the same text for the same registry. Pure. */
@@ -27,7 +27,7 @@ export function createDiscovery(objects: RegistryObjects, settings: DiscoverySet
     const address = parseAddress(asked);
     const service = address && index.servicesByIp.get(address.ip);
     const pod = address && index.podsByIp.get(address.ip);
-    const answer = { address: asked, ttlSeconds: settings.ttlSeconds, known: true };
+    const answer = { address: asked, ttlSeconds: settings.destinationTtlSeconds, known: true };
     if (address !== undefined && service !== undefined) {
       const { name, namespace } = service.metadata;
       return {

@@ -3,7 +3,7 @@ import { createDiscovery } from '../../../src/control-plane/discovery.ts';
 import { collectObjects } from '../../../src/control-plane/store/objects.ts';
 import { readYaml } from '../../../src/control-plane/store/yaml.ts';
 
-const settings = { trustDomain: 'cluster.local', ttlSeconds: 300 };
+const settings = { trustDomain: 'cluster.local', destinationTtlSeconds: 300 };
 
 /** Discovery over a registry written as an operator writes it. */
 function discover(...documents: string[]) {

@@ -1,0 +1,139 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { JSONWebKeySet } from 'jose';
+import type { Clock } from '../clock.ts';
+import { timestamp } from '../clock.ts';
+import type { CertificateReply } from '../control-api.ts';
+import {
+  certificateRequest,
+  destinationsRequest,
+  maxReportBytes,
+  maxRequestBytes,
+  paths,
+  report,
+  streamRequest,
+} from '../control-api.ts';
+import { workloadSpiffeId } from '../identity/spiffe-id.ts';
+import type { Log } from '../log.ts';
+import type { Authority } from './authority.ts';
+import { bundleDocument } from './bundle-document.ts';
+import { readCertificateRequest } from './certificate-request.ts';
+import type { Publication } from './publication.ts';
+import { Refusal } from './refusals.ts';
+import { refusalOf, sendJson } from './replies.ts';
+import type { ReportBook } from './report-book.ts';
+import { readBody } from './request-body.ts';
+import type { Streams } from './streams.ts';
+import type { TokenReviewer, Workload } from './token-review.ts';
+
+export interface ApiParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly authority: Authority;
+  readonly publication: Publication;
+  readonly streams: Streams;
+  readonly reports: ReportBook;
+  readonly reviewer: TokenReviewer;
+  /** The keys of the embedded token issuer. */
+  readonly jwks: JSONWebKeySet;
+  readonly metrics: { certificateRequested(result: string): void };
+  isStopping(): boolean;
+}
+
+/** One request and its answer. */
+export interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+/** What a path does. Rejects with `Refusal`, or with an error that is a failure of ours. */
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  handle(call: Call): Promise<void>;
+}
+
+/** Every path of the API. */
+export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
+  const { authority, jwks, publication, reports, streams } = parts;
+  const open = (content: () => unknown): Route => ({
+    method: 'GET',
+    handle: async ({ response }) => sendJson(response, content()),
+  });
+  const proved = (handle: (call: Call, workload: Workload) => Promise<void>): Route => ({
+    method: 'POST',
+    handle: async (call) => handle(call, await authenticate(parts.reviewer, call.request)),
+  });
+  return new Map<string, Route>([
+    [paths.health, open(() => ({ status: 'ok' }))],
+    [paths.bundle, open(() => bundleDocument(authority))],
+    [paths.jwks, open(() => jwks)],
+    [paths.certificates, { method: 'POST', handle: (call) => countedCertificate(parts, call) }],
+    [
+      paths.destinations,
+      proved(async ({ request, response }) => {
+        const { addresses } = await readBody(request, destinationsRequest, maxRequestBytes);
+        sendJson(response, { destinations: addresses.map(publication.destination) });
+      }),
+    ],
+    [
+      paths.reports,
+      proved(async ({ request, response }, workload) => {
+        reports.keep(workload, await readBody(request, report, maxReportBytes));
+        response.writeHead(202).end();
+      }),
+    ],
+    [
+      paths.stream,
+      proved(async ({ request, response }, workload) => {
+        const { destinations } = await readBody(request, streamRequest, maxRequestBytes);
+        if (parts.isStopping())
+          throw new Refusal('stopping', 'Expected another replica', { headers: { 'retry-after': '1' } });
+        streams.start(response, workload, destinations);
+      }),
+    ],
+  ]);
+}
+
+async function authenticate(reviewer: TokenReviewer, request: IncomingMessage): Promise<Workload> {
+  const review = await reviewer.reviewToken(request.headers.authorization);
+  if (review.kind === 'workload') return review.workload;
+  // RFC 6750 3: without credentials no error code, with bad ones `invalid_token`.
+  const error = review.reason === 'token_missing' ? '' : ' error="invalid_token"';
+  const headers = review.reason === 'token_not_bound' ? {} : { 'www-authenticate': `Bearer${error}` };
+  throw new Refusal(review.reason, review.why, { headers });
+}
+
+async function countedCertificate(parts: ApiParts, call: Call): Promise<void> {
+  try {
+    await issueCertificate(parts, call);
+    parts.metrics.certificateRequested('issued');
+  } catch (error) {
+    parts.metrics.certificateRequested(refusalOf(error).reason);
+    throw error;
+  }
+}
+
+/** The identity is that of the token; of the request only the key is used. */
+async function issueCertificate(parts: ApiParts, { request, response }: Call): Promise<void> {
+  const { authority, clock, log, publication } = parts;
+  const { namespace, serviceAccount, pod, podUid } = await authenticate(parts.reviewer, request);
+  const { csr, ttlSeconds } = await readBody(request, certificateRequest, maxRequestBytes);
+  const read = readCertificateRequest(csr);
+  if (read.kind === 'refused') throw new Refusal('csr_invalid', read.why);
+  const spiffeId = workloadSpiffeId(authority.trustDomain, namespace, serviceAccount);
+  const lifetimeMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
+  const { certificate, chainPem, notAfterMs } = authority.issueWorkload(read.publicKey, spiffeId, lifetimeMs);
+  log.info(
+    {
+      serial: certificate.serialNumber,
+      spiffeId: spiffeId.uri,
+      pod: `${namespace}/${pod}`,
+      podUid,
+      notAfter: timestamp(notAfterMs),
+    },
+    'Certificate issued',
+  );
+  sendJson(response, {
+    certificateChain: chainPem,
+    trustBundles: publication.trustBundles(),
+    serverTime: timestamp(clock.now()),
+  } satisfies CertificateReply);
+}

@@ -1,0 +1,83 @@
+import { systemClock } from '../clock.ts';
+import { createCommand, parseCommandLine } from '../command-line.ts';
+import { overrideProblems } from '../config/overrides.ts';
+import { formatDuration } from '../durations.ts';
+import { exitCodes } from '../errors.ts';
+import type { Host, Subcommand } from '../host.ts';
+import { createLog, logLevels } from '../log.ts';
+import { controlPlanePorts } from '../ports.ts';
+import { controlPlaneDefaults, startControlPlane } from './control-plane.ts';
+import type { ControlPlaneFlags } from './settings.ts';
+import { readControlPlaneSettings } from './settings.ts';
+
+/** `remora control-plane`: serves until SIGTERM or SIGINT; a second signal a second later ends it at once. */
+export const run: Subcommand = async (host) => {
+  const parsed = parseCommandLine<ControlPlaneFlags>(commandLine(), host);
+  if (parsed.kind === 'done') return parsed.exitCode;
+  const { settings, logLevel } = readControlPlaneSettings(parsed.options, overrideProblems(host.env, host.nodeFlags));
+  const log = createLog(logLevel, host.stdout);
+  const controlPlane = await startControlPlane({ clock: systemClock, log }, settings);
+  const signal = await stopSignal(host);
+  log.info({ signal }, 'Control plane stopping');
+  await controlPlane.close();
+  log.info('Control plane stopped');
+  return exitCodes.ok;
+};
+
+/** Ctrl-C may arrive twice within a millisecond, from the terminal and from npm: that is one signal. */
+const sameSignalMs = 1_000;
+
+function stopSignal(host: Host): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let firstMs: number | undefined;
+  host.onStopSignal((signal) => {
+    const nowMs = systemClock.monotonic();
+    if (firstMs !== undefined && nowMs - firstMs > sameSignalMs) host.exit(signal === 'SIGINT' ? 130 : 143);
+    firstMs ??= nowMs;
+    resolve(signal);
+  });
+  return promise;
+}
+
+function commandLine() {
+  const { trustDomain, certificateLifetimeMs } = controlPlaneDefaults;
+  return createCommand('control-plane', 'Runs the certificate authority, discovery and policy server of a mesh')
+    .option(
+      '--state-dir <directory>',
+      'keep the root and the key of tokens here, private to this user; made when it is not there',
+    )
+    .option('--in-memory', 'keep them in memory: a restart is a new authority that no sidecar trusts')
+    .option(
+      '--registry <directory>',
+      'read Pods, Services and EndpointSlices from the YAML files in it, and again when they change',
+    )
+    .option('--trust-domain <name>', 'name that identities begin with', trustDomain)
+    .option(
+      '--certificate-lifetime <duration>',
+      'longest lifetime of workload certificates',
+      formatDuration(certificateLifetimeMs),
+    )
+    .option('--listen <address>', 'certificates, discovery and policy over TLS', `:${controlPlanePorts.api}`)
+    .option('--metrics-listen <address>', 'metrics and health in plain HTTP', `:${controlPlanePorts.metrics}`)
+    .option(
+      '--serving-name <name>',
+      'DNS name or address that sidecars dial, besides localhost; may be repeated',
+      appended,
+    )
+    .option('--write-root <file>', 'write the root certificate there, PEM, for sidecars to trust')
+    .option('--token-issuer <uri>', 'issuer of the tokens that are accepted (default: spiffe://<trust domain>)')
+    .option('--log-level <level>', logLevels.join(', '), 'info')
+    .addHelpText('after', examples);
+}
+
+const examples = `
+One of --state-dir and --in-memory is needed. Addresses are PORT, IP:PORT or [IPV6]:PORT.
+
+  remora control-plane --in-memory --registry ./registry --write-root ./root.pem
+  remora control-plane --state-dir /var/lib/remora --serving-name control-plane.remora-system.svc
+
+  remora token --state-dir /var/lib/remora --namespace shop --service-account web --pod web-0`;
+
+function appended(value: string, values: readonly string[] = []): string[] {
+  return [...values, value];
+}

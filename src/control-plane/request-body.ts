@@ -1,0 +1,43 @@
+import type { IncomingMessage } from 'node:http';
+import * as v from 'valibot';
+import { Refusal } from './refusals.ts';
+
+/** The body of a request against a schema; throws `Refusal`. Reads at most `maxBytes`, never unpacks anything. */
+export async function readBody<S extends v.GenericSchema>(
+  request: IncomingMessage,
+  schema: S,
+  maxBytes: number,
+): Promise<v.InferOutput<S>> {
+  const { 'content-type': type = 'application/json', 'content-encoding': encoding = 'identity' } = request.headers;
+  if (!/^application\/json(?:\s*;|$)/i.test(type))
+    throw new Refusal('unsupported_media_type', 'Expected application/json');
+  if (encoding !== 'identity') throw new Refusal('unsupported_media_type', 'Expected no content encoding');
+  const parsed = v.safeParse(schema, parse(await readAll(request, maxBytes)), { abortEarly: true });
+  if (parsed.success) return parsed.output;
+  const [issue] = parsed.issues;
+  // The path and what was expected there; never what was sent.
+  throw new Refusal('bad_request', `Expected ${issue.expected ?? issue.type} at '${v.getDotPath(issue) ?? ''}'`);
+}
+
+async function readAll(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  const tooLarge = () =>
+    new Refusal('too_large', `Expected at most ${maxBytes} bytes`, { headers: { connection: 'close' } });
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge();
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBytes) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+  } catch (error) {
+    // The message of JSON.parse quotes the text.
+    throw new Refusal('bad_json', 'Expected JSON in UTF-8', { cause: error });
+  }
+}
