@@ -99,6 +99,42 @@ export function rsaKey(modulusLength = 2048): KeyObject {
   return generateKeyPairSync('rsa', { modulusLength }).privateKey;
 }
 
+export function ed25519Key(): KeyObject {
+  return generateKeyPairSync('ed25519').privateKey;
+}
+
+/** The SubjectPublicKeyInfo of an RSA key with this modulus, for which nobody has a private key. */
+export function rsaPublicKey(modulus: Uint8Array): Buffer {
+  const key = sequence(der(tags.integer, Buffer.of(0), modulus), integer(65537));
+  return sequence(sequence(oid('1.2.840.113549.1.1.1'), der(tags.null)), bitString(key));
+}
+
+/** The SubjectPublicKeyInfo of a P-256 key whose curve is written out in full instead of named (RFC 3279 §2.3.5). */
+export function explicitCurve(key: KeyObject = ecKey()): Buffer {
+  const { x = '', y = '' } = createPublicKey(key).export({ format: 'jwk' });
+  const number = (hex: string) => Buffer.from(hex, 'hex');
+  const parameters = sequence(
+    integer(1),
+    sequence(oid('1.2.840.10045.1.1'), der(tags.integer, Buffer.of(0), number(curve.prime))),
+    sequence(octetString(number(curve.a)), octetString(number(curve.b))),
+    octetString(Buffer.of(4), number(curve.x), number(curve.y)),
+    der(tags.integer, Buffer.of(0), number(curve.order)),
+    integer(1),
+  );
+  const point = Buffer.concat([Buffer.of(4), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);
+  return sequence(sequence(oid('1.2.840.10045.2.1'), parameters), bitString(point));
+}
+
+/** P-256 (FIPS 186-4 §D.1.2.3). */
+const curve = {
+  prime: 'ffffffff00000001000000000000000000000000ffffffffffffffffffffffff',
+  a: 'ffffffff00000001000000000000000000000000fffffffffffffffffffffffc',
+  b: '5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b',
+  x: '6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296',
+  y: '4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5',
+  order: 'ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551',
+} as const;
+
 /** A self-signed root, or with an `issuer` an intermediate. */
 export function makeAuthority(spec: CertificateSpec = {}): MadeCertificate {
   return makeCertificate({
