@@ -1,0 +1,163 @@
+import { chmod, unlink } from 'node:fs/promises';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { createServer } from 'node:http';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
+import type { Address } from '../addresses.ts';
+import { formatAddress } from '../addresses.ts';
+import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
+import type { Log } from '../log.ts';
+
+/** Where pages are served. */
+export type PageListener =
+  | { readonly kind: 'tcp'; readonly address: Address }
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** An answer; an object is sent as JSON, a string as plain text. */
+export interface Page {
+  readonly status: number;
+  readonly body: string | object;
+}
+
+export interface PageServerParts {
+  readonly log: Log;
+  /** Pages by path. Reading them changes nothing. */
+  readonly pages: Readonly<Record<string, () => Page>>;
+  /** Whether a request may be answered at all; otherwise why not, in one sentence. */
+  refuse?(request: IncomingMessage): string | undefined;
+}
+
+export interface PageServer {
+  /** As bound; undefined for a unix socket. */
+  readonly address: Address | undefined;
+  /** Takes no new connections and ends those that are open. */
+  close(): Promise<void>;
+}
+
+const maxConnections = 64;
+const maxHeaderBytes = 8 * 1024;
+/** Deadlines of the request's headers, of the whole request, and of a connection on which nothing moves; milliseconds. */
+const headersTimeoutMs = 5000;
+const requestTimeoutMs = 10_000;
+const idleTimeoutMs = 15_000;
+
+/** Serves pages that can only be read. Throws `FailureError` or `PermissionError`, naming the address. */
+export async function startPageServer(listener: PageListener, parts: PageServerParts): Promise<PageServer> {
+  const server = createServer(
+    {
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      keepAliveTimeout: idleTimeoutMs,
+      connectionsCheckingInterval: 1000,
+      maxHeaderSize: maxHeaderBytes,
+      insecureHTTPParser: false,
+    },
+    (request, response) => answer(request, response, parts),
+  );
+  server.maxConnections = maxConnections;
+  server.maxRequestsPerSocket = 1000;
+  server.timeout = idleTimeoutMs;
+  server.on('clientError', refuseMalformed);
+  await bind(server, listener);
+  server.on('error', (error) => parts.log.error({ detail: messageOf(error) }, 'Accepting failed'));
+  const bound = server.address();
+  const port = bound !== null && typeof bound === 'object' ? bound.port : 0;
+  return {
+    address: listener.kind === 'tcp' ? { ip: listener.address.ip, port } : undefined,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function answer(request: IncomingMessage, response: ServerResponse, parts: PageServerParts): void {
+  response.on('error', () => undefined);
+  const { status, body } = choose(request, parts);
+  const isText = typeof body === 'string';
+  response.statusCode = status;
+  response.setHeader('content-type', isText ? 'text/plain; charset=utf-8' : 'application/json');
+  response.setHeader('cache-control', 'no-store');
+  response.setHeader('x-content-type-options', 'nosniff');
+  response.setHeader('content-security-policy', "default-src 'none'");
+  if (status === 405) response.setHeader('allow', 'GET, HEAD');
+  if (!pageStatuses.has(status)) {
+    // What follows a refused request may be a body that nobody reads.
+    response.setHeader('connection', 'close');
+    response.once('finish', () => request.socket.destroySoon());
+  }
+  response.end(isText ? body : `${JSON.stringify(body, undefined, 2)}\n`);
+}
+
+/** Those of pages; all others are refusals. */
+const pageStatuses: ReadonlySet<number> = new Set([200, 503]);
+
+function choose(request: IncomingMessage, { pages, refuse, log }: PageServerParts): Page {
+  const { method, url = '' } = request;
+  const path = url.split('?', 1).join('');
+  const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+  const refused = refuse?.(request);
+  if (refused !== undefined) return { status: 403, body: `${refused}\n` };
+  if (page === undefined)
+    return { status: 404, body: `There is no such page, expected one of ${Object.keys(pages).join(', ')}\n` };
+  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'Pages can only be read, expected GET\n' };
+  if (hasBody(request)) return { status: 413, body: 'A page takes no body\n' };
+  try {
+    return page();
+  } catch (error) {
+    log.error({ path, detail: messageOf(error) }, 'Page failed');
+    return { status: 500, body: 'The page could not be made; the log says why\n' };
+  }
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) !== 0;
+}
+
+const statusOfParser: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+function refuseMalformed(error: Error, socket: Socket): void {
+  if (!socket.writable) return void socket.destroy();
+  const status = statusOfParser[codeOf(error)] ?? '400 Bad Request';
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () => socket.destroy());
+}
+
+async function bind(server: Server, listener: PageListener): Promise<void> {
+  if (listener.kind === 'unix') await removeStaleSocket(listener.path);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', (error) => reject(bindError(listener, error)));
+  const onListening = () => {
+    server.removeAllListeners('error');
+    resolve();
+  };
+  if (listener.kind === 'unix') server.listen(listener.path, onListening);
+  // `ipv6Only`, because the IPv4 side has a listener of its own.
+  else server.listen({ host: listener.address.ip, port: listener.address.port, ipv6Only: true }, onListening);
+  await promise;
+  if (listener.kind === 'unix') await chmod(listener.path, 0o600);
+}
+
+/** A socket file that nobody listens on is left by a process that was killed. */
+async function removeStaleSocket(path: string): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect(path, () => resolve(false));
+  socket.once('error', (error) => resolve(codeOf(error) === 'ECONNREFUSED'));
+  const isStale = await promise;
+  socket.destroy();
+  if (isStale) await unlink(path).catch(() => undefined);
+}
+
+function bindError(listener: PageListener, error: Error): Error {
+  const name = listener.kind === 'unix' ? listener.path : formatAddress(listener.address);
+  if (codeOf(error) === 'EADDRINUSE') {
+    return new FailureError(`${name} is in use by another process, expected it to be free`, { cause: error });
+  }
+  if (codeOf(error) === 'EACCES') {
+    return new PermissionError(`${name} may not be bound by this user`, { cause: error });
+  }
+  return new FailureError(`${name} cannot be bound: ${messageOf(error)}`, { cause: error });
+}
