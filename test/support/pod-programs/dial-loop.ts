@@ -20,7 +20,7 @@ function dial(): Promise<string> {
       socket.destroy();
       resolve(outcome);
     };
-    socket.setTimeout(10_000, () => finish('timeout'));
+    socket.setTimeout(2000, () => finish('timeout'));
     socket.on('error', (error: NodeJS.ErrnoException) => finish(error.code ?? 'error'));
     socket.on('end', () => finish('closed'));
     socket.on('data', (chunk) => finish(JSON.parse(chunk.toString()).at));
