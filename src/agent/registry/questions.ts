@@ -35,6 +35,7 @@ interface Question {
 
 const addressesPerCall = 100;
 const callsAtOnce = 4;
+const stopping = 'the sidecar is stopping';
 const backoff: Backoff = { baseMs: 200, capMs: 2000 };
 
 export function createQuestions({ clock, client, onAnswer }: QuestionParts): Questions {
@@ -124,14 +125,15 @@ export function createQuestions({ clock, client, onAnswer }: QuestionParts): Que
     ask(key, signal) {
       const question = questionFor(key);
       if (question !== undefined) return wait(key, question, signal);
-      return Promise.resolve({ kind: 'unanswered', why: `${maxDestinations} other addresses are being asked for` });
+      const why = closing.signal.aborted ? stopping : `${maxDestinations} other addresses are being asked for`;
+      return Promise.resolve({ kind: 'unanswered', why });
     },
     refresh: (key) => void questionFor(key),
     close() {
       closing.abort(new Error('The registry is closed'));
       pause?.cancel();
       for (const { waiting } of questions.values()) {
-        for (const resolve of [...waiting]) resolve({ kind: 'unanswered', why: 'the sidecar is stopping' });
+        for (const resolve of [...waiting]) resolve({ kind: 'unanswered', why: stopping });
       }
       questions.clear();
     },
