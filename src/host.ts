@@ -17,7 +17,7 @@ export interface Host {
   readonly uid: number;
   readonly gid: number;
   readonly stdin: Readable;
-  readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number };
+  readonly stdout: Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number };
   readonly stderr: Writable;
   /** Calls `handler` for SIGTERM and SIGINT until the returned function is called; without a handler they end the process. */
   onStopSignal(handler: (signal: 'SIGTERM' | 'SIGINT') => void): () => void;

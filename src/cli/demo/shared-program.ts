@@ -23,17 +23,19 @@ export interface SharedProgram {
 /**
  * Lets the sidecar's user run a program that lies below a folder which only its owner may enter: the checkout and
  * Node.js are mounted at another place, for the processes of the pods alone. Where the files themselves are for their
- * owner only (a clone with umask 077) they are copied, with the folders of the checkout that `also` names.
+ * owner only (a clone with umask 077) they are copied, with the folders of the checkout that `also` names. All of it
+ * appears in a folder below `parent`, which everyone may enter.
  */
 export async function shareProgram(
   program: Host['program'],
   env: ToolOptions['env'],
   also: readonly string[] = [],
+  parent = tmpdir(),
 ): Promise<SharedProgram> {
   const [executable, ...rest] = program;
   const script = rest.at(-1) ?? '';
   const root = await rootOf(script);
-  const folder = await mkdtemp(join(tmpdir(), 'remora-program-'));
+  const folder = await mkdtemp(join(parent, 'remora-program-'));
   const checkout = join(folder, 'checkout');
   const runtime = join(folder, 'runtime');
   const moved = (path: string) => {

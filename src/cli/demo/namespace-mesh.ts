@@ -1,0 +1,160 @@
+import { controlPlanePorts, sidecarPorts } from '../../ports.ts';
+import { runTool } from '../../system-tool.ts';
+import type { ControlPlaneSite } from './launch.ts';
+import { outputOf, sidecarArgs, startControlPlane, startServer, tokenArgs } from './launch.ts';
+import type { Eyes, SidecarSite } from './look.ts';
+import { lookAt, untilReady } from './look.ts';
+import type { Mesh, MeshParts } from './mesh.ts';
+import { askEveryMs, directMs } from './mesh.ts';
+import { createLink } from './network.ts';
+import type { Pods } from './pods.ts';
+import { createPods, observeLink, podAddresses, uids } from './pods.ts';
+import type { Program } from './program.ts';
+import { shareProgram } from './shared-program.ts';
+import { startTraffic } from './traffic.ts';
+import { wireSince } from './wire-count.ts';
+
+const { api, control } = podAddresses;
+const service = { v4: '10.96.0.10', v6: 'fd96::10' } as const;
+const applicationPorts = { http: 8080, echo: 9000 } as const;
+const meshNetworks = '10.77.0.0/24,10.96.0.0/16,fd77::/64,fd96::/112';
+const meshed = ['web', 'api'] as const;
+
+const apiPodUrls = [`http://${api.v4}:${applicationPorts.http}/`, `http://[${api.v6}]:${applicationPorts.http}/`];
+const webUrls = [
+  `http://${service.v4}/`,
+  `http://[${service.v6}]/`,
+  ...apiPodUrls,
+  `tcp://${service.v4}:${applicationPorts.echo}`,
+];
+const legacyUrls = [
+  ...apiPodUrls,
+  `https://${api.v4}:${applicationPorts.http}/`,
+  `h2://${api.v4}:${sidecarPorts.hbone}/`,
+];
+
+const sites: readonly SidecarSite[] = meshed.map((name) => ({
+  name,
+  metricsUrl: `http://${podAddresses[name].v4}:${sidecarPorts.metrics}/metrics`,
+  readyUrl: `http://${podAddresses[name].v4}:${sidecarPorts.health}/healthz/ready`,
+}));
+
+/** What is there once it has started. */
+interface Running {
+  readonly pods: Pods;
+  readonly eyes: Eyes;
+  readonly sidecars: readonly Program[];
+  readonly traffic: { end(): Promise<void> };
+}
+
+/** The mesh in real pods: network namespaces on one link, with real rules. Needs root. */
+export function createNamespaceMesh(parts: MeshParts): Mesh {
+  const { crew, clock } = parts;
+  const cleaning = new AsyncDisposableStack();
+  let running: Running | undefined;
+  const started = () => {
+    if (running === undefined) throw new TypeError('The mesh has not started');
+    return running;
+  };
+  return {
+    where:
+      'Four network namespaces on one link, IPv4 and IPv6: web and api with a sidecar, legacy without, the control plane',
+    requiredRefusal: 'plaintext_in_strict',
+    async start(signal) {
+      running = await start(parts, cleaning, signal);
+    },
+    hints: () => hintsFor(parts),
+    look: () => lookAt(crew, sites, started().eyes),
+    endTraffic: () => started().traffic.end(),
+    async withoutSidecars() {
+      const { pods, eyes, sidecars } = started();
+      await Promise.all(sidecars.map((sidecar) => sidecar.stop()));
+      await Promise.all(meshed.map((name) => pods.runInit(name, ['--cleanup'])));
+      const before = await eyes.readWire();
+      const place = pods.place('web', uids.application);
+      const args = [parts.markers.mesh, String(askEveryMs.web), ...apiPodUrls];
+      const client = crew.follow('The application web without a sidecar', place.application('client', args));
+      await Promise.race([clock.sleep(directMs), crew.failure]);
+      await client.stop();
+      return wireSince(before, await eyes.readWire());
+    },
+    remove: () => cleaning.disposeAsync(),
+  };
+}
+
+async function start(parts: MeshParts, cleaning: AsyncDisposableStack, signal: AbortSignal): Promise<Running> {
+  const { name, env, clock, folder, crew, markers } = parts;
+  const program = cleaning.adopt(await shareProgram(parts.program, env, [], folder.path), (one) => one.remove());
+  signal.throwIfAborted();
+  const link = cleaning.adopt(await createLink({ name, env, clock }), (one) => one.remove());
+  const pods = await createPods(link, program);
+  signal.throwIfAborted();
+  const observer = await observeLink({ ...parts, link });
+  observer.program.failure.catch(crew.fail);
+  const eyes: Eyes = { ...observer, nameOf };
+  const site = await startControlPlane(crew, {
+    place: pods.place('control', uids.controlPlane),
+    folder,
+    uid: uids.controlPlane,
+    listen: `${control.v4}:${controlPlanePorts.api}`,
+    metricsListen: `${control.v4}:${controlPlanePorts.metrics}`,
+    servingName: control.v4,
+  });
+  signal.throwIfAborted();
+  await startServer(
+    crew,
+    pods.place('api', uids.application),
+    markers.mesh,
+    Object.values(applicationPorts).map(String),
+  );
+  const sidecars = await Promise.all(meshed.map((pod) => startSidecar(pod, pods, site, parts)));
+  signal.throwIfAborted();
+  await Promise.all(sites.map((one) => untilReady(one, eyes, crew, clock)));
+  const traffic = startTraffic(crew, {
+    webPlace: pods.place('web', uids.application),
+    webUrls,
+    webText: markers.mesh,
+    legacyPlace: pods.place('legacy', uids.application),
+    legacyUrls,
+    legacyText: markers.legacy,
+  });
+  return { pods, eyes, sidecars, traffic };
+}
+
+/** As in a cluster: a token is put into the pod, the init container writes the rules, then the sidecar starts. */
+async function startSidecar(
+  name: (typeof meshed)[number],
+  pods: Pods,
+  site: ControlPlaneSite,
+  { folder, crew, env, program }: MeshParts,
+): Promise<Program> {
+  const [command, ...args] = program;
+  const token = await runTool(command, [...args, ...tokenArgs(name, site)], { env });
+  const tokenFile = await folder.writeSecret(
+    `${name}-token`,
+    outputOf(`remora token for ${name}`, token),
+    uids.sidecar,
+  );
+  await pods.runInit(name, []);
+  const child = pods
+    .place(name, uids.sidecar)
+    .remora([...sidecarArgs(name, site, tokenFile), ...['--mesh-networks', meshNetworks]]);
+  return crew.followSidecar(name, child);
+}
+
+function nameOf(ip: string): string {
+  const found = Object.entries(podAddresses).find(([, { v4, v6 }]) => v4 === ip || v6 === ip);
+  return found?.[0] ?? ip;
+}
+
+function hintsFor({ name, folder }: MeshParts): Mesh['hints'] extends () => infer Hints ? Hints : never {
+  const inPod = (pod: string, command: string) => `ip netns exec ${name}-${pod} ${command}`;
+  return [
+    { title: 'metrics', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.metrics}/metrics`) },
+    { title: 'certificates', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.admin}/certs`) },
+    { title: 'rules', command: inPod('api', 'nft list table inet remora') },
+    { title: 'call api', command: inPod('web', `curl -si http://${service.v4}/`) },
+    { title: 'be refused', command: inPod('legacy', `curl -si http://${api.v4}:${applicationPorts.http}/`) },
+    { title: 'registry', command: `${folder.registry} (change a file and see)` },
+  ];
+}

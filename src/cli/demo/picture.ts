@@ -1,0 +1,38 @@
+import type { Edge, Refusal } from './access-log.ts';
+import type { ClientFacts } from './client-report.ts';
+import type { SidecarFacts } from './sidecar-facts.ts';
+import type { WireTotals } from './wire-count.ts';
+
+/** Everything that is shown at one moment, as the parts of the mesh themselves said it. */
+export interface Picture {
+  /** Wall time. */
+  readonly nowMs: number;
+  readonly elapsedMs: number;
+  /** Where the mesh runs, one sentence. */
+  readonly where: string;
+  readonly pods: readonly PodPicture[];
+  readonly edges: readonly Edge[];
+  readonly refusals: readonly RefusalPicture[];
+  readonly clients: Readonly<Record<string, ClientFacts>>;
+  readonly wire: WireTotals;
+  readonly hints: readonly Hint[];
+  /** What has gone wrong since the start, one sentence each. */
+  readonly notes: readonly string[];
+}
+
+export interface PodPicture {
+  readonly name: string;
+  /** Undefined for a pod without a sidecar. */
+  readonly sidecar: { readonly identity: string; readonly facts: SidecarFacts | undefined } | undefined;
+}
+
+/** A refusal with the pod that was refused, where its address is known. */
+export interface RefusalPicture extends Refusal {
+  readonly peer: string;
+}
+
+/** Something to try in another terminal. */
+export interface Hint {
+  readonly title: string;
+  readonly command: string;
+}

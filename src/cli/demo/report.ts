@@ -1,0 +1,89 @@
+import type { ClientFacts } from './client-report.ts';
+import type { SidecarFacts } from './sidecar-facts.ts';
+import { addCounts } from './sidecar-facts.ts';
+import type { WireTotals } from './wire-count.ts';
+import { tally } from './words.ts';
+
+/** The last line of `remora demo --once --json`. */
+export interface Report {
+  readonly handshakes: { readonly success: number; readonly failure: number };
+  readonly requests: { readonly sent: number; readonly ok: number };
+  readonly renewals: number;
+  readonly refusals: Readonly<Record<string, number>>;
+  /** Bytes of what web and api say to each other that could be read on the wire between them. */
+  readonly bytesOnTheWireInClear: number;
+  /** The same with the sidecars off: what proves that such bytes would have been seen. */
+  readonly bytesOnTheWireInClearWithoutSidecars: number;
+  /** Namespaces, rules, processes and files that were still there after the clean-up. */
+  readonly leftovers: number;
+}
+
+/** What a whole run has shown. */
+export interface RunFacts {
+  readonly sidecars: readonly SidecarFacts[];
+  readonly web: ClientFacts;
+  readonly legacy: ClientFacts;
+  /** On the wire while the sidecars ran, and after they were off. */
+  readonly wire: WireTotals;
+  readonly wireWithoutSidecars: WireTotals;
+  readonly leftovers: readonly string[];
+}
+
+/** The marker of what web and api say to each other. */
+export const meshMarker = 'mesh';
+
+export function reportOf({ sidecars, web, wire, wireWithoutSidecars, leftovers }: RunFacts): Report {
+  const sum = (pick: (facts: SidecarFacts) => number) => sidecars.reduce((total, facts) => total + pick(facts), 0);
+  return {
+    handshakes: {
+      success: sum((facts) => facts.handshakes.success),
+      failure: sum((facts) => facts.handshakes.failure),
+    },
+    requests: { sent: web.sent, ok: web.ok },
+    renewals: sum((facts) => facts.renewals),
+    refusals: addCounts(sidecars.map(({ refusals }) => refusals)),
+    bytesOnTheWireInClear: wire.clearBytes[meshMarker] ?? 0,
+    bytesOnTheWireInClearWithoutSidecars: wireWithoutSidecars.clearBytes[meshMarker] ?? 0,
+    leftovers: leftovers.length,
+  };
+}
+
+/** What did not hold, one sentence each; empty when the demo has shown what it promises. */
+export function brokenPromises(facts: RunFacts, requiredRefusal: string): string[] {
+  const { web, legacy, wire, leftovers } = facts;
+  const report = reportOf(facts);
+  const promises: readonly [holds: boolean, otherwise: string][] = [
+    [report.handshakes.success > 0, 'No handshake succeeded, expected one at least'],
+    [
+      web.sent > 0 && web.sent === web.ok,
+      `web sent ${web.sent} requests and ${web.ok} were answered (${tally(web.saw)}), expected all`,
+    ],
+    [legacy.ok === 0, `legacy was answered ${legacy.ok} times, expected never`],
+    [report.renewals >= 1, 'No certificate was renewed, expected one renewal at least'],
+    [(report.refusals[requiredRefusal] ?? 0) >= 1, `Nothing was refused as ${requiredRefusal}, expected legacy to be`],
+    [wire.tunnelFrames > 0, `The wire carried no tunnel in ${wire.frames} frames, so nothing is proved about it`],
+    [
+      report.bytesOnTheWireInClear === 0,
+      `${report.bytesOnTheWireInClear} bytes between web and api could be read on the wire, expected 0`,
+    ],
+    [
+      report.bytesOnTheWireInClearWithoutSidecars > 0,
+      'Without the sidecars nothing could be read on the wire either, so the 0 bytes before prove nothing',
+    ],
+    [leftovers.length === 0, `Left behind after the clean-up: ${leftovers.join(', ')}`],
+  ];
+  return promises.filter(([holds]) => !holds).map(([, otherwise]) => otherwise);
+}
+
+/** The report for a person. */
+export function summaryOf(report: Report): string[] {
+  const { handshakes, requests, renewals, refusals, bytesOnTheWireInClear, leftovers } = report;
+  return [
+    `handshakes        ${handshakes.success} succeeded, ${handshakes.failure} failed`,
+    `requests          ${requests.sent} sent by web, ${requests.ok} answered`,
+    `renewals          ${renewals}`,
+    `refusals          ${tally(refusals) || 'none'}`,
+    `bytes in clear    ${bytesOnTheWireInClear} with sidecars, ${report.bytesOnTheWireInClearWithoutSidecars} without`,
+    `left behind       ${leftovers}`,
+  ];
+}

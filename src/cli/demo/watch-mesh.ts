@@ -1,0 +1,51 @@
+import type { Clock } from '../../clock.ts';
+import { FailureError, messageOf } from '../../errors.ts';
+import type { Crew } from './crew.ts';
+import type { Look, Mesh } from './mesh.ts';
+import type { Picture } from './picture.ts';
+import type { Presenter } from './presenter.ts';
+import type { RunFacts } from './report.ts';
+
+export interface Watch {
+  readonly mesh: Mesh;
+  readonly crew: Crew;
+  readonly clock: Clock;
+  readonly presenter: Presenter;
+  /** How long, since now. */
+  readonly untilMs: number;
+  readonly signal: AbortSignal;
+}
+
+const intervalMs = 1000;
+
+/** Shows the mesh every second. Rejects when the signal is aborted. */
+export async function watchMesh({ mesh, crew, clock, presenter, untilMs, signal }: Watch): Promise<void> {
+  const startedMs = clock.monotonic();
+  const notes: string[] = [];
+  crew.failure.catch((error: unknown) => notes.push(messageOf(error)));
+  for (;;) {
+    const look = await mesh.look();
+    signal.throwIfAborted();
+    const elapsedMs = clock.monotonic() - startedMs;
+    presenter.show(pictureOf(look, mesh, { nowMs: clock.now(), elapsedMs, notes }));
+    const leftMs = untilMs - elapsedMs;
+    if (leftMs <= 0) return;
+    await clock.sleep(Math.min(intervalMs, leftMs), signal);
+  }
+}
+
+function pictureOf(look: Look, mesh: Mesh, moment: Pick<Picture, 'nowMs' | 'elapsedMs' | 'notes'>): Picture {
+  return { ...look, ...moment, where: mesh.where, hints: mesh.hints() };
+}
+
+/** What a last look has shown. Throws `FailureError` when a sidecar did not answer. */
+export function factsOf({ pods, clients, wire }: Look): Pick<RunFacts, 'sidecars' | 'web' | 'legacy' | 'wire'> {
+  const sidecars = pods.flatMap(({ name, sidecar }) => {
+    if (sidecar === undefined) return [];
+    if (sidecar.facts === undefined) throw new FailureError(`The metrics of the sidecar of ${name} cannot be read`);
+    return [sidecar.facts];
+  });
+  const { web, legacy } = clients;
+  if (web === undefined || legacy === undefined) throw new TypeError('web and legacy are started with the mesh');
+  return { sidecars, web, legacy, wire };
+}

@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { readClientReport } from '../../../../src/cli/demo/client-report.ts';
+import type { RunFacts } from '../../../../src/cli/demo/report.ts';
+import { brokenPromises, reportOf } from '../../../../src/cli/demo/report.ts';
+
+const sidecar = {
+  handshakes: { success: 2, failure: 3 },
+  connections: { total: 10, open: 0 },
+  renewals: 2,
+  certificateEndsMs: 0,
+  refusals: { plaintext_in_strict: 3 },
+};
+const good: RunFacts = {
+  sidecars: [sidecar, { ...sidecar, handshakes: { success: 0, failure: 0 }, renewals: 1, refusals: {} }],
+  web: { sent: 100, ok: 100, saw: {}, isDone: true },
+  legacy: { sent: 20, ok: 0, saw: { ECONNRESET: 20 }, isDone: true },
+  wire: { frames: 900, tunnelFrames: 500, clearBytes: { mesh: 0, legacy: 64 } },
+  wireWithoutSidecars: { frames: 90, tunnelFrames: 0, clearBytes: { mesh: 640, legacy: 0 } },
+  leftovers: [],
+};
+const broken = (change: Partial<RunFacts>) => brokenPromises({ ...good, ...change }, 'plaintext_in_strict');
+
+describe('the report of a run', () => {
+  it('adds up what the sidecars and the wire said', () => {
+    expect(reportOf(good)).toEqual({
+      handshakes: { success: 2, failure: 3 },
+      requests: { sent: 100, ok: 100 },
+      renewals: 3,
+      refusals: { plaintext_in_strict: 3 },
+      bytesOnTheWireInClear: 0,
+      bytesOnTheWireInClearWithoutSidecars: 640,
+      leftovers: 0,
+    });
+  });
+
+  it('has nothing to complain of when everything holds', () => {
+    expect(broken({})).toEqual([]);
+  });
+
+  it.each<[string, Partial<RunFacts>, RegExp]>([
+    ['no handshake', { sidecars: [{ ...sidecar, handshakes: { success: 0, failure: 3 } }] }, /No handshake/],
+    [
+      'an unanswered request',
+      { web: { ...good.web, ok: 99, saw: { ECONNRESET: 1 } } },
+      /99 were answered .ECONNRESET 1×/,
+    ],
+    ['no request', { web: { ...good.web, sent: 0, ok: 0 } }, /0 requests/],
+    ['legacy that gets an answer', { legacy: { ...good.legacy, ok: 1 } }, /legacy was answered 1 times/],
+    ['no renewal', { sidecars: [{ ...sidecar, renewals: 0 }] }, /renewed/],
+    ['no refusal', { sidecars: [{ ...sidecar, refusals: { alpn: 9 } }] }, /plaintext_in_strict/],
+    ['bytes in clear', { wire: { ...good.wire, clearBytes: { mesh: 64 } } }, /64 bytes .* could be read/],
+    ['a wire without a tunnel', { wire: { ...good.wire, tunnelFrames: 0 } }, /carried no tunnel/],
+    [
+      'a capture that is blind',
+      { wireWithoutSidecars: { ...good.wireWithoutSidecars, clearBytes: { mesh: 0 } } },
+      /prove nothing/,
+    ],
+    ['something left behind', { leftovers: ['namespace remora-demo-1-web'] }, /namespace remora-demo-1-web/],
+  ])('names %s', (_, change, sentence) => {
+    expect(broken(change)).toEqual([expect.stringMatching(sentence)]);
+  });
+});
+
+describe('the report of an application', () => {
+  it('is added up over all that it asks', () => {
+    const line = JSON.stringify({
+      targets: [
+        { url: 'http://10.96.0.10/', sent: 3, ok: 2, saw: { ECONNRESET: 1 } },
+        { url: 'tcp://10.96.0.10:9000', sent: 5, ok: 4, saw: { ECONNRESET: 1 } },
+      ],
+      isDone: true,
+    });
+    expect(readClientReport(line)).toEqual({ sent: 8, ok: 6, saw: { ECONNRESET: 2 }, isDone: true });
+  });
+
+  it.each(['', '{}', 'Error: no', '{"targets":[{"url":"x","sent":-1,"ok":0,"saw":{}}]}'])('is none: %s', (line) => {
+    expect(readClientReport(line)).toBeUndefined();
+  });
+});
