@@ -45,8 +45,11 @@ export function startAdminServer(listener: PageListener, parts: AdminParts): Pro
 const localHost = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
 
 /** DNS rebinding gives a foreign name our address, but it cannot change the Host that the browser sends. */
-function refuseForeign({ headers }: IncomingMessage): string | undefined {
-  if (!localHost.test(headers.host ?? '')) return 'The Host header is not localhost, 127.0.0.1 or [::1]';
+function refuseForeign({ headers, headersDistinct }: IncomingMessage): string | undefined {
+  const hosts = headersDistinct.host ?? [];
+  if (hosts.length !== 1 || !localHost.test(hosts.join())) {
+    return 'The Host header is not localhost, 127.0.0.1 or [::1]';
+  }
   const { origin } = headers;
   if (origin !== undefined && !(origin.startsWith('http://') && localHost.test(origin.slice('http://'.length)))) {
     return 'The request comes from a page of another site';

@@ -1,4 +1,4 @@
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, lstat, unlink } from 'node:fs/promises';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
@@ -141,14 +141,20 @@ async function bind(server: Server, listener: PageListener): Promise<void> {
   if (listener.kind === 'unix') await chmod(listener.path, 0o600);
 }
 
-/** A socket file that nobody listens on is left by a process that was killed. */
+/** A socket that nobody listens on was left by a process that was killed. Anything but a socket stays where it is. */
 async function removeStaleSocket(path: string): Promise<void> {
+  const isSocket = await lstat(path).then(
+    (found) => found.isSocket(),
+    () => false,
+  );
+  if (isSocket && !(await isListenedOn(path))) await unlink(path).catch(() => undefined);
+}
+
+function isListenedOn(path: string): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>();
-  const socket = connect(path, () => resolve(false));
-  socket.once('error', (error) => resolve(codeOf(error) === 'ECONNREFUSED'));
-  const isStale = await promise;
-  socket.destroy();
-  if (isStale) await unlink(path).catch(() => undefined);
+  const socket = connect(path, () => resolve(true));
+  socket.once('error', (error) => resolve(codeOf(error) !== 'ECONNREFUSED'));
+  return promise.finally(() => socket.destroy());
 }
 
 function bindError(listener: PageListener, error: Error): Error {

@@ -1,0 +1,330 @@
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import type { IncomingHttpHeaders } from 'node:http';
+import { request as httpRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parse } from 'valibot';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { certificatesPage } from '../../../src/admin-api.ts';
+import type { AdminParts } from '../../../src/agent/admin.ts';
+import { startAdminServer } from '../../../src/agent/admin.ts';
+import { startHealthServer } from '../../../src/agent/health.ts';
+import type { RenewalState } from '../../../src/agent/identity-sources/source.ts';
+import { createReadiness } from '../../../src/lifecycle.ts';
+import { createLog } from '../../../src/log.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+
+const log = createLog('silent');
+const clock = createFakeClock();
+let closing: { close(): Promise<void> }[];
+let directory: string;
+
+beforeEach(async () => {
+  closing = [];
+  directory = await mkdtemp(join(tmpdir(), 'remora-pages-'));
+});
+
+afterEach(async () => {
+  await Promise.all(closing.map((server) => server.close()));
+  await rm(directory, { recursive: true });
+});
+
+interface Reply {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+interface Ask {
+  path?: string;
+  method?: string;
+  headers?: Record<string, string>;
+  body?: string | Buffer;
+}
+
+function ask(
+  to: { port: number } | { socketPath: string },
+  { path = '/', method = 'GET', headers = {}, body }: Ask = {},
+) {
+  const { promise, resolve, reject } = Promise.withResolvers<Reply>();
+  const request = httpRequest({ host: '127.0.0.1', ...to, path, method, headers, agent: false }, (response) => {
+    const chunks: Buffer[] = [];
+    response.on('data', (chunk: Buffer) => chunks.push(chunk));
+    response.on('end', () =>
+      resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() }),
+    );
+  });
+  request.on('error', reject);
+  request.end(body);
+  return promise;
+}
+
+/** Bytes as they are; resolves with all that comes back until the end. */
+async function raw(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.write(text);
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (chunk: string) => {
+    answer += chunk;
+  });
+  await new Promise((resolve) => socket.once('close', resolve));
+  return answer;
+}
+
+const loopback = { ip: '127.0.0.1', port: 0 };
+
+async function health(readiness = createReadiness(['identity', 'policy'])) {
+  const server = await startHealthServer(loopback, { readiness, log });
+  closing.push(server);
+  return { port: server.address?.port ?? 0, readiness };
+}
+
+const authority = createTestAuthority('cluster.local');
+const identity = createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web', nowMs: clock.now() });
+const renewal: RenewalState = {
+  nextAttemptMs: clock.now() + 1000,
+  lastFailure: { reason: 'unreachable', message: 'ECONNREFUSED', atMs: clock.now() },
+  clockSkewMs: -1500,
+};
+
+async function admin(parts: Partial<AdminParts> = {}) {
+  const readiness = createReadiness([]);
+  const server = await startAdminServer(
+    { kind: 'tcp', address: loopback },
+    { clock, log, readiness, identity: () => ({ current: identity, renewal }), connections: () => [], ...parts },
+  );
+  closing.push(server);
+  return server.address?.port ?? 0;
+}
+
+describe('health', () => {
+  it('A9: is not ready and names each closed gate in plain words, and is alive all the same', async () => {
+    const { port, readiness } = await health();
+    readiness.close('identity', 'The certificate has expired');
+    expect(await ask({ port }, { path: '/healthz/ready' })).toMatchObject({
+      status: 503,
+      body: 'identity: The certificate has expired\npolicy: Not yet\n',
+    });
+    expect(await ask({ port }, { path: '/livez' })).toMatchObject({ status: 200, body: 'live\n' });
+  });
+
+  it('A10: is ready when every gate is open, and no longer when one closes', async () => {
+    const { port, readiness } = await health();
+    readiness.open('identity');
+    readiness.open('policy');
+    expect(await ask({ port }, { path: '/healthz/ready?verbose' })).toMatchObject({ status: 200, body: 'ready\n' });
+    readiness.close('policy', 'gone');
+    expect((await ask({ port }, { path: '/healthz/ready' })).status).toBe(503);
+  });
+
+  it('answers to any name, because the kubelet dials the address of the pod', async () => {
+    const { port } = await health(createReadiness([]));
+    expect((await ask({ port }, { path: '/livez', headers: { host: '10.0.0.7:15021' } })).status).toBe(200);
+  });
+
+  it('K9: names the address that is taken', async () => {
+    const { port } = await health();
+    const second = startHealthServer({ ip: '127.0.0.1', port }, { readiness: createReadiness([]), log });
+    await expect(second).rejects.toThrow(`127.0.0.1:${port} is in use by another process, expected it to be free`);
+  });
+
+  it('A7: takes 64 connections at once, and ends those that send nothing', { timeout: 30_000 }, async () => {
+    const { port } = await health();
+    const sockets: Socket[] = [];
+    const ends = Array.from({ length: 80 }, async (_, index) => {
+      const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+      sockets.push(socket);
+      if (index % 2 === 0) socket.write('GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ');
+      await new Promise((resolve) => socket.resume().once('close', resolve));
+    });
+    await Promise.all(ends);
+    expect((await ask({ port }, { path: '/livez' })).status).toBe(200);
+  });
+});
+
+describe('admin pages', () => {
+  it('show the certificate, its renewals and the trust bundles', async () => {
+    const port = await admin();
+    const reply = await ask({ port }, { path: '/certs' });
+    expect(reply).toMatchObject({
+      status: 200,
+      headers: { 'content-type': 'application/json', 'cache-control': 'no-store' },
+    });
+    const page = parse(certificatesPage, JSON.parse(reply.body));
+    expect(page).toMatchObject({
+      spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
+      generation: 1,
+      isExpired: false,
+      notAfter: new Date(identity.notAfterMs).toISOString(),
+      nextRenewal: new Date(clock.now() + 1000).toISOString(),
+      clockSkewSeconds: -1.5,
+      lastFailure: { reason: 'unreachable', happened: 'The control plane cannot be reached', message: 'ECONNREFUSED' },
+    });
+    expect(page.chain.map(({ serial }) => serial)).toEqual([identity.leaf.serialNumber]);
+    expect(page.trustBundles['cluster.local']?.map(({ fingerprint }) => fingerprint)).toEqual(
+      identity.bundles.domains.get('cluster.local')?.map(({ fingerprint }) => fingerprint),
+    );
+  });
+
+  it('A5: never show a key', async () => {
+    const port = await admin();
+    const { body } = await ask({ port }, { path: '/certs' });
+    const secret = identity.key.export({ format: 'jwk' }).d ?? 'none';
+    expect(body).not.toContain('PRIVATE');
+    expect(body).not.toContain(secret);
+    expect(body).not.toContain(Buffer.from(secret, 'base64url').toString('base64').slice(0, 40));
+  });
+
+  it('say that there is no certificate yet', async () => {
+    const port = await admin({ identity: () => undefined });
+    expect(await ask({ port }, { path: '/certs' })).toMatchObject({
+      status: 503,
+      body: 'There is no certificate yet\n',
+    });
+  });
+
+  it('show readiness and connections', async () => {
+    const port = await admin({ connections: () => [{ id: 'a-1' }] });
+    expect(await ask({ port }, { path: '/ready' })).toMatchObject({ status: 200, body: 'ready\n' });
+    const { body } = await ask({ port }, { path: '/connections' });
+    expect(JSON.parse(body)).toEqual({ connections: [{ id: 'a-1' }] });
+  });
+
+  it('name what exists when a page does not', async () => {
+    const port = await admin();
+    for (const path of ['/', '/certs/', '/__proto__', '/constructor', '//certs']) {
+      expect(await ask({ port }, { path })).toMatchObject({
+        status: 404,
+        body: 'There is no such page, expected one of /certs, /ready, /connections\n',
+      });
+    }
+  });
+
+  it('fail with words of no use to a stranger, and the next one works', async () => {
+    let isBroken = true;
+    const port = await admin({
+      connections: () => {
+        if (isBroken) throw new Error('secret detail');
+        return [];
+      },
+    });
+    const reply = await ask({ port }, { path: '/connections' });
+    expect(reply.status).toBe(500);
+    expect(reply.body).not.toContain('secret');
+    isBroken = false;
+    expect((await ask({ port }, { path: '/connections' })).status).toBe(200);
+  });
+
+  it.each(['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS', 'TRACE'])('A3: %s is refused with 405', async (method) => {
+    const port = await admin();
+    expect(await ask({ port }, { path: '/certs', method })).toMatchObject({
+      status: 405,
+      headers: { allow: 'GET, HEAD' },
+    });
+  });
+
+  it('A3: a body is refused with 413 and not read', async () => {
+    const port = await admin();
+    const head = 'GET /certs HTTP/1.1\r\nhost: localhost\r\n';
+    for (const framing of ['content-length: 10000000', 'transfer-encoding: chunked']) {
+      const answer = await raw(port, `${head}${framing}\r\n\r\n5\r\nhello`);
+      expect(answer).toMatch(/^HTTP\/1\.1 413 /);
+      expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    }
+  });
+
+  it.each([
+    'evil.example',
+    'evil.example:15000',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example:15000',
+    '10.0.0.7:15000',
+    'localhost@evil.example',
+    '127.0.0.1:15000:1',
+  ])('A4: the Host %j is refused with 403', async (host) => {
+    const port = await admin();
+    const reply = await ask({ port }, { path: '/certs', headers: { host } });
+    expect([400, 403]).toContain(reply.status);
+    expect(reply.body).not.toContain('spiffe');
+  });
+
+  it.each(['localhost', 'LOCALHOST:1', '127.0.0.1:15000', '[::1]:15000'])('A4: the Host %j is served', async (host) => {
+    const port = await admin();
+    expect((await ask({ port }, { path: '/certs', headers: { host } })).status).toBe(200);
+  });
+
+  it.each(['http://evil.example', 'https://localhost', 'null', 'http://localhost.evil.example', 'file://'])(
+    'A4: the Origin %j is refused with 403',
+    async (origin) => {
+      const port = await admin();
+      expect((await ask({ port }, { path: '/certs', headers: { origin } })).status).toBe(403);
+      expect((await ask({ port }, { path: '/certs', headers: { origin: 'http://localhost:15000' } })).status).toBe(200);
+      expect((await ask({ port }, { path: '/certs', headers: { 'sec-fetch-site': 'cross-site' } })).status).toBe(403);
+    },
+  );
+
+  it.each([
+    [
+      'both framings',
+      'POST /certs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /ready HTTP/1.1\r\nhost: localhost\r\n\r\n',
+    ],
+    ['two lengths', 'GET /certs HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\ncontent-length: 5\r\n\r\nhello'],
+    ['line feeds alone', 'GET /certs HTTP/1.1\nhost: localhost\n\n'],
+    ['a folded header', 'GET /certs HTTP/1.1\r\nhost: localhost\r\nx: a\r\n b\r\n\r\n'],
+    ['a space before the colon', 'GET /certs HTTP/1.1\r\nhost : localhost\r\n\r\n'],
+    ['two hosts', 'GET /certs HTTP/1.1\r\nhost: localhost\r\nhost: evil.example\r\n\r\n'],
+    ['an empty host', 'GET /certs HTTP/1.1\r\nhost: \r\n\r\n'],
+    ['no host', 'GET /certs HTTP/1.1\r\n\r\n'],
+    ['no HTTP', 'hello\r\n\r\n'],
+    ['a NUL in a header', 'GET /certs HTTP/1.1\r\nhost: localhost\r\nx: a\0b\r\n\r\n'],
+  ])('A11: %s are answered with 400 and nothing else', async (_, text) => {
+    const port = await admin();
+    const answer = await raw(port, text);
+    expect(answer).toMatch(/^HTTP\/1\.1 (400|403) /);
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(answer).not.toContain('spiffe');
+  });
+
+  it('refuse 1 MB of headers', async () => {
+    const port = await admin();
+    const answer = await raw(port, `GET /certs HTTP/1.1\r\nhost: localhost\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+  });
+});
+
+describe('a unix socket', () => {
+  const start = (path: string) =>
+    startAdminServer(
+      { kind: 'unix', path },
+      { clock, log, readiness: createReadiness([]), identity: () => undefined, connections: () => [] },
+    );
+
+  it('A1: serves the admin pages to its owner alone', async () => {
+    const path = join(directory, 'admin.sock');
+    closing.push(await start(path));
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await ask({ socketPath: path }, { path: '/ready' })).toMatchObject({ status: 200 });
+  });
+
+  it('takes the place of one that a killed process has left, and of no other', async () => {
+    const path = join(directory, 'admin.sock');
+    const left = createServer().listen(path);
+    await once(left, 'listening');
+    await expect(start(path)).rejects.toThrow(`${path} is in use by another process`);
+    left.close();
+    const script = `require('net').createServer().listen(${JSON.stringify(path)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    spawnSync(process.execPath, ['-e', script]);
+    expect((await stat(path)).isSocket()).toBe(true);
+    closing.push(await start(path));
+    const file = join(directory, 'file');
+    await writeFile(file, 'precious');
+    await expect(start(file)).rejects.toThrow(file);
+    expect(await readFile(file, 'utf8')).toBe('precious');
+  });
+});
