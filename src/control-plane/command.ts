@@ -16,8 +16,10 @@ export const run: Subcommand = async (host) => {
   if (parsed.kind === 'done') return parsed.exitCode;
   const { settings, logLevel } = readControlPlaneSettings(parsed.options, overrideProblems(host.env, host.nodeFlags));
   const log = createLog(logLevel, host.stdout);
+  // Before the start, so that a signal during it ends in a clean stop too.
+  const stopped = stopSignal(host);
   const controlPlane = await startControlPlane({ clock: systemClock, log }, settings);
-  const signal = await stopSignal(host);
+  const signal = await stopped;
   log.info({ signal }, 'Control plane stopping');
   await controlPlane.close();
   log.info('Control plane stopped');
