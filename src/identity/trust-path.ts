@@ -35,52 +35,62 @@ interface Step {
 }
 
 /**
+ * Far more than an honest chain needs, where each certificate has one or two namesakes of its issuer at most; without it,
+ * certificates that all have the same name would cost the square of their number.
+ */
+const maxSignatureChecks = 32;
+
+/**
  * The path by which a leaf is vouched for: every step proved by signature, every issuer an authority that may sign, valid
  * now, within its path length and its name constraints (RFC 5280 §6). Paths are tried from the one with the fewest
- * intermediates, and each certificate once, so that the cost is bounded by the number of certificates and no path is missed.
+ * intermediates, and each certificate once, so that none is missed and the cost is bounded.
  */
 export function findTrustPath(question: PathQuestion): PathResult {
   const steps: Step[] = [{ path: [question.leaf], counted: 0 }];
   const visited = new Set<Certificate>();
+  let checks = 0;
   let obstacle: Refusal | undefined;
   for (let step = steps.shift(); step !== undefined; step = steps.shift()) {
     const child = step.path.at(-1) ?? question.leaf;
     if (visited.has(child)) continue;
     visited.add(child);
-    for (const issuer of issuersOf(child, question, visited)) {
-      const found = obstacleOf(issuer, step.counted, question);
-      obstacle ??= found;
-      if (found !== undefined) continue;
+    for (const issuer of namesakesOfIssuer(child, question)) {
+      if (visited.has(issuer)) continue;
+      checks += 1;
+      if (checks > maxSignatureChecks)
+        return refused('chain_too_long', 'too many certificates of its chain have the same name');
+      const vouching = vouch(child, issuer, step.counted, question);
+      if (vouching === 'none') continue;
       const path: Step['path'] = [...step.path, issuer];
-      if (question.anchors.includes(issuer)) return { kind: 'path', path };
-      if (isSelfIssued(issuer)) steps.unshift({ path, counted: step.counted });
+      if (vouching !== 'vouches') obstacle ??= vouching;
+      else if (question.anchors.includes(issuer)) return { kind: 'path', path };
+      else if (isSelfIssued(issuer)) steps.unshift({ path, counted: step.counted });
       else steps.push({ path, counted: step.counted + 1 });
     }
   }
   return obstacle ?? refused('untrusted', `no root of ${question.id.trustDomain} vouches for the certificate`);
 }
 
-/** The anchors first, the one that lasts longest before the others, then what the peer sent. */
-function issuersOf(
-  child: Certificate,
-  { anchors, intermediates }: PathQuestion,
-  visited: ReadonlySet<Certificate>,
-): Certificate[] {
+/** The anchors first, the one that lasts longest before the others, then what the peer sent. Names prove nothing; they only spare the signatures of strangers. */
+function namesakesOfIssuer(child: Certificate, { anchors, intermediates }: PathQuestion): Certificate[] {
   const candidates = [...anchors.toSorted((a, b) => b.notAfterMs - a.notAfterMs), ...intermediates];
-  // Names only spare the signatures of strangers; they prove nothing. A weak key is not asked, since asking it can cost a
-  // hundred times what a strong one does: it passes here and is refused below.
-  return candidates.filter(
-    (issuer) =>
-      issuer.subject === child.issuer &&
-      !visited.has(issuer) &&
-      (issuer.weakKey !== undefined || child.isSignedBy(issuer)),
-  );
+  return candidates.filter((candidate) => candidate.subject === child.issuer);
+}
+
+/** A weak key is not even asked, since asking a huge one costs a hundred times what a strong one does. */
+function vouch(
+  child: Certificate,
+  issuer: Certificate,
+  counted: number,
+  question: PathQuestion,
+): 'vouches' | 'none' | Refusal {
+  if (issuer.weakKey !== undefined) return refused('untrusted', `an issuer is too weak: ${issuer.weakKey}`);
+  return child.isSignedBy(issuer) ? (obstacleOf(issuer, counted, question) ?? 'vouches') : 'none';
 }
 
 /** Why a certificate that did sign the one below must not have. */
 function obstacleOf(issuer: Certificate, counted: number, { anchors, id, nowMs }: PathQuestion): Refusal | undefined {
   const isAnchor = anchors.includes(issuer);
-  if (issuer.weakKey !== undefined) return refused('untrusted', `an issuer is too weak: ${issuer.weakKey}`);
   if (!issuer.isAuthority) return refused('untrusted', 'an issuer is not a certificate authority (CA:TRUE)');
   if (!(issuer.keyUsage?.keyCertSign ?? isAnchor))
     return refused('untrusted', 'the key usage of an issuer lacks keyCertSign');

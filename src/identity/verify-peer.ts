@@ -110,16 +110,15 @@ function readIntermediates(intermediates: readonly Uint8Array[]): Certificate[] 
 }
 
 /**
- * OpenSSL refused already; this only finds the words. Its rarer reasons all arrive as UNSPECIFIED, such as name constraints,
- * critical extensions and weak keys: our own rules then say which it was.
+ * OpenSSL refused already; this only finds the words. Our own rules have more of them than OpenSSL's codes, of which the
+ * rarer ones all arrive as UNSPECIFIED. Where they see nothing wrong, as with another clock, its code has to do.
  */
 function whyUnauthorized(socket: TLSSocket, expectation: PeerExpectation): Refusal {
   if (socket.isSessionReused()) return refused('resumed', 'it resumed an earlier TLS session');
   const presented = presentedChain(socket);
   if (presented.kind === 'none' && socket.destroyed) return refused('reset', 'it closed the connection');
+  const opinion = judgeChain(presented, expectation);
+  if (opinion.kind === 'refused') return opinion;
   const code = String(socket.authorizationError);
-  const opinion = presented.kind === 'chain' && code !== 'UNSPECIFIED' ? undefined : judgeChain(presented, expectation);
-  return opinion?.kind === 'refused'
-    ? opinion
-    : refused(refusalOf(code), `OpenSSL does not accept its certificate (${code})`);
+  return refused(refusalOf(code), `OpenSSL does not accept its certificate (${code})`);
 }

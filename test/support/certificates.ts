@@ -56,6 +56,8 @@ export interface CertificateSpec {
   readonly digest?: 'md5' | 'sha1' | 'sha256' | 'sha384';
   /** SubjectPublicKeyInfo, when it should not be that of `key`. */
   readonly publicKey?: Uint8Array;
+  /** A signature that nobody made, with its AlgorithmIdentifier. */
+  readonly forged?: { readonly algorithm: Uint8Array; readonly signature: Uint8Array };
   /** Replaces the finished certificate. */
   readonly mangle?: (certificate: Buffer) => Buffer;
 }
@@ -102,6 +104,9 @@ export function rsaKey(modulusLength = 2048): KeyObject {
 export function ed25519Key(): KeyObject {
   return generateKeyPairSync('ed25519').privateKey;
 }
+
+/** sha256WithRSAEncryption. */
+export const rsaSignature = sequence(oid('1.2.840.113549.1.1.11'), der(tags.null));
 
 /** The SubjectPublicKeyInfo of an RSA key with this modulus, for which nobody has a private key. */
 export function rsaPublicKey(modulus: Uint8Array): Buffer {
@@ -163,15 +168,15 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
   const body = sequence(
     ...(spec.version === 1 ? [] : [context(0, true, integer(2))]),
     der(tags.integer, spec.serial ?? Buffer.concat([Buffer.of(0x4a), randomBytes(15)])),
-    algorithm.identifier,
+    spec.forged?.algorithm ?? algorithm.identifier,
     spec.issuerName ?? spec.issuer?.subject ?? subject,
     sequence(time(spec.notBeforeMs ?? Date.now() - minuteMs), time(spec.notAfterMs ?? Date.now() + 60 * minuteMs)),
     subject,
     publicKey,
     ...(spec.version === 1 || extensions.length === 0 ? [] : [context(3, true, sequence(...extensions))]),
   );
-  const signature = sign(algorithm.digest, body, issuerKey);
-  const plain = sequence(body, algorithm.identifier, bitString(signature));
+  const signature = spec.forged?.signature ?? sign(algorithm.digest, body, issuerKey);
+  const plain = sequence(body, spec.forged?.algorithm ?? algorithm.identifier, bitString(signature));
   const bytes = spec.mangle?.(plain) ?? plain;
   return { der: bytes, pem: pem('CERTIFICATE', bytes), key, subject, subjectKeyId };
 }
