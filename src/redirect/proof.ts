@@ -47,9 +47,14 @@ function hasRoute(ip: string): Promise<boolean> {
       resolve(found);
     };
     socket.once('error', () => answer(false));
-    socket.once('connect', () => answer(true));
+    socket.once('connect', () => answer(!isLinkLocal(socket.address().address)));
     socket.connect(captureProbe.port, ip);
   });
+}
+
+/** A pod whose only IPv6 addresses are of its link cannot speak to anyone beyond it, whatever routes were announced. */
+function isLinkLocal(ip: string): boolean {
+  return /^fe[89ab][0-9a-f]:/i.test(ip);
 }
 
 /**
