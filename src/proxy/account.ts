@@ -133,7 +133,8 @@ function count(observer: Observer, direction: Direction, carried: LiveConnection
       else observer.connectionFailed(direction, outcome.reason);
       return;
     case 'denied':
-      return observer.connectionDenied(direction, outcome.reason);
+      observer.connectionDenied(direction, outcome.reason);
+      return;
     case 'handshake':
       // The handshake counted itself, where it failed.
       return;
@@ -162,9 +163,9 @@ function writeLine(log: Log, fields: { openedAtMs: number } & Record<string, unk
     reason: outcome.reason,
     detail: outcome.detail,
   };
-  if (outcome.kind === 'closed' && outcome.reason === 'eof') return log.info(line, 'Connection closed');
   const { happened, remedy } = wordsOf(outcome);
-  log.warn({ ...line, remedy }, happened);
+  if (outcome.kind === 'closed' && outcome.reason === 'eof') log.info(line, 'Connection closed');
+  else log.warn({ ...line, remedy }, happened);
 }
 
 function wordsOf(outcome: Outcome): { happened: string; remedy: string } {

@@ -1,4 +1,5 @@
 import type { Http2Stream } from 'node:http2';
+import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 
@@ -10,6 +11,13 @@ export interface Leg {
   readonly stream: Duplex;
   /** Asked once, on `end`: whether the peer finished, as opposed to having gone away. */
   endedCleanly(): boolean;
+  /**
+   * Whether the last bytes of the peer are here but can still be lost: then they are taken at once, whether or not the
+   * other side is slow. They are no more than a stream's window.
+   */
+  mustBeEmptied(): boolean;
+  /** Asked once, on `close`: whether both directions had come to their ends. */
+  closedCleanly(): boolean;
   /** Ends both directions at once, so that the peer sees a reset. Idempotent. */
   abort(error: Error): void;
   /** Writes are collected for the rest of the event-loop turn: fewer, larger segments for a reader that wakes at each. */
@@ -21,6 +29,8 @@ export function socketLeg(socket: Socket): Leg {
   return {
     stream: socket,
     endedCleanly: () => !socket.errored,
+    mustBeEmptied: () => false,
+    closedCleanly: () => socket.readableEnded && socket.writableFinished,
     abort: () => resetSocket(socket),
     gathersWrites: true,
   };
@@ -40,21 +50,37 @@ export function tunnelLeg(stream: Http2Stream): Leg {
   return {
     stream,
     endedCleanly: () => endOfStream.arrived(),
+    mustBeEmptied: () => endOfStream.arrived(),
+    closedCleanly: () => stream.readableEnded && endOfStream.arrived() && hasSentEverything(stream),
     abort: (error) => void stream.destroy(error),
     gathersWrites: false,
   };
 }
 
 /**
+ * A stream that is closed without an error after our end has sent that end. Its tunnel may be gone in the same turn, and
+ * then `finish` never comes.
+ */
+function hasSentEverything(stream: Http2Stream): boolean {
+  return stream.writableFinished || (stream.writableEnded && stream.rstCode === constants.NGHTTP2_NO_ERROR);
+}
+
+/**
  * Whether END_STREAM has arrived. Node.js emits `end` also for RST_STREAM, and with code 0 after our own END_STREAM
  * neither `aborted` nor `rstCode` tells the two apart afterwards. They differ at the moment at which the read side is
  * finished: RST_STREAM has marked the stream as closed before, END_STREAM has not.
+ *
+ * The peer may close the tunnel right after the last end, and Node.js then drops what nobody has read yet. So a reader
+ * that was paused for a slow other side is woken here.
  */
 function watchEndOfStream(stream: Http2Stream): { arrived(): boolean } {
   let arrived: boolean | undefined;
   const push = stream.push;
   stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
-    if (chunk === null) arrived ??= !stream.closed && !stream.aborted;
+    if (chunk === null) {
+      arrived ??= !stream.closed && !stream.aborted;
+      if (arrived && stream.listenerCount('data') > 0) stream.resume();
+    }
     return push.call(stream, chunk, encoding);
   };
   return { arrived: () => arrived === true || (arrived === undefined && stream.endAfterHeaders) };

@@ -94,19 +94,36 @@ function pump(
 
   from.stream.on('data', (chunk: Buffer) => {
     count(chunk.length);
-    if (!write(chunk)) from.stream.pause();
+    if (!write(chunk) && !from.mustBeEmptied()) from.stream.pause();
   });
   to.stream.on('drain', () => from.stream.resume());
-  from.stream.once('end', () => {
+  const onEnd = () => {
     if (!from.endedCleanly()) return abort('reset');
-    to.stream.once('finish', ended);
+    onceDone(to, ended);
     to.stream.end();
-  });
+  };
+  // A client that finished without a word has ended before anybody listened.
+  if (from.stream.readableEnded) onEnd();
+  else from.stream.once('end', onEnd);
   from.stream.on('error', (error) => abort(lossOf(error), error));
   // A leg that closes before it has ended and finished was cut, with or without an error.
   from.stream.once('close', () => {
-    if (!from.stream.readableEnded || !from.stream.writableFinished) abort('reset');
+    if (!from.closedCleanly()) abort('reset');
   });
+}
+
+/** Calls `done` once, when the leg has sent the last byte and the end. */
+function onceDone(leg: Leg, done: () => void): void {
+  const onFinish = () => {
+    leg.stream.off('close', onClose);
+    done();
+  };
+  const onClose = () => {
+    leg.stream.off('finish', onFinish);
+    if (leg.closedCleanly()) done();
+  };
+  leg.stream.once('finish', onFinish);
+  leg.stream.once('close', onClose);
 }
 
 function lossOf(error: Error): ClosedReason {

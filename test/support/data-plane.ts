@@ -67,32 +67,36 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   };
   const settings = settingsOf(options);
   const plane = await startDataPlane(parts, options.adjust?.(settings) ?? settings);
-  return Object.assign(Object.create(null, Object.getOwnPropertyDescriptors(plane)), {
-    observed,
-    lines,
-    line,
-    drain,
-    accounts,
-    get identity() {
-      return state.identity;
-    },
-    set identity(identity: Identity) {
-      state.identity = identity;
-    },
-    get policy() {
-      return state.policy;
-    },
-    set policy(policy: PolicyState | undefined) {
-      state.policy = policy;
-    },
-    stop() {
-      plane.retireInbound();
-      plane.retireOutbound();
-      void drain.finish(0);
-      for (const tunnel of plane.pool.tunnels()) tunnel.destroy();
-      plane.close();
-    },
-  });
+  // Not spread: the accessors must stay accessors.
+  return Object.defineProperties(
+    { ...plane },
+    Object.getOwnPropertyDescriptors({
+      observed,
+      lines,
+      line,
+      drain,
+      accounts,
+      get identity() {
+        return state.identity;
+      },
+      set identity(identity: Identity) {
+        state.identity = identity;
+      },
+      get policy() {
+        return state.policy;
+      },
+      set policy(policy: PolicyState | undefined) {
+        state.policy = policy;
+      },
+      stop() {
+        plane.retireInbound();
+        plane.retireOutbound();
+        void drain.finish(0);
+        for (const tunnel of plane.pool.tunnels()) tunnel.destroy();
+        plane.close();
+      },
+    }),
+  ) as RunningDataPlane;
 }
 
 const anyPort = { ip: '127.0.0.1', port: 0 };

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 
 /** Frame types and flags of RFC 9113 §6. */
@@ -104,16 +103,4 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server'): RawPee
       send(frameType.rstStream, 0, streamId, payload);
     },
   };
-}
-
-/** How a connection ended, seen from its application. */
-export async function ending(socket: Duplex): Promise<'end' | 'reset'> {
-  const seen: string[] = [];
-  socket.on('end', () => seen.push('end'));
-  socket.on('error', (error: NodeJS.ErrnoException) =>
-    seen.push(error.code === 'ECONNRESET' ? 'reset' : String(error.code)),
-  );
-  socket.resume();
-  if (!socket.closed) await once(socket, 'close').catch(() => undefined);
-  return seen[0] === 'end' ? 'end' : 'reset';
 }

@@ -1,8 +1,9 @@
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
+import type { Leg } from '../../../src/proxy/leg.ts';
 import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
 import type { Relay } from '../../../src/proxy/relay.ts';
 import { relay } from '../../../src/proxy/relay.ts';
@@ -10,7 +11,8 @@ import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
 import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
 import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
-import { createRawPeer, ending, endStream, frameType } from '../../support/raw-http2.ts';
+import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
+import { ending, socketPair } from '../../support/sockets.ts';
 
 const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
 const limits = { ...capacity, idleTimeoutMs: 60_000, servedIdleTimeoutMs: 60_000, maxAgeMs: 3_600_000 };
@@ -21,17 +23,10 @@ afterEach(() => {
   for (const socket of open.splice(0)) socket.destroy();
 });
 
-/** Two ends of one TCP connection on loopback. */
 async function pair(allowHalfOpen: boolean): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const near = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, allowHalfOpen });
-  const [[far]] = (await Promise.all([once(server, 'connection'), once(near, 'connect')])) as [[Socket], unknown];
-  server.close();
-  open.push(near, far);
-  for (const socket of [near, far]) socket.on('error', () => undefined);
-  return [near, far];
+  const ends = await socketPair(allowHalfOpen);
+  open.push(...ends);
+  return ends;
 }
 
 interface Scene {
@@ -155,3 +150,66 @@ describe.each([
     expect(await running.relay.closed).toBe('drain_deadline');
   });
 });
+
+describe('the last bytes of a tunnel', () => {
+  it('N25: reach an application that reads late, although the peer closes the tunnel right behind them', async () => {
+    const [near, wire] = await pair(false);
+    const peer = createRawPeer(wire, 'client');
+    const application = createLateReader();
+    const { promise, resolve } = Promise.withResolvers<Relay>();
+    await serveTunnel(
+      { socket: near } as unknown as MutualTls,
+      systemClock,
+      limits,
+      (request) => resolve(relay(request.accept(), application.leg, relayLimits, systemClock)),
+      new AbortController().signal,
+    );
+    peer.connect(1, '10.0.0.7:80');
+    const running = await promise;
+    await peer.frame(({ type, flags }) => type === frameType.data && (flags & endStream) !== 0);
+    peer.send(frameType.data, 0, 1, Buffer.alloc(16_000, 'a'));
+    await application.firstWrite;
+    const rest = ['b', 'c', 'd', 'e', 'f'].map((letter) => Buffer.alloc(8_000, letter));
+    for (const block of rest) peer.send(frameType.data, 0, 1, block);
+    peer.send(frameType.data, endStream, 1);
+    wire.end();
+    await once(near, 'close');
+    application.read();
+    expect(await running.closed).toBe('eof');
+    expect(application.received()).toBe('a'.repeat(16_000) + Buffer.concat(rest).toString());
+  });
+});
+
+/** An application that has finished at once, and takes what it is sent only when it is told to. */
+function createLateReader() {
+  const taken: Buffer[] = [];
+  const reading = Promise.withResolvers<void>();
+  const written = Promise.withResolvers<void>();
+  const stream = new Duplex({
+    highWaterMark: 1,
+    read() {
+      this.push(null);
+    },
+    write(chunk: Buffer, _encoding, done) {
+      written.resolve();
+      void reading.promise.then(() => {
+        taken.push(chunk);
+        done();
+      });
+    },
+  });
+  const leg: Leg = {
+    stream,
+    endedCleanly: () => true,
+    mustBeEmptied: () => false,
+    closedCleanly: () => stream.readableEnded && stream.writableFinished,
+    abort: (error) => void stream.destroy(error),
+    gathersWrites: false,
+  };
+  return {
+    leg,
+    firstWrite: written.promise,
+    read: () => reading.resolve(),
+    received: () => Buffer.concat(taken).toString(),
+  };
+}

@@ -1,14 +1,12 @@
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
-import { buffer } from 'node:stream/consumers';
+import type { Socket } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
 import type { Relay, RelayLimits } from '../../../src/proxy/relay.ts';
 import { relay } from '../../../src/proxy/relay.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
-import { ending } from '../../support/raw-http2.ts';
+import { ending, readAll, socketPair } from '../../support/sockets.ts';
 
 const open: Socket[] = [];
 afterEach(() => {
@@ -16,15 +14,9 @@ afterEach(() => {
 });
 
 async function pair(): Promise<[Socket, Socket]> {
-  const server = createServer({ allowHalfOpen: true });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const near = connect({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, allowHalfOpen: true });
-  const [[far]] = (await Promise.all([once(server, 'connection'), once(near, 'connect')])) as [[Socket], unknown];
-  server.close();
-  open.push(near, far);
-  for (const socket of [near, far]) socket.on('error', () => undefined);
-  return [near, far];
+  const ends = await socketPair(true);
+  open.push(...ends);
+  return ends;
 }
 
 interface Scene {
@@ -54,9 +46,9 @@ describe('the relay', () => {
     const { client, server, relay: running } = await scene();
     const reply = Buffer.alloc(8 * 1024 * 1024, 'reply ');
     client.end('request');
-    expect((await buffer(server)).toString()).toBe('request');
+    expect((await readAll(server)).toString()).toBe('request');
     server.end(reply);
-    expect((await buffer(client)).equals(reply)).toBe(true);
+    expect((await readAll(client)).equals(reply)).toBe(true);
     expect(await running.closed).toBe('eof');
     expect(running.bytes).toEqual({ bytesSent: 7, bytesReceived: reply.length });
   });
@@ -65,9 +57,9 @@ describe('the relay', () => {
     const { client, server, relay: running } = await scene();
     const upload = Buffer.alloc(8 * 1024 * 1024, 'upload ');
     server.end('done');
-    expect((await buffer(client)).toString()).toBe('done');
+    expect((await readAll(client)).toString()).toBe('done');
     client.end(upload);
-    expect((await buffer(server)).equals(upload)).toBe(true);
+    expect((await readAll(server)).equals(upload)).toBe(true);
     expect(await running.closed).toBe('eof');
   });
 
@@ -103,7 +95,7 @@ describe('the relay', () => {
     expect(isDrained).toBe(false);
     expect(running.bytes.bytesSent).toBeLessThan(32 * 1024 * 1024);
     client.end();
-    expect((await buffer(server)).length % block.length).toBe(0);
+    expect((await readAll(server)).length % block.length).toBe(0);
   });
 
   it('resets both sides when it is aborted, with the reason', async () => {
@@ -130,7 +122,7 @@ describe('the relay', () => {
   it('resets a connection of which one half has ended and the other moves nothing for too long', async () => {
     const { client, server, relay: running, clock } = await scene({ halfCloseTimeoutMs: 1000 });
     client.end('request');
-    await buffer(server);
+    await readAll(server);
     server.write('some');
     await once(client, 'readable');
     await clock.advance(1000);

@@ -2,11 +2,11 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
-import { buffer } from 'node:stream/consumers';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+import { ending, readAll } from '../../support/sockets.ts';
 
 const authority = createTestAuthority('cluster.local', { intermediates: 1 });
 const webId = 'spiffe://cluster.local/ns/shop/sa/web';
@@ -62,7 +62,8 @@ async function mesh(port: number, options: { peer?: string } = {}): Promise<Mesh
       const socket = connect({ host: '127.0.0.1', port: web.addresses.declared[0]?.port ?? 0, allowHalfOpen: true });
       socket.on('error', () => undefined);
       cleanups.push(() => socket.destroy());
-      await once(socket, 'connect');
+      // It may be refused before it has seen itself connected.
+      await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => undefined);
       return socket;
     },
   };
@@ -73,11 +74,11 @@ const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex
 describe('a tunnel between two sidecars', () => {
   it('carries bytes both ways and passes each end on as a half-close', async () => {
     const { dial, web, api } = await mesh(
-      await application((socket) => void buffer(socket).then((request) => socket.end(`got ${request}`))),
+      await application((socket) => void readAll(socket).then((request) => socket.end(`got ${request}`))),
     );
     const client = await dial();
     client.end('hello');
-    expect((await buffer(client)).toString()).toBe('got hello');
+    expect((await readAll(client)).toString()).toBe('got hello');
     const outbound = await web.line({ direction: 'outbound', outcome: 'closed' });
     const inbound = await api.line({ direction: 'inbound', outcome: 'closed' });
     expect(outbound).toMatchObject({
@@ -105,13 +106,13 @@ describe('a tunnel between two sidecars', () => {
     let received: Promise<Buffer> | undefined;
     const { dial } = await mesh(
       await application((socket) => {
-        received = buffer(socket);
+        received = readAll(socket);
         socket.end(down);
       }),
     );
     const client = await dial();
     client.end(up);
-    expect(sha256(await buffer(client))).toBe(sha256(down));
+    expect(sha256(await readAll(client))).toBe(sha256(down));
     expect(sha256((await received) as Buffer)).toBe(sha256(up));
   });
 
@@ -122,17 +123,28 @@ describe('a tunnel between two sidecars', () => {
         Array.from({ length: 50 }, async (_, index) => {
           const client = await dial();
           client.end(`ping ${index}`);
-          return (await buffer(client)).toString();
+          return (await readAll(client)).toString();
         }),
       );
       expect(answers).toEqual(Array.from({ length: 50 }, (_, index) => `ping ${index}`));
     }
     expect(web.observed.filter(({ event }) => event === 'handshakeSucceeded')).toHaveLength(1);
   });
+  it('passes the end of a client on that never says a word', async () => {
+    const { dial, web, api } = await mesh(
+      await application((socket) => void readAll(socket).then(() => socket.end('bye'))),
+    );
+    const client = await dial();
+    client.end();
+    expect((await readAll(client)).toString()).toBe('bye');
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({ reason: 'eof', bytesSent: 0, bytesReceived: 3 });
+    expect(await api.line({ direction: 'inbound' })).toMatchObject({ reason: 'eof' });
+  });
+
   it('lets the server speak first', async () => {
     const { dial } = await mesh(await application((socket) => socket.end('220 ready\r\n')));
     const client = await dial();
-    expect((await buffer(client)).toString()).toBe('220 ready\r\n');
+    expect((await readAll(client)).toString()).toBe('220 ready\r\n');
   });
 
   it('refuses a peer that proves another identity, before a byte is sent', async () => {
@@ -144,9 +156,142 @@ describe('a tunnel between two sidecars', () => {
       peer: 'spiffe://cluster.local/ns/shop/sa/other',
     });
     const client = await dial();
-    const [error] = await once(client, 'close');
-    expect(error).toBe(true);
+    expect(await ending(client)).toBe('reset');
     expect(await web.line({ direction: 'outbound' })).toMatchObject({ outcome: 'handshake', reason: 'peer_identity' });
     expect(connections).toBe(0);
+  });
+
+  it('tells both logs the same story under the same id when the application refuses', async () => {
+    const closedPort = await application(() => undefined);
+    for (const cleanup of cleanups.splice(0)) cleanup();
+    const { dial, web, api } = await mesh(closedPort);
+    expect(await ending(await dial())).toBe('reset');
+    const inbound = await api.line({ direction: 'inbound' });
+    expect(inbound).toMatchObject({ outcome: 'closed', reason: 'upstream_refused', peerId: webId });
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({
+      outcome: 'closed',
+      reason: 'upstream_refused',
+      id: inbound.id,
+    });
+  });
+
+  it('tells both logs the same story under the same id when the other side denies', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.end('secret')));
+    api.policy = undefined;
+    const client = await dial();
+    expect(await ending(client)).toBe('reset');
+    const inbound = await api.line({ direction: 'inbound' });
+    expect(inbound).toMatchObject({ outcome: 'denied', reason: 'policy_unavailable' });
+    const outbound = await web.line({ direction: 'outbound' });
+    expect(outbound).toMatchObject({ outcome: 'denied', reason: 'peer_refused', id: inbound.id });
+    expect(outbound.detail).toContain('policy_unavailable');
+  });
+
+  it('N25: delivers every byte to a slow reader when the tunnel retires under it, and opens the next connection on another', async () => {
+    const reply = randomBytes(16 * 1024 * 1024);
+    const { dial, web, api } = await mesh(await application((socket) => socket.end(reply)));
+    const slow = await dial();
+    await once(slow, 'readable');
+    const [tunnel] = web.pool.tunnels();
+    tunnel?.retire();
+    const second = await dial();
+    second.end();
+    expect(sha256(await readAll(second))).toBe(sha256(reply));
+    expect(web.observed.filter(({ event }) => event === 'handshakeSucceeded')).toHaveLength(2);
+    slow.end();
+    expect(sha256(await readAll(slow))).toBe(sha256(reply));
+    await api.line({ outcome: 'closed', reason: 'eof' });
+  });
+
+  it('N25: delivers every byte to an application that reads slowly when the tunnel retires and closes under it', async () => {
+    const upload = randomBytes(4 * 1024 * 1024);
+    const { promise: accepted, resolve } = Promise.withResolvers<Socket>();
+    // It answers and finishes first, and reads only when it is told to.
+    const { dial, web } = await mesh(
+      await application((socket) => {
+        socket.pause();
+        socket.end('ok');
+        resolve(socket);
+      }),
+    );
+    const client = await dial();
+    client.end(upload);
+    expect((await readAll(client)).toString()).toBe('ok');
+    const slow = await accepted;
+    const [tunnel] = web.pool.tunnels();
+    tunnel?.retire();
+    const got = await readAll(slow);
+    expect(sha256(got)).toBe(sha256(upload));
+  });
+
+  it('N22: carries connections on while the server retires its tunnels again and again', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.pipe(socket)));
+    const answers: string[] = [];
+    for (let round = 0; round < 20; round += 1) {
+      const clients = Array.from({ length: 10 }, async (_, index) => {
+        const client = await dial();
+        client.end(`ping ${round} ${index}`);
+        return (await readAll(client)).toString();
+      });
+      // The client's end retires too, in the middle of the requests.
+      for (const tunnel of web.pool.tunnels()) tunnel.retire();
+      answers.push(...(await Promise.all(clients)));
+    }
+    const expected = Array.from({ length: 20 }, (_, round) =>
+      Array.from({ length: 10 }, (_, index) => `ping ${round} ${index}`),
+    );
+    expect(answers).toEqual(expected.flat());
+    expect(web.lines.filter(({ reason }) => reason !== 'eof')).toEqual([]);
+    expect(api.lines.filter(({ reason }) => reason !== 'eof')).toEqual([]);
+  });
+
+  it('shows a new certificate on new tunnels and lets the running connections go on', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.pipe(socket)));
+    const running = await dial();
+    running.write('before');
+    expect(String(await once(running, 'data'))).toBe('before');
+    web.identity = createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web', generation: 2 });
+    web.pool.retireOthersThan(web.identity);
+    const next = await dial();
+    next.end('after');
+    expect((await readAll(next)).toString()).toBe('after');
+    expect(api.observed.filter(({ event }) => event === 'tunnelOpened')).toHaveLength(2);
+    running.end('still here');
+    expect((await readAll(running)).toString()).toBe('still here');
+  });
+
+  it('R3: refuses outbound and inbound with identity_expired once its own certificate has ended', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.end('secret')));
+    const ended = { notAfterMs: Date.now() - 1 };
+    web.identity = { ...web.identity, ...ended };
+    expect(await ending(await dial())).toBe('reset');
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({ outcome: 'denied', reason: 'identity_expired' });
+    web.identity = createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' });
+    api.identity = { ...api.identity, ...ended };
+    expect(await ending(await dial())).toBe('reset');
+    expect(await api.line({ direction: 'inbound' })).toMatchObject({ outcome: 'denied', reason: 'identity_expired' });
+  });
+
+  it('resets what is still open at the drain deadline and counts it as drain_deadline', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.pipe(socket)));
+    const client = await dial();
+    client.write('stuck');
+    await once(client, 'data');
+    const seen = ending(client);
+    expect(await api.drain.finish(0)).toBe(1);
+    expect(await seen).toBe('reset');
+    expect(await api.line({ direction: 'inbound' })).toMatchObject({ reason: 'drain_deadline' });
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({ reason: 'reset' });
+  });
+
+  it('N21: resets the application when the peer process of its tunnel is gone', async () => {
+    const { dial, web, api } = await mesh(await application((socket) => socket.pipe(socket)));
+    const client = await dial();
+    client.write('hello');
+    await once(client, 'data');
+    const seen = ending(client);
+    api.stop();
+    expect(await seen).toBe('reset');
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({ outcome: 'closed', reason: 'reset' });
   });
 });

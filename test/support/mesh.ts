@@ -1,0 +1,200 @@
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { PodAddresses } from '../../src/cli/demo/network.ts';
+import type { RunningProgram, TestPod, TestPods } from './pods.ts';
+import { startPods } from './pods.ts';
+
+/*
+ * A whole mesh in network namespaces: the real control plane in a pod of its own, and pods with the real rules and the
+ * real sidecar as uid 1337. Applications run as uid 1000.
+ */
+
+export interface MeshPodSpec extends Required<PodAddresses> {
+  /** Whether it has a sidecar. */
+  readonly isMeshed: boolean;
+  /** Further settings of its sidecar. */
+  readonly agent?: readonly string[];
+  /** Further settings of its rules. */
+  readonly init?: readonly string[];
+}
+
+export interface MeshOptions<Name extends string> {
+  readonly pods: Readonly<Record<Name, MeshPodSpec>>;
+  /** Services: name, their two addresses, and the pods behind them. Port 80 goes to each `targetPort`. */
+  readonly services: readonly {
+    readonly name: string;
+    readonly v4: string;
+    readonly v6: string;
+    readonly pods: readonly Name[];
+    /** Port of the service and of the pods. */
+    readonly ports: readonly number[];
+  }[];
+  readonly certificateLifetime?: string;
+}
+
+export interface Mesh<Name extends string> {
+  readonly pods: Readonly<Record<Name | 'control', TestPod>>;
+  readonly agents: Readonly<Partial<Record<Name, RunningProgram>>>;
+  readonly controlPlane: RunningProgram;
+  /** Starts the sidecar of a pod and resolves when it is ready. */
+  startAgent(name: Name, args?: readonly string[]): Promise<RunningProgram>;
+  /** The metrics page of a pod's sidecar, asked for from the control plane's pod. */
+  metrics(name: Name): Promise<string>;
+  readonly folder: string;
+  close(): Promise<void>;
+}
+
+const controlAddresses = { v4: '10.77.0.2', v6: 'fd77::2' };
+export const meshNetworks = '10.77.0.0/24,10.96.0.0/16,fd77::/64,fd96::/64';
+
+/** Starts everything and resolves when every sidecar is ready. */
+export async function startMesh<Name extends string>(options: MeshOptions<Name>): Promise<Mesh<Name>> {
+  const folder = await mkdtemp(join(tmpdir(), 'remora-test-'));
+  await chmod(folder, 0o755);
+  const names = Object.keys(options.pods) as Name[];
+  const specs = { ...options.pods, control: controlAddresses } as Record<Name | 'control', PodAddresses>;
+  const running: TestPods<Name | 'control'> = await startPods(specs);
+  const close = async () => {
+    await running.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    await writeRegistry(folder, options);
+    const { pods } = running;
+    const controlPlane = pods.control.startRemora(
+      [
+        'control-plane',
+        ...['--listen', '0.0.0.0:15012', '--metrics-listen', '0.0.0.0:15014', '--state-dir', join(folder, 'state')],
+        ...[
+          '--registry',
+          join(folder, 'registry'),
+          '--trust-domain',
+          'cluster.local',
+          '--serving-name',
+          controlAddresses.v4,
+        ],
+        ...['--certificate-lifetime', options.certificateLifetime ?? '1h', '--write-root', join(folder, 'root.pem')],
+      ],
+      { uid: 0 },
+    );
+    await controlPlane.line((line) => line.includes('Control plane ready'));
+    const agents: Partial<Record<Name, RunningProgram>> = {};
+    const startAgent = async (name: Name, args: readonly string[] = []) => {
+      const agent = pods[name].startRemora(['agent', ...agentArguments(folder, name, options), ...args]);
+      agents[name] = agent;
+      await agent.line((line) => line.includes('"Ready"'));
+      return agent;
+    };
+    for (const name of names.filter((name) => options.pods[name].isMeshed)) {
+      await writeToken(folder, name, pods.control);
+      const init = await pods[name].remora(['init', ...(options.pods[name].init ?? [])]);
+      if (init.status !== 0) throw new Error(`remora init failed in ${name}: ${init.stderr}`);
+      await startAgent(name);
+    }
+    const metrics = (name: Name) =>
+      pods.control.sh(`curl -sS --max-time 5 http://${options.pods[name].v4}:15020/metrics`);
+    return { pods, agents, controlPlane, startAgent, metrics, folder, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function agentArguments<Name extends string>(folder: string, name: Name, options: MeshOptions<Name>): string[] {
+  return [
+    ...['--control-plane', `https://${controlAddresses.v4}:15012`, '--control-plane-ca-file', join(folder, 'root.pem')],
+    ...[
+      '--token-file',
+      join(folder, `${name}.token`),
+      '--mesh-networks',
+      meshNetworks,
+      '--trust-domain',
+      'cluster.local',
+    ],
+    ...['--drain-delay', '0s', ...(options.pods[name].agent ?? [])],
+  ];
+}
+
+async function writeToken(folder: string, name: string, control: TestPod): Promise<void> {
+  const identity = ['--namespace', 'shop', '--service-account', name, '--pod', name];
+  const { status, stdout, stderr } = await control.remora(
+    ['token', '--state-dir', join(folder, 'state'), ...identity],
+    { uid: 0 },
+  );
+  if (status !== 0) throw new Error(`remora token failed: ${stderr}`);
+  await writeFile(join(folder, `${name}.token`), stdout, { mode: 0o644 });
+}
+
+async function writeRegistry<Name extends string>(
+  folder: string,
+  { pods, services }: MeshOptions<Name>,
+): Promise<void> {
+  const registry = join(folder, 'registry');
+  await mkdir(registry);
+  const objects = [
+    { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    ...(Object.keys(pods) as Name[]).flatMap((name) => [serviceAccount(name), pod(name, pods[name])]),
+    ...services.map((service) => ({
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: service.name, namespace: 'shop' },
+      spec: {
+        clusterIP: service.v4,
+        clusterIPs: [service.v4, service.v6],
+        ipFamilies: ['IPv4', 'IPv6'],
+        ports: service.ports.map((port) => ({ name: `tcp-${port}`, port, targetPort: port, protocol: 'TCP' })),
+      },
+    })),
+    ...services.flatMap((service) => (['v4', 'v6'] as const).map((family) => endpointSlice(service, family, pods))),
+  ];
+  // JSON is YAML.
+  await writeFile(join(registry, 'mesh.yaml'), objects.map((object) => JSON.stringify(object)).join('\n---\n'));
+}
+
+const serviceAccount = (name: string) => ({
+  apiVersion: 'v1',
+  kind: 'ServiceAccount',
+  metadata: { name, namespace: 'shop' },
+});
+
+const pod = (name: string, { v4, v6, isMeshed }: MeshPodSpec) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: {
+    name,
+    namespace: 'shop',
+    uid: `uid-${name}`,
+    labels: isMeshed ? { 'networking.istio.io/tunnel': 'http' } : {},
+  },
+  spec: { serviceAccountName: name, containers: [{ name: 'app', image: 'app' }] },
+  status: {
+    phase: 'Running',
+    podIP: v4,
+    podIPs: [{ ip: v4 }, { ip: v6 }],
+    conditions: [{ type: 'Ready', status: 'True' }],
+  },
+});
+
+function endpointSlice<Name extends string>(
+  service: MeshOptions<Name>['services'][number],
+  family: 'v4' | 'v6',
+  pods: Readonly<Record<Name, MeshPodSpec>>,
+) {
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: {
+      name: `${service.name}-${family}`,
+      namespace: 'shop',
+      labels: { 'kubernetes.io/service-name': service.name },
+    },
+    addressType: family === 'v4' ? 'IPv4' : 'IPv6',
+    ports: service.ports.map((port) => ({ name: `tcp-${port}`, port, protocol: 'TCP' })),
+    endpoints: service.pods.map((name) => ({
+      addresses: [pods[name][family]],
+      conditions: { ready: true, serving: true, terminating: false },
+      targetRef: { kind: 'Pod', name, namespace: 'shop' },
+    })),
+  };
+}
