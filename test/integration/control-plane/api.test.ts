@@ -80,7 +80,7 @@ describe('POST /v1/certificates', () => {
     const lifetimes = [];
     for (const ttlSeconds of [1, 600, 10 ** 9, undefined]) {
       const { certificateChain } = (await post(paths.certificates, { csr, ttlSeconds })).json as CertificateReply;
-      lifetimes.push(Math.round((new X509Certificate(certificateChain).validToDate.getTime() - clock.now()) / 1000));
+      lifetimes.push(Math.ceil((new X509Certificate(certificateChain).validToDate.getTime() - clock.now()) / 1000));
     }
     expect(lifetimes).toEqual([10, 600, 3600, 3600]);
   });
