@@ -97,8 +97,8 @@ export function followProgram(
   };
 }
 
-/** What it said last, where a person would look first. */
+/** Where a person would look first: our programs say why they end in a line that begins with their name. */
 function lastWords(complaints: readonly string[], lines: readonly string[]): string {
-  const last = complaints.at(-1) ?? lines.at(-1);
-  return last === undefined ? '' : `: ${last}`;
+  const why = complaints.find((line) => line.startsWith('remora: ')) ?? complaints.at(-1) ?? lines.at(-1);
+  return why === undefined ? '' : `: ${why.replace(/^remora: /, '')}`;
 }
