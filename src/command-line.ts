@@ -23,7 +23,7 @@ export function parseCommandLine<Options extends object>(command: Command, host:
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { kind: 'done', exitCode: exitCodes.ok };
-    throw new UsageError(error.message.replace(/^error: /, ''), { cause: error });
+    throw new UsageError(error.message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' '), { cause: error });
   }
   return { kind: 'options', options: command.opts<Options>(), arguments: command.args };
 }
