@@ -107,7 +107,7 @@ export function startControlStream({ clock, client, observer }: Parts): ControlS
       if (outcome === 'changed') continue;
       stopping.signal.throwIfAborted();
       failures = outcome.livedMs >= streamSilenceMs ? 1 : failures + 1;
-      const waitMs = backoffMs(backoff, failures, clock.random());
+      const waitMs = Math.max(backoffMs(backoff, failures, clock.random()), retryAfterMsOf(outcome.reason));
       const why = messageOf(outcome.reason);
       if (isMalformed(outcome.reason)) observer.lineRefused(why);
       observer.streamEnded(why, waitMs);
@@ -141,4 +141,9 @@ const isSame = (a: readonly string[], b: readonly string[]) => a.join() === b.jo
 
 function isMalformed(reason: unknown): boolean {
   return reason instanceof RenewalError && (reason.reason === 'bad_json' || reason.reason === 'too_large');
+}
+
+/** Already capped. */
+function retryAfterMsOf(reason: unknown): number {
+  return reason instanceof RenewalError ? (reason.retryAfterMs ?? 0) : 0;
 }

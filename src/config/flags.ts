@@ -106,3 +106,8 @@ function tunnelsOf(uses: readonly Use[]): Given[] {
   if (tunnels.length === 0) return [];
   return [{ name: 'tunnels', texts: tunnels.map(tunnelText), origin: { kind: 'flag', flag: '--listen' } }];
 }
+
+/** The help of `remora agent`. */
+export function agentHelp(): string {
+  return agentCommand(() => undefined).helpInformation();
+}

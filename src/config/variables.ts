@@ -11,6 +11,9 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Names the YAML file. */
 export const configVariable = variableOf('config');
 
+/** Set by the program for itself when it starts again with flags of its own. */
+const ownMarkers: ReadonlySet<string> = new Set(['REMORA_NODE_FLAGS_SET']);
+
 const serviceLinkName =
   /_(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/;
 
@@ -30,7 +33,7 @@ export function readVariables(env: Environment): GivenSet {
   );
   const unknown = own
     .map(([variable]) => variable)
-    .filter((variable) => !names.has(variable) && variable !== configVariable);
+    .filter((variable) => !names.has(variable) && variable !== configVariable && !ownMarkers.has(variable));
   return {
     problems: unknown.map((variable) => unknownVariable(variable, [...names.keys(), configVariable])),
     given: own.flatMap(([variable, text = '']) => {

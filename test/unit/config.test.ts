@@ -239,13 +239,14 @@ describe('what is refused', () => {
       ]);
     });
 
-    it('G2: a variable, but not those that Kubernetes makes for Services', () => {
+    it('G2: a variable, but not those that Kubernetes makes for Services, nor the marker of the program itself', () => {
       const links = {
         REMORA_PORT: 'tcp://10.96.0.9:15012',
         REMORA_SERVICE_HOST: '10.96.0.9',
         REMORA_SERVICE_PORT_API: '15012',
         REMORA_CONTROL_PLANE_PORT_15012_TCP_ADDR: '10.96.0.9',
         REMORA_METRICS_PORT: 'tcp://10.96.0.10:15020',
+        REMORA_NODE_FLAGS_SET: '1',
       };
       expect(problemsOf({ env: links })).toEqual([]);
       expect(problemsOf({ env: { REMORA_HBOEN_PORT: '15008' } })).toEqual([

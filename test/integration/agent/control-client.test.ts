@@ -486,6 +486,27 @@ it('P4: keys such as __proto__ and constructor, and keys twice, reach nothing bu
   expect(({} as Record<string, unknown>).polluted).toBeUndefined();
 });
 
+it('P17: HTTP/2 is not offered, so that none of its frames is ever parsed', async () => {
+  const root = makeAuthority();
+  const certificate = makeServingCertificate(root);
+  const offered = Promise.withResolvers<readonly string[]>();
+  const listener = createTlsServer({
+    cert: certificate.pem,
+    key: certificate.key.export({ type: 'pkcs8', format: 'pem' }),
+    ALPNCallback: ({ protocols }) => {
+      offered.resolve(protocols);
+      return undefined;
+    },
+  });
+  listener.on('tlsClientError', () => undefined);
+  await once(listener.listen(0, '127.0.0.1'), 'listening');
+  closing.push(async () => listener.close());
+  await writeFile(caFile, root.pem);
+  const url = `https://localhost:${(listener.address() as AddressInfo).port}`;
+  expect((await failure(client(url).certificate(asked))).reason).toBe('unreachable');
+  expect(await offered.promise).toEqual(['http/1.1']);
+});
+
 it('P8: a private key in the reply is ignored', async () => {
   const server = await plane({ answer: json({ ...reply, privateKey: '-----BEGIN PRIVATE KEY-----' }) });
   expect(await client(server.url).certificate(asked)).toEqual(reply);

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ControlStream } from '../../../src/agent/control-stream.ts';
 import { startControlStream } from '../../../src/agent/control-stream.ts';
 import type { Destination, StreamMessage } from '../../../src/control-api.ts';
+import { RenewalError } from '../../../src/errors.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import type { FakeStreams } from '../../support/fake-stream.ts';
@@ -207,6 +208,16 @@ describe('P15: a stream that ends is opened again', () => {
     await clock.advance(5000);
     expect(events).toEqual(['ended 750: no route', 'ended 1500: no route', 'ended 3000: no route']);
     expect(stream.isUp()).toBe(false);
+  });
+
+  it('R8: not before the control plane wants it', async () => {
+    (await opened(0)).end(new RenewalError('http_429', 'later', { retryAfterMs: 10_000 }));
+    await settle();
+    expect(events).toEqual(['ended 10000: later']);
+    await clock.advance(9999);
+    expect(control.streams).toHaveLength(1);
+    await clock.advance(1);
+    expect(control.streams).toHaveLength(2);
   });
 
   it('ends when it is silent for two heartbeats, and not before', async () => {

@@ -1,0 +1,168 @@
+import type { Clock } from '../clock.ts';
+import { timestamp } from '../clock.ts';
+import type { AgentSettings } from '../config.ts';
+import type { PolicyState } from '../control-api.ts';
+import { messageOf } from '../errors.ts';
+import type { Log } from '../log.ts';
+import type { RenewalReason } from '../outcomes.ts';
+import { renewalReasons } from '../outcomes.ts';
+import { createControlClient } from './control-client.ts';
+import type { ControlStream } from './control-stream.ts';
+import { startControlStream } from './control-stream.ts';
+import { startControlPlaneIdentity } from './identity-sources/control-plane.ts';
+import { startFileIdentity } from './identity-sources/files.ts';
+import type { IdentitySource, RenewalObserver } from './identity-sources/source.ts';
+import type { Registry } from './registry/registry.ts';
+import { createRegistry } from './registry/registry.ts';
+
+/** What the sidecar is told from outside, and who tells it: the control plane, files, or nobody. */
+export interface Sources {
+  /** Resolves with the first identity; rejects only when `signal` is aborted. */
+  identity(signal: AbortSignal): Promise<IdentitySource>;
+  readonly policy: {
+    /** Undefined before the first, and while the last one cannot be enforced. */
+    current(): PolicyState | undefined;
+    subscribe(listener: (policy: PolicyState | undefined) => void): () => void;
+  };
+  readonly registry: Registry;
+  isControlPlaneUp(): boolean;
+  close(): Promise<void>;
+}
+
+/** Counts the attempts to renew; implemented by the metrics. */
+export interface RenewalCounter {
+  renewalSucceeded(source: string): void;
+  renewalFailed(source: string, reason: RenewalReason): void;
+}
+
+export interface SourceParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly counter: RenewalCounter;
+}
+
+/** Starts what the settings ask for. */
+export function startSources(parts: SourceParts, settings: AgentSettings): Sources {
+  const { clock, log } = parts;
+  const { controlPlane } = settings;
+  if (controlPlane === undefined) return withoutControlPlane(parts, settings);
+  const client = createControlClient(clock, {
+    url: controlPlane,
+    caFile: settings.controlPlaneCaFile,
+    serverName: settings.controlPlaneServerName,
+    tokenFile: settings.tokenFile,
+    timeoutMs: settings.controlPlaneTimeoutMs,
+    connectTimeoutMs: settings.connectTimeoutMs,
+  });
+  const stream = startControlStream({ clock, client, observer: streamObserver(log) });
+  const registry = createRegistry(
+    { clock, client, stream },
+    { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
+  );
+  const observer = renewalObserver(parts, settings);
+  return {
+    identity: (signal) =>
+      filesOf(settings) === undefined
+        ? startControlPlaneIdentity(
+            { clock, client, stream, observer },
+            {
+              trustDomain: settings.trustDomain,
+              expected: settings.spiffeId,
+              tokenFile: settings.tokenFile,
+              lifetimeMs: settings.certificateLifetimeMs,
+              maximumLifetimeMs: settings.maximumCertificateLifetimeMs,
+              renewalFraction: settings.renewalFraction,
+            },
+            signal,
+          )
+        : identityOfFiles(parts, settings, signal),
+    policy: policyOf(stream),
+    registry,
+    isControlPlaneUp: stream.isUp,
+    async close() {
+      await registry.close();
+      await stream.close();
+      await client.close();
+    },
+  };
+}
+
+/** Tunnels that were declared by hand: who may connect is in the settings, and nothing is looked up. */
+function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sources {
+  const policy: PolicyState = { mode: 'STRICT' };
+  return {
+    identity: (signal) => identityOfFiles(parts, settings, signal),
+    policy: {
+      current: () => policy,
+      subscribe(listener) {
+        listener(policy);
+        return () => undefined;
+      },
+    },
+    registry: {
+      lookup: async () => ({ kind: 'unavailable', why: 'there is no control plane' }),
+      close: async () => undefined,
+    },
+    isControlPlaneUp: () => false,
+    close: async () => undefined,
+  };
+}
+
+function policyOf(stream: ControlStream): Sources['policy'] {
+  return {
+    current: stream.policy,
+    subscribe(listener) {
+      listener(stream.policy());
+      return stream.subscribe({ policyChanged: listener });
+    },
+  };
+}
+
+function filesOf({ certificateFile, keyFile, bundleFile }: AgentSettings) {
+  if (certificateFile === undefined || keyFile === undefined || bundleFile === undefined) return undefined;
+  return { certificateFile, keyFile, bundleFile };
+}
+
+function identityOfFiles(parts: SourceParts, settings: AgentSettings, signal: AbortSignal): Promise<IdentitySource> {
+  const files = filesOf(settings);
+  if (files === undefined) throw new TypeError('Settings without a source of certificates were accepted');
+  return startFileIdentity(
+    { clock: parts.clock, observer: renewalObserver(parts, settings) },
+    {
+      ...files,
+      trustDomain: settings.trustDomain,
+      expected: settings.spiffeId,
+      pollIntervalMs: settings.filePollIntervalMs,
+    },
+    signal,
+  );
+}
+
+function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings): RenewalObserver {
+  const source = filesOf(settings) === undefined ? 'control_plane' : 'files';
+  return {
+    renewed({ spiffeId, generation, leaf, notAfterMs }, nextAttemptMs) {
+      counter.renewalSucceeded(source);
+      const facts = { spiffeId: spiffeId.uri, serial: leaf.serialNumber, notAfter: timestamp(notAfterMs) };
+      log.info({ ...facts, generation, source, nextAttemptMs }, 'Identity renewed');
+    },
+    renewalFailed(reason, error, nextAttemptMs) {
+      counter.renewalFailed(source, reason);
+      const { happened, remedy } = renewalReasons[reason];
+      log.warn({ reason, source, detail: messageOf(error), remedy, nextAttemptMs }, happened);
+    },
+    bundlesRefused(error) {
+      log.warn({ reason: error.reason, detail: messageOf(error) }, 'Trust bundles refused, those in use are kept');
+    },
+  };
+}
+
+function streamObserver(log: Log) {
+  return {
+    streamUp: () => log.info('Control plane reachable'),
+    streamDown: () => log.warn('Control plane lost, what it last said stays in force'),
+    streamEnded: (why: string, nextAttemptMs: number) =>
+      log.info({ detail: why, nextAttemptMs }, 'Control-plane stream ended'),
+    lineRefused: (why: string) => log.warn({ detail: why }, 'Control-plane message refused'),
+  };
+}
