@@ -41,7 +41,8 @@ export async function startScrapeServer(address: Address, page: MetricsPage): Pr
         : `cannot be bound: ${error.message}`;
     reject(new FailureError(`${formatAddress(address)} ${why}`, { cause: error }));
   });
-  server.listen({ host: address.ip, port: address.port }, resolve);
+  // `ipv6Only`, because the IPv4 side has a server of its own.
+  server.listen({ host: address.ip, port: address.port, ipv6Only: true }, resolve);
   await promise;
   const bound = server.address();
   const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
