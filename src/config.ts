@@ -1,7 +1,7 @@
 import type { Owner, SettledSettings } from './config/checks.ts';
 import { contradictions } from './config/checks.ts';
 import { readSettingsFile } from './config/file.ts';
-import { readFlags } from './config/flags.ts';
+import { agentHelp, readFlags } from './config/flags.ts';
 import type { Given, GivenSet, Origin } from './config/given.ts';
 import { describeOrigin, shown } from './config/given.ts';
 import { overrideProblems } from './config/overrides.ts';
@@ -12,6 +12,8 @@ import { configVariable, readVariables } from './config/variables.ts';
 import { ConfigurationError, codeOf, messageOf } from './errors.ts';
 import type { SidecarPorts } from './ports.ts';
 import { sidecarPorts } from './ports.ts';
+
+export { agentHelp };
 
 /** Every setting of `remora agent`, checked; names end with their unit. */
 export type AgentSettings = SettledSettings;

@@ -12,6 +12,7 @@ export interface Host {
   readonly program: readonly [executable: string, ...args: string[]];
   /** Flags of the running Node.js, such as `--inspect`. */
   readonly nodeFlags: readonly string[];
+  readonly versions: { readonly node: string; readonly openssl: string };
   readonly cwd: string;
   readonly pid: number;
   readonly uid: number;

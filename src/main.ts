@@ -4,13 +4,24 @@ import { exitCodes, messageOf, RemoraError } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import { version } from './version.ts';
 
+interface Entry {
+  readonly does: string;
+  /** Flags of Node.js that it must run with; given to it by starting it again in the same process. */
+  readonly nodeFlags?: readonly string[];
+  load(): Promise<{ run: Subcommand }>;
+}
+
+/** No prototype to pollute, and no signal that opens the inspector in front of somebody's payments. */
+const hardened = ['--disable-proto=delete', '--disable-sigusr1'];
+const hardenedMarker = 'REMORA_NODE_FLAGS_SET';
+
 /** Every subcommand is loaded when it is run and not before: a sidecar never loads the certificate authority. */
-const subcommands: Readonly<Record<string, { readonly does: string; load(): Promise<{ run: Subcommand }> }>> = {
+const subcommands: Readonly<Record<string, Entry>> = {
   init: {
     does: 'write the redirect rules of this pod, prove that they capture, exit',
     load: () => import('./redirect/command.ts'),
   },
-  agent: { does: 'run the sidecar', load: () => import('./sidecar.ts') },
+  agent: { does: 'run the sidecar', nodeFlags: hardened, load: () => import('./sidecar.ts') },
   'control-plane': {
     does: 'run the certificate authority, discovery and policy server',
     load: () => import('./control-plane/command.ts'),
@@ -28,6 +39,7 @@ function host(args: readonly string[]): Host {
     env: process.env,
     program: [process.execPath, ...process.execArgv, process.argv[1] ?? ''],
     nodeFlags: process.execArgv,
+    versions: { node: process.versions.node, openssl: process.versions.openssl ?? 'unknown' },
     cwd: process.cwd(),
     pid: process.pid,
     uid: process.getuid?.() ?? -1,
@@ -54,10 +66,21 @@ function helpText(): Command {
   return program.helpCommand(false);
 }
 
+/** Replaces this process by itself with further flags, once; the pid stays. */
+function runWith(nodeFlags: readonly string[]): void {
+  if (process.env[hardenedMarker] !== undefined || process.execve === undefined) return;
+  // Through /proc: the path that it was started with may be out of reach for this user by now.
+  const argv = [process.argv0, ...nodeFlags, ...process.execArgv, ...process.argv.slice(1)];
+  process.execve('/proc/self/exe', argv, { ...process.env, [hardenedMarker]: '1' });
+}
+
 async function run(argv: readonly string[]): Promise<number> {
   const [name = '', ...args] = argv;
   const subcommand = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
-  if (subcommand !== undefined) return (await subcommand.load()).run(host(args));
+  if (subcommand !== undefined) {
+    if (subcommand.nodeFlags !== undefined) runWith(subcommand.nodeFlags);
+    return (await subcommand.load()).run(host(args));
+  }
   if (name === '--version' || name === '-V') {
     process.stdout.write(`${version}\n`);
     return exitCodes.ok;

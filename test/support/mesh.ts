@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PodAddresses } from '../../src/cli/demo/network.ts';
+import { sidecarUid } from '../../src/ports.ts';
 import type { RunningProgram, TestPod, TestPods } from './pods.ts';
 import { startPods } from './pods.ts';
 
@@ -45,6 +46,9 @@ export interface Mesh<Name extends string> {
   close(): Promise<void>;
 }
 
+/** The sidecar refuses to start with variables that change whom TLS trusts. */
+const quietEnvironment = { PATH: process.env.PATH };
+
 const controlAddresses = { v4: '10.77.0.2', v6: 'fd77::2' };
 export const meshNetworks = '10.77.0.0/24,10.96.0.0/16,fd77::/64,fd96::/64';
 
@@ -76,12 +80,15 @@ export async function startMesh<Name extends string>(options: MeshOptions<Name>)
         ],
         ...['--certificate-lifetime', options.certificateLifetime ?? '1h', '--write-root', join(folder, 'root.pem')],
       ],
-      { uid: 0 },
+      { uid: 0, env: quietEnvironment },
     );
     await controlPlane.line((line) => line.includes('Control plane ready'));
     const agents: Partial<Record<Name, RunningProgram>> = {};
     const startAgent = async (name: Name, args: readonly string[] = []) => {
-      const agent = pods[name].startRemora(['agent', ...agentArguments(folder, name, options), ...args]);
+      const agent = pods[name].startRemora(['agent', ...agentArguments(folder, name, options), ...args], {
+        uid: sidecarUid,
+        env: quietEnvironment,
+      });
       agents[name] = agent;
       await agent.line((line) => line.includes('"Ready"'));
       return agent;

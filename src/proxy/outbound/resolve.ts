@@ -13,7 +13,7 @@ export type Lookup =
   | { readonly kind: 'unavailable'; readonly why: string };
 
 export interface Registry {
-  /** Must answer or reject when the signal is aborted. */
+  /** Must answer, or reject, once the signal is aborted. */
   lookup(address: Address, signal: AbortSignal): Promise<Lookup>;
 }
 
@@ -39,9 +39,11 @@ export async function resolve(
   const late = () =>
     new ResolveTimeout(`no answer for ${formatAddress(original)} within ${settings.resolveTimeoutMs} ms`);
   try {
-    return await withDeadline(clock, settings.resolveTimeoutMs, late, outer, (signal) =>
+    const found = await withDeadline(clock, settings.resolveTimeoutMs, late, outer, (signal) =>
       registry.lookup(original, signal),
     );
+    outer.throwIfAborted();
+    return found;
   } catch (error) {
     if (codeOf(error) !== 'RESOLVE_TIMEOUT') throw error;
     return { kind: 'unavailable', why: messageOf(error) };

@@ -91,7 +91,7 @@ export function refusalHeaders(error: unknown, connectionId: string): OutgoingHt
 }
 
 /** The error that a reply other than 200 stands for; reasons that we do not know are `peer_refused`. */
-export function refusalFrom(headers: IncomingHttpHeaders): Error {
+export function refusalFrom(headers: Readonly<Record<string, unknown>>): Error {
   const status = headers[constants.HTTP2_HEADER_STATUS];
   const reason = String(headers[reasonHeader] ?? '');
   if (Object.hasOwn(closedReasons, reason)) {

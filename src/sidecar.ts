@@ -1,0 +1,287 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { constants, networkInterfaces } from 'node:os';
+import type { Address } from './addresses.ts';
+import { formatAddress } from './addresses.ts';
+import type { AdminParts } from './agent/admin.ts';
+import { startAdminServer } from './agent/admin.ts';
+import { startHealthServer } from './agent/health.ts';
+import type { IdentitySource } from './agent/identity-sources/source.ts';
+import type { Family } from './agent/interception.ts';
+import { startInterceptionProbe } from './agent/interception.ts';
+import { startSources } from './agent/sources.ts';
+import type { Clock, Timer } from './clock.ts';
+import { parseDate, systemClock, timestamp } from './clock.ts';
+import type { AgentSettings } from './config.ts';
+import { agentHelp, loadAgentSettings } from './config.ts';
+import { DeniedError, exitCodes } from './errors.ts';
+import type { Host, Subcommand } from './host.ts';
+import type { Identity } from './identity/identity.ts';
+import { originalDestination } from './libc.ts';
+import type { Readiness } from './lifecycle.ts';
+import { createDrain, createReadiness } from './lifecycle.ts';
+import type { Log } from './log.ts';
+import { createLog } from './log.ts';
+import type { MetricsPage } from './metrics/scrape-server.ts';
+import { startScrapeServer } from './metrics/scrape-server.ts';
+import type { IdentityFacts } from './metrics/sidecar-metrics.ts';
+import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
+import { deniedReasons } from './outcomes.ts';
+import type { LiveConnection } from './proxy/account.ts';
+import { createAccounts } from './proxy/account.ts';
+import type { DataPlane } from './proxy/data-plane.ts';
+import { startDataPlane } from './proxy/data-plane.ts';
+import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
+import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
+import { createSlots } from './proxy/slots.ts';
+import { version } from './version.ts';
+
+/** `remora agent`: the composition root of the sidecar. Runs until it is told to stop. */
+export const run: Subcommand = async (host) => {
+  if (host.args.some((argument) => argument === '--help' || argument === '-h')) {
+    host.stdout.write(agentHelp());
+    return exitCodes.ok;
+  }
+  const { settings } = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
+  const log = createLog(settings.logLevel);
+  const stopped = stopSignal(host, systemClock);
+  const sidecar = await startSidecar(host, systemClock, log, settings);
+  log.info({ signal: await stopped }, 'Stopping');
+  const forced = await sidecar.stop();
+  log.info({ forced }, 'Stopped');
+  return forced === 0 ? exitCodes.ok : exitCodes.failure;
+};
+
+/** A sidecar whose listeners are bound. */
+interface Sidecar {
+  /** Resolves with the number of connections that had to be reset. */
+  stop(): Promise<number>;
+}
+
+async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentSettings): Promise<Sidecar> {
+  const readiness = loggedReadiness(log);
+  const drain = createDrain(clock);
+  const build = { version, node: host.versions.node, openssl: host.versions.openssl };
+  const metrics = createSidecarMetrics(build, () => ({
+    liveConnections: accounts.live,
+    closedGates: readiness.closed,
+    identity: () => identity && identityFacts(identity),
+    isControlPlaneUp: sources.isControlPlaneUp,
+    nowMs: clock.now,
+  }));
+  const accounts = createAccounts({ observer: metrics, log, clock });
+  const sources = startSources({ clock, log, counter: metrics }, settings);
+  let identity: IdentitySource | undefined;
+
+  const podAddresses = createPodAddresses(clock);
+  const currentIdentity = (): Identity => {
+    if (identity === undefined) throw new DeniedError('not_ready', 'There is no identity yet');
+    return identity.current();
+  };
+  const surroundings = {
+    hasIpv6: hasIpv6(),
+    podAddresses,
+    spiffeId: () => currentIdentity().spiffeId.uri,
+    probeAnswer: randomBytes(16).toString('hex'),
+  };
+  const parts = {
+    clock,
+    log,
+    accounts,
+    observer: metrics,
+    drain,
+    connections: createSlots(settings.maxConnections),
+    identity: { current: currentIdentity },
+    policy: sources.policy,
+    registry: sources.registry,
+    guard: settings.capture
+      ? createPodGuard(podAddresses, reservedPortsOf(settings))
+      : createDeclaredGuard(settings.deliver),
+    originalDestination,
+  };
+  const starting = new AbortController();
+  const plane = await startDataPlane(parts, dataPlaneSettings(settings, surroundings));
+  const pages = await startPages(settings, surroundings.hasIpv6, {
+    metrics,
+    health: { readiness, log },
+    admin: {
+      clock,
+      log,
+      readiness,
+      identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
+      connections: () => [...accounts.live()].map(shownConnection),
+    },
+  });
+  log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
+  readiness.open('listeners');
+
+  sources.policy.subscribe((policy) => {
+    if (policy === undefined)
+      readiness.close('policy', 'No policy has arrived yet, or the last one cannot be enforced');
+    else readiness.open('policy');
+  });
+  const stopProbe = watchInterception(clock, settings, surroundings, readiness);
+  const obtaining = sources.identity(starting.signal).then(
+    (source) => {
+      identity = source;
+      plane.pool.retireOthersThan(source.current());
+      source.subscribe((renewed) => plane.pool.retireOthersThan(renewed));
+      watchExpiry(clock, source, readiness);
+    },
+    (error: unknown) => {
+      if (!starting.signal.aborted) throw error;
+    },
+  );
+
+  return {
+    async stop() {
+      readiness.close('not_draining', 'The sidecar is shutting down');
+      await clock.sleep(settings.drainDelayMs);
+      plane.retireInbound();
+      const forced = await drain.finish(settings.drainDeadlineMs);
+      plane.retireOutbound();
+      plane.close();
+      stopProbe();
+      starting.abort(new Error('The sidecar is shutting down'));
+      await obtaining;
+      await identity?.close();
+      await sources.close();
+      await pages.close();
+      return forced;
+    },
+  };
+}
+
+/** Says each time when the sidecar becomes ready or is no longer. */
+function loggedReadiness(log: Log): Readiness {
+  const readiness = createReadiness();
+  readiness.open('not_draining');
+  return {
+    ...readiness,
+    open(gate) {
+      const wasReady = readiness.isReady();
+      readiness.open(gate);
+      if (!wasReady && readiness.isReady()) log.info('Ready');
+    },
+    close(gate, why) {
+      if (readiness.isReady()) log.warn({ gate, detail: why }, 'Not ready');
+      readiness.close(gate, why);
+    },
+  };
+}
+
+/** Keeps the gate `identity` open while the certificate is valid. */
+function watchExpiry(clock: Clock, source: IdentitySource, readiness: Readiness): void {
+  let timer: Timer | undefined;
+  const watch = ({ notAfterMs }: Identity) => {
+    timer?.cancel();
+    const remainingMs = notAfterMs - clock.now();
+    if (remainingMs <= 0) return readiness.close('identity', deniedReasons.identity_expired.happened);
+    readiness.open('identity');
+    // Looked at again before its end: the wall clock may be set, and the machine suspended.
+    timer = clock.after(Math.min(remainingMs, expiryCheckIntervalMs), () => watch(source.current()));
+  };
+  watch(source.current());
+  source.subscribe(watch);
+}
+
+const expiryCheckIntervalMs = 5_000;
+
+/** Keeps the gate `interception` open while a dial proves that the rules are there; without capture there are none. */
+function watchInterception(
+  clock: Clock,
+  settings: AgentSettings,
+  { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
+  readiness: Readiness,
+): () => void {
+  if (!settings.capture) {
+    readiness.open('interception');
+    return () => undefined;
+  }
+  const families: readonly Family[] = hasIpv6 ? ['ipv4', 'ipv6'] : ['ipv4'];
+  const broken = new Map<Family, string>();
+  const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
+    if (result.kind === 'captured') broken.delete(family);
+    else broken.set(family, result.why);
+    const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');
+    if (broken.size === 0) readiness.open('interception');
+    else readiness.close('interception', `The redirect rules do not capture outbound connections (${why})`);
+  });
+  return probe.stop;
+}
+
+/** Metrics, health and admin. */
+async function startPages(
+  settings: AgentSettings,
+  withIpv6: boolean,
+  parts: { metrics: MetricsPage; health: Parameters<typeof startHealthServer>[1]; admin: AdminParts },
+) {
+  const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
+  const servers: { close(): void | Promise<void> }[] = [];
+  const close = async () => {
+    for (const server of servers) await server.close();
+  };
+  try {
+    for (const ip of usable(settings.metricsBind))
+      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, parts.metrics));
+    for (const ip of usable(settings.healthBind))
+      servers.push(await startHealthServer({ ip, port: settings.ports.health }, parts.health));
+    servers.push(await startAdminServer(settings.adminListen, parts.admin));
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const { adminListen } = settings;
+  const admin = adminListen.kind === 'tcp' ? formatAddress(adminListen.address) : adminListen.path;
+  return { addresses: { admin, metricsPort: settings.ports.metrics, healthPort: settings.ports.health }, close };
+}
+
+/** Resolves with the first stop signal. Under a terminal it may come twice at once; a second one after a second ends the process. */
+function stopSignal(host: Host, clock: Clock): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let firstMs: number | undefined;
+  host.onStopSignal((signal) => {
+    firstMs ??= clock.monotonic();
+    if (clock.monotonic() - firstMs > 1000) host.exit(128 + constants.signals[signal]);
+    resolve(signal);
+  });
+  return promise;
+}
+
+function hasIpv6(): boolean {
+  return Object.values(networkInterfaces()).some((list) => list?.some(({ family }) => family === 'IPv6'));
+}
+
+function shownAddresses({ addresses }: DataPlane): Record<string, readonly string[]> {
+  return Object.fromEntries(
+    Object.entries(addresses).map(([name, list]: [string, readonly Address[]]) => [name, list.map(formatAddress)]),
+  );
+}
+
+function shownConnection({ id, direction, openedAtMs, facts, bytes }: LiveConnection): object {
+  const { originalDestination, endpoint, ...rest } = facts;
+  return {
+    id,
+    direction,
+    openedAt: timestamp(openedAtMs),
+    originalDestination: formatAddress(originalDestination),
+    ...(endpoint !== undefined && { endpoint: formatAddress(endpoint) }),
+    ...rest,
+    ...bytes,
+  };
+}
+
+function identityFacts(source: IdentitySource): IdentityFacts {
+  const { generation, notBeforeMs, leaf, chain, bundles } = source.current();
+  const earliest = (dates: readonly number[]) => (dates.length === 0 ? undefined : Math.min(...dates));
+  const roots = [...bundles.domains.values()].flat();
+  return {
+    generation,
+    notBeforeMs,
+    notAfterMs: parseDate(leaf.validTo),
+    issuerNotAfterMs: earliest(chain.slice(1).map(({ validTo }) => parseDate(validTo))),
+    rootNotAfterMs: earliest(roots.map(({ certificate }) => parseDate(certificate.validTo))),
+    nextRenewalMs: source.renewal().nextAttemptMs,
+    rootsByTrustDomain: new Map([...bundles.domains].map(([domain, anchors]) => [domain, anchors.length])),
+  };
+}
