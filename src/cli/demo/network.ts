@@ -68,14 +68,20 @@ export async function createLink(options: LinkOptions): Promise<Link> {
   const bridge = `${name}-link`;
   const pods: Pod[] = [];
   const children = new Set<ChildProcess>();
+  const made: string[] = [];
+
+  const makeNamespace = async (namespace: string, sysctls: string) => {
+    await tool('ip', ['netns', 'add', namespace]);
+    made.push(namespace);
+    await tool('ip', ['netns', 'exec', namespace, 'sh', '-c', sysctls]);
+  };
 
   const addPod = async (podName: string, addresses: PodAddresses): Promise<Pod> => {
     const namespace = `${name}-${podName}`;
     const port = `pod${pods.length}`;
     const pod = createPod(podName, namespace, addresses, env, children);
     pods.push(pod);
-    await tool('ip', ['netns', 'add', namespace]);
-    await tool('ip', ['netns', 'exec', namespace, 'sh', '-c', podSysctls(addresses)]);
+    await makeNamespace(namespace, podSysctls(addresses));
     await tool('ip', ['-n', bridge, 'link', 'add', port, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', namespace]);
     await tool('ip', ['-n', bridge, 'link', 'set', port, 'master', 'br0', 'up']);
     await tool('ip', ['-n', namespace, '-batch', '-'], podBatch(addresses, gateway));
@@ -84,21 +90,19 @@ export async function createLink(options: LinkOptions): Promise<Link> {
 
   const leftovers = async () => {
     const namespaces = await namespacesOf(name, env);
-    const pids = await Promise.all(namespaces.map((namespace) => pidsIn(namespace, env)));
-    return { namespaces, pids: pids.flat() };
+    return { namespaces, pids: await pidsIn(namespaces, env) };
   };
 
   const remove = async () => {
     const running = [...children].map((child) => once(child, 'exit'));
     for (const child of children) child.kill('SIGKILL');
-    await killAll(leftovers, options);
+    await killAll(made, options);
     await Promise.all(running);
-    for (const namespace of await namespacesOf(name, env)) await tool('ip', ['netns', 'delete', namespace]);
+    for (const namespace of made.splice(0)) await tool('ip', ['netns', 'delete', namespace]);
   };
 
   try {
-    await tool('ip', ['netns', 'add', bridge]);
-    await tool('ip', ['netns', 'exec', bridge, 'sh', '-c', bridgeSysctls]);
+    await makeNamespace(bridge, bridgeSysctls);
     await tool('ip', ['-n', bridge, '-batch', '-'], bridgeBatch(gateway));
   } catch (error) {
     await remove();
@@ -188,15 +192,16 @@ async function namespacesOf(name: string, env: ToolOptions['env']): Promise<stri
   return lines.map((line) => line.replace(/ .*/, '')).filter((namespace) => namespace.startsWith(`${name}-`));
 }
 
-async function pidsIn(namespace: string, env: ToolOptions['env']): Promise<number[]> {
-  return (await linesOf(['netns', 'pids', namespace], env)).map(Number);
+async function pidsIn(namespaces: readonly string[], env: ToolOptions['env']): Promise<number[]> {
+  const lines = await Promise.all(namespaces.map((namespace) => linesOf(['netns', 'pids', namespace], env)));
+  return lines.flat().map(Number);
 }
 
 /** Also what the children started themselves, and what left their process groups: all that runs in the namespaces. */
-async function killAll(leftovers: () => Promise<Leftovers>, { env, clock }: LinkOptions): Promise<void> {
+async function killAll(namespaces: readonly string[], { env, clock }: LinkOptions): Promise<void> {
   const deadline = clock.monotonic() + reapDeadlineMs;
   for (;;) {
-    const { pids } = await leftovers();
+    const pids = await pidsIn(namespaces, env);
     if (pids.length === 0 || clock.monotonic() > deadline) return;
     await runTool('sh', ['-c', 'kill -KILL "$@" 2>/dev/null', 'sh', ...pids.map(String)], { env });
     await clock.sleep(reapPollMs);
