@@ -2,10 +2,11 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { JSONWebKeySet } from 'jose';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
-import type { CertificateReply } from '../control-api.ts';
+import type { CertificateReply, Destination } from '../control-api.ts';
 import {
   certificateRequest,
   destinationsRequest,
+  maxReplyBytes,
   maxReportBytes,
   maxRequestBytes,
   paths,
@@ -19,7 +20,7 @@ import { bundleDocument } from './bundle-document.ts';
 import { readCertificateRequest } from './certificate-request.ts';
 import type { Publication } from './publication.ts';
 import { Refusal } from './refusals.ts';
-import { refusalOf, sendJson } from './replies.ts';
+import { refusalOf, replyTooLarge, sendJson } from './replies.ts';
 import type { ReportBook } from './report-book.ts';
 import { readBody } from './request-body.ts';
 import type { Streams } from './streams.ts';
@@ -70,7 +71,7 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
       paths.destinations,
       proved(async ({ request, response }) => {
         const { addresses } = await readBody(request, destinationsRequest, maxRequestBytes);
-        sendJson(response, { destinations: addresses.map(publication.destination) });
+        sendJson(response, { destinations: answersTo(addresses, publication) });
       }),
     ],
     [
@@ -90,6 +91,17 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
       }),
     ],
   ]);
+}
+
+/** Stops at the first answer that is too much, before a thousand large ones have been made. */
+function answersTo(addresses: readonly string[], publication: Publication): readonly Destination[] {
+  let bytes = 0;
+  return addresses.map((address) => {
+    const answer = publication.destination(address);
+    bytes += Buffer.byteLength(JSON.stringify(answer));
+    if (bytes > maxReplyBytes) throw replyTooLarge();
+    return answer;
+  });
 }
 
 async function authenticate(reviewer: TokenReviewer, request: IncomingMessage): Promise<Workload> {

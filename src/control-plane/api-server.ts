@@ -27,6 +27,8 @@ export interface ApiServer {
   close(): Promise<void>;
 }
 
+export type ApiLimits = Readonly<Record<keyof typeof apiLimits, number>>;
+
 /** HTTPS, TLS 1.3 only. Throws `FailureError` or `PermissionError` when the address cannot be bound. */
 export async function startApiServer(
   {
@@ -35,6 +37,7 @@ export async function startApiServer(
     api,
   }: { readonly clock: Clock; readonly serving: ServingCertificate; readonly api: RequestListener },
   address: ListenAddress,
+  limits: ApiLimits = apiLimits,
 ): Promise<ApiServer> {
   const tlsOptions = { minVersion: 'TLSv1.3' } as const satisfies SecureContextOptions;
   const server = createServer(
@@ -42,18 +45,18 @@ export async function startApiServer(
       ...tlsOptions,
       ...serving.first,
       ALPNProtocols: ['http/1.1'],
-      handshakeTimeout: apiLimits.handshakeMs,
-      headersTimeout: apiLimits.headersMs,
-      requestTimeout: apiLimits.requestMs,
-      keepAliveTimeout: apiLimits.keepAliveMs,
-      maxHeaderSize: apiLimits.headerBytes,
-      connectionsCheckingInterval: 1_000,
+      handshakeTimeout: limits.handshakeMs,
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      maxHeaderSize: limits.headerBytes,
+      connectionsCheckingInterval: Math.min(1_000, limits.headersMs),
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
     },
     api,
   );
-  server.maxConnections = apiLimits.connections;
+  server.maxConnections = limits.connections;
   // Node.js reports a handshake that takes too long, and leaves the connection open.
   server.on('tlsClientError', (_, socket) => socket.destroy());
   // Also those that have not finished their handshake: HTTP knows nothing of them.
@@ -67,7 +70,7 @@ export async function startApiServer(
   const bound = await listen(server, address);
   let closing: Promise<void> | undefined;
   const close = async () => {
-    const cut = clock.after(apiLimits.drainMs, () => {
+    const cut = clock.after(limits.drainMs, () => {
       for (const socket of sockets) socket.destroy();
     });
     await new Promise<void>((resolve) => server.close(() => resolve()));

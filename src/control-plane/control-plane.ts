@@ -83,7 +83,7 @@ export async function startControlPlane(
   await using opened = new AsyncDisposableStack();
   const { authority, tokens, reviewer } = await openAuthority(clock, settings);
   const store = collaborators.store ?? opened.adopt(await openRegistry(settings, { clock, log }), (one) => one.close());
-  const publication = createPublication({ authority, store }, settings);
+  const publication = opened.adopt(createPublication({ authority, store }, settings), (one) => one.close());
   const streams = createStreams({ clock, publication });
   const metrics = createControlPlaneMetrics(['issued', ...Object.keys(refusals)], {
     rootNotAfterMs: authority.rootNotAfterMs,

@@ -4,6 +4,7 @@ import { canonicalIp, formatAddress, parseAddress, parsePort } from '../addresse
 import type { Destination, Endpoint } from '../control-api.ts';
 import { workloadSpiffeId } from '../identity/spiffe-id.ts';
 import { sidecarPorts } from '../ports.ts';
+import { limitEndpoints } from './endpoint-limit.ts';
 import type { RegistryIndex, ServicePort } from './registry-index.ts';
 import { indexRegistry } from './registry-index.ts';
 import type { EndpointSlice, Pod, RegistryObjects, Service } from './store/objects.ts';
@@ -23,6 +24,9 @@ const sidecarOwnPorts: ReadonlySet<number> = new Set([sidecarPorts.metrics, side
 /** What kube-proxy would do with an address, plus who must be there and how it is reached. */
 export function createDiscovery(objects: RegistryObjects, settings: DiscoverySettings): Discovery {
   const index = indexRegistry(objects);
+  const endpointsOf = remembered((service, address) =>
+    limitEndpoints(serviceEndpoints(service, address, index, settings)),
+  );
   return (asked) => {
     const address = parseAddress(asked);
     const service = address && index.servicesByIp.get(address.ip);
@@ -30,11 +34,7 @@ export function createDiscovery(objects: RegistryObjects, settings: DiscoverySet
     const answer = { address: asked, ttlSeconds: settings.destinationTtlSeconds, known: true };
     if (address !== undefined && service !== undefined) {
       const { name, namespace } = service.metadata;
-      return {
-        ...answer,
-        service: `${name}.${namespace}`,
-        endpoints: serviceEndpoints(service, address, index, settings),
-      };
+      return { ...answer, service: `${name}.${namespace}`, endpoints: [...endpointsOf(service, address)] };
     }
     // Whoever dials a pod by its own address wants this one, ready or not, as without a mesh.
     if (address !== undefined && pod !== undefined) {
@@ -42,6 +42,19 @@ export function createDiscovery(objects: RegistryObjects, settings: DiscoverySet
       return { ...answer, endpoints: [{ ...endpoint, ready: true, terminating: false }] };
     }
     return { ...answer, known: false, endpoints: [] };
+  };
+}
+
+type EndpointsOf = (service: Service, address: Address) => readonly Endpoint[];
+
+/** Many sidecars ask for the same Service. Only what has endpoints is kept: there are no more such addresses than ports of Services. */
+function remembered(find: EndpointsOf): EndpointsOf {
+  const found = new Map<string, readonly Endpoint[]>();
+  return (service, address) => {
+    const name = formatAddress(address);
+    const endpoints = found.get(name) ?? find(service, address);
+    if (endpoints.length > 0) found.set(name, endpoints);
+    return endpoints;
   };
 }
 

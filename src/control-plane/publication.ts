@@ -1,6 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
-import { maxReplyBytes } from '../control-api.ts';
 import type { Authority } from './authority.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
@@ -29,10 +28,9 @@ export interface Publication {
   line(topic: Topic, workload: Workload): Line;
   /** Calls `listener` when something may have changed, until the returned function is called. */
   subscribe(listener: () => void): () => void;
+  /** Hears no more of the store. */
+  close(): void;
 }
-
-/** Half of what a sidecar reads: a line, and a reply with a single destination, hold with everything around them. */
-const maxDestinationBytes = maxReplyBytes / 2;
 
 export function createPublication(
   { authority, store }: { readonly authority: Authority; readonly store: Store },
@@ -42,14 +40,13 @@ export function createPublication(
   const listeners = new Set<() => void>();
   let version = 1;
   let discover = createDiscovery(store.current(), settings);
-  store.subscribe((objects) => {
+  const unsubscribe = store.subscribe((objects) => {
     version += 1;
     discover = createDiscovery(objects, settings);
     for (const listener of [...listeners]) listener();
   });
 
   const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
-  const destination = (address: string) => shorten(discover(address));
   const dataOf = (topic: Topic): Extract<StreamMessage, { data: unknown }>['data'] => {
     switch (topic.topic) {
       case 'trust-bundles':
@@ -59,7 +56,7 @@ export function createPublication(
       case 'policy':
         return { mode: 'STRICT' } satisfies PolicyState;
       case 'destination':
-        return destination(topic.address);
+        return discover(topic.address);
       default:
         return topic satisfies never;
     }
@@ -67,7 +64,7 @@ export function createPublication(
   return {
     epoch,
     trustBundles,
-    destination,
+    destination: (address) => discover(address),
     line(topic) {
       const data = dataOf(topic);
       const text = `${JSON.stringify({ topic: topic.topic, epoch, version, data })}\n`;
@@ -77,23 +74,6 @@ export function createPublication(
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
+    close: unsubscribe,
   };
-}
-
-/** A sidecar needs some endpoints, not thousands: those that are ready come first, the rest is left out. */
-function shorten(destination: Destination): Destination {
-  let { endpoints } = destination;
-  if (isSmall(destination)) return destination;
-  endpoints = [...endpoints].sort((one, other) => rank(one) - rank(other));
-  while (!isSmall({ ...destination, endpoints })) endpoints = endpoints.slice(0, Math.floor(endpoints.length * 0.8));
-  return { ...destination, endpoints };
-}
-
-function isSmall(destination: Destination): boolean {
-  return Buffer.byteLength(JSON.stringify(destination)) <= maxDestinationBytes;
-}
-
-function rank({ ready, terminating }: Destination['endpoints'][number]): number {
-  if (!ready) return 2;
-  return terminating ? 1 : 0;
 }

@@ -10,8 +10,7 @@ export function sendJson(
   { status = 200, headers = {} }: { status?: number; headers?: Readonly<Record<string, string>> } = {},
 ): void {
   const body = Buffer.from(JSON.stringify(value));
-  if (body.length > maxReplyBytes)
-    throw new Refusal('reply_too_large', `Expected a question with a reply of at most ${maxReplyBytes} bytes`);
+  if (body.length > maxReplyBytes) throw replyTooLarge();
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': body.length,
@@ -20,6 +19,10 @@ export function sendJson(
     ...headers,
   });
   response.end(body);
+}
+
+export function replyTooLarge(): Refusal {
+  return new Refusal('reply_too_large', `Expected a question with a reply of at most ${maxReplyBytes} bytes`);
 }
 
 /** Sends a problem document. */

@@ -250,6 +250,20 @@ describe('the API', () => {
     socket.destroy();
   });
 
+  it('counts a client that leaves in the middle of its body, and logs no failure of ours', async () => {
+    const socket = connectTls({ ...addressOf(plane), ca: plane.rootPem, servername: 'localhost' });
+    await once(socket, 'secureConnect');
+    const authorization = `Authorization: Bearer ${await plane.mintToken(webPod)}`;
+    socket.write(`POST ${paths.certificates} HTTP/1.1\r\nHost: a\r\n${authorization}\r\nContent-Length: 9\r\n\r\n{`);
+    socket.end();
+    await once(
+      socket.resume().on('error', () => undefined),
+      'close',
+    );
+    while (!(await metricsText()).includes('{result="aborted"} 1')) await new Promise(setImmediate);
+    expect(captured.lines.filter(({ level }) => level === 'error')).toEqual([]);
+  });
+
   it('survives garbage, silence and resets instead of a handshake', async () => {
     const garbage = connectTcp(addressOf(plane));
     garbage.write('GET / HTTP/1.1\r\n\r\n');

@@ -137,6 +137,22 @@ describe('the address of a Service', () => {
     expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080')]);
   });
 
+  it('takes the TCP port of the slice when UDP has the same name', () => {
+    const ports = '[{name: web, port: 5353, protocol: UDP}, {name: web, port: 8080}]';
+    const ask = discover(plain(), slice('IPv4', '[{addresses: [10.0.0.1]}]', ports));
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080')]);
+  });
+
+  it('is reached in clear when the pod is on the network of its node, whatever its containers are called', () => {
+    const onNode = pod({ name: 'a', ip: '192.168.0.1', spec: 'hostNetwork: true, initContainers: [{name: remora}]' });
+    const ask = discover(
+      onNode,
+      plain(),
+      slice('IPv4', '[{addresses: [192.168.0.1], targetRef: {kind: Pod, name: a}}]'),
+    );
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('192.168.0.1:8080')]);
+  });
+
   it('is known without endpoints: no slice endpoint, no such port, no port in the slice, no selector', () => {
     expect(discover(plain(), slice('IPv4', '[]'))('10.96.0.1:80')).toEqual(answer('10.96.0.1:80', [], ofWeb));
     expect(discover(plain())('10.96.0.1:81')).toEqual(answer('10.96.0.1:81', [], ofWeb));
