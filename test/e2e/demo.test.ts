@@ -72,7 +72,7 @@ function demoBelow(pid: number | undefined): number {
   return found;
 }
 
-const escape = '\u001b';
+const controlIntroducer = '\u001b';
 const flowing = /web: [1-9]\d* requests/;
 
 describe.skipIf(noPodsBecause !== undefined)(
@@ -180,7 +180,7 @@ describe.skipIf(noPodsBecause !== undefined)(
       child.stdin.write('\u0003');
       const { code, stdout } = await ended;
       expect(code).toBe(0);
-      expect(stdout).toMatch(new RegExp(`${escape}\\[\\d+F`));
+      expect(stdout).toMatch(new RegExp(`${controlIntroducer}\\[\\d+F`));
       expect(stdout).toContain('Everything is removed');
     });
   },

@@ -20,6 +20,9 @@ export interface Aftermath<Result> {
   readonly leftovers: readonly string[];
 }
 
+/** Where root's tools are, which are not on the PATH after `su`. */
+const administrativeFolders = '/usr/local/sbin:/usr/sbin:/sbin';
+
 /** Long enough that it appears nowhere by chance. */
 const markerBytes = 24;
 
@@ -37,7 +40,7 @@ export async function withMesh<Result>(
   const clock = systemClock;
   const name = demoName(host.pid);
   // Nothing else of the environment: a stray variable must not change what is shown.
-  const env = { PATH: host.env.PATH, [runVariable]: name };
+  const env = { PATH: `${host.env.PATH ?? ''}:${administrativeFolders}`, [runVariable]: name };
   await sweep(host.pid, env);
   const rulesBefore = await ruleTables(env);
   const crew = createCrew(clock);
@@ -45,7 +48,7 @@ export async function withMesh<Result>(
   const janitor = startJanitor(name, [folder.path], env);
   const markers = { mesh: randomBytes(markerBytes).toString('hex'), legacy: randomBytes(markerBytes).toString('hex') };
   const { program, uid } = host;
-  const mesh = await chooseMesh(host, loopback, presenter, { name, program, uid, env, clock, folder, crew, markers });
+  const mesh = await chooseMesh(loopback, presenter, { name, program, uid, env, clock, folder, crew, markers });
   let result: Result | undefined;
   try {
     presenter.say('Starting the mesh');
@@ -66,14 +69,9 @@ export async function withMesh<Result>(
 
 const signalRaceMs = 100;
 
-async function chooseMesh(
-  host: Host,
-  isLoopbackWanted: boolean,
-  presenter: Presenter,
-  parts: MeshParts,
-): Promise<Mesh> {
+async function chooseMesh(isLoopbackWanted: boolean, presenter: Presenter, parts: MeshParts): Promise<Mesh> {
   if (!isLoopbackWanted) {
-    const surroundings = await findSurroundings(host);
+    const surroundings = await findSurroundings(parts);
     if (surroundings.kind === 'namespaces') return (await import('./namespace-mesh.ts')).createNamespaceMesh(parts);
     presenter.say(
       `Network namespaces are not permitted here (${surroundings.why}), so the mesh runs on loopback and captures nothing`,

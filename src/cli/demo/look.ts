@@ -1,9 +1,10 @@
 import type { Clock } from '../../clock.ts';
 import { FailureError } from '../../errors.ts';
+import type { Refusal } from './access-log.ts';
 import type { Crew } from './crew.ts';
 import type { Look } from './mesh.ts';
 import { identityOf } from './mesh.ts';
-import type { PodPicture } from './picture.ts';
+import type { PodPicture, RefusalPicture } from './picture.ts';
 import type { Page } from './scrape.ts';
 import type { SidecarFacts } from './sidecar-facts.ts';
 import { sidecarFacts } from './sidecar-facts.ts';
@@ -32,10 +33,21 @@ export async function lookAt(crew: Crew, sidecars: readonly SidecarSite[], eyes:
   return {
     pods: [...pods, { name: 'legacy', sidecar: undefined }],
     edges: crew.log.edges(),
-    refusals: crew.log.refusals().map((refusal) => ({ ...refusal, peer: eyes.nameOf(refusal.peerIp) })),
+    refusals: refusalPictures(crew.log.refusals(), eyes.nameOf),
     clients: crew.clients(),
     wire: await eyes.readWire(),
   };
+}
+
+/** Adds up what is refused to the addresses of one pod. */
+export function refusalPictures(refusals: readonly Refusal[], nameOf: (ip: string) => string): RefusalPicture[] {
+  const rows = new Map<string, RefusalPicture>();
+  for (const { sidecar, peerIp, reason, count } of refusals) {
+    const peer = nameOf(peerIp);
+    const key = [sidecar, peer, reason].join(' ');
+    rows.set(key, { sidecar, peer, reason, count: count + (rows.get(key)?.count ?? 0) });
+  }
+  return [...rows.values()];
 }
 
 async function podPicture({ name, metricsUrl }: SidecarSite, eyes: Eyes): Promise<PodPicture> {

@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os';
+import { adminPaths } from '../../admin-api.ts';
 import { sidecarPorts } from '../../ports.ts';
 import { runTool } from '../../system-tool.ts';
 import { findFreePorts } from './free-ports.ts';
@@ -181,7 +182,7 @@ async function startSidecar(
 function hintsFor(ports: Ports, { folder }: MeshParts) {
   return [
     { title: 'metrics', command: `curl -s http://127.0.0.1:${ports.webMetrics}/metrics` },
-    { title: 'certificates', command: `curl -s http://127.0.0.1:${ports.webAdmin}/certs` },
+    { title: 'certificates', command: `curl -s http://127.0.0.1:${ports.webAdmin}${adminPaths.certificates}` },
     { title: 'call api', command: `curl -si http://127.0.0.1:${ports.webHttp}/` },
     { title: 'be refused', command: `curl -ski --http2 https://127.0.0.1:${ports.apiHbone}/` },
     { title: 'registry', command: `${folder.registry} (change a file and see)` },

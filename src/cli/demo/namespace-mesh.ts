@@ -1,3 +1,4 @@
+import { adminPaths } from '../../admin-api.ts';
 import { controlPlanePorts, sidecarPorts } from '../../ports.ts';
 import { runTool } from '../../system-tool.ts';
 import type { ControlPlaneSite } from './launch.ts';
@@ -151,7 +152,10 @@ function hintsFor({ name, folder }: MeshParts): Mesh['hints'] extends () => infe
   const inPod = (pod: string, command: string) => `ip netns exec ${name}-${pod} ${command}`;
   return [
     { title: 'metrics', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.metrics}/metrics`) },
-    { title: 'certificates', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.admin}/certs`) },
+    {
+      title: 'certificates',
+      command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.admin}${adminPaths.certificates}`),
+    },
     { title: 'rules', command: inPod('api', 'nft list table inet remora') },
     { title: 'call api', command: inPod('web', `curl -si http://${service.v4}/`) },
     { title: 'be refused', command: inPod('legacy', `curl -si http://${api.v4}:${applicationPorts.http}/`) },

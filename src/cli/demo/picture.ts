@@ -1,4 +1,4 @@
-import type { Edge, Refusal } from './access-log.ts';
+import type { Edge } from './access-log.ts';
 import type { ClientFacts } from './client-report.ts';
 import type { SidecarFacts } from './sidecar-facts.ts';
 import type { WireTotals } from './wire-count.ts';
@@ -26,9 +26,13 @@ export interface PodPicture {
   readonly sidecar: { readonly identity: string; readonly facts: SidecarFacts | undefined } | undefined;
 }
 
-/** A refusal with the pod that was refused, where its address is known. */
-export interface RefusalPicture extends Refusal {
+/** Connections that a sidecar refused for one reason, from all addresses of a pod. */
+export interface RefusalPicture {
+  readonly sidecar: string;
+  /** The pod that was refused, or the address of a stranger. */
   readonly peer: string;
+  readonly reason: string;
+  readonly count: number;
 }
 
 /** Something to try in another terminal. */

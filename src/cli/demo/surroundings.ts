@@ -1,4 +1,4 @@
-import type { Host } from '../../host.ts';
+import type { ToolOptions } from '../../system-tool.ts';
 import { runTool } from '../../system-tool.ts';
 
 /** Where the demo can run its pods: as real ones, or as processes on loopback, and why not better. */
@@ -8,7 +8,13 @@ export type Surroundings = { readonly kind: 'namespaces' } | { readonly kind: 'l
 const attempt = `ip link add probe0 type bridge && ip link add probe1 type veth peer name probe2 &&
 nft 'add table inet probe; add chain inet probe c { type nat hook output priority -101; }; add rule inet probe c meta l4proto tcp redirect to :15001'`;
 
-export async function findSurroundings({ uid, env }: Host): Promise<Surroundings> {
+export async function findSurroundings({
+  uid,
+  env,
+}: {
+  readonly uid: number;
+  readonly env: ToolOptions['env'];
+}): Promise<Surroundings> {
   if (uid !== 0) return { kind: 'loopback', why: `this is user ${uid}, and namespaces need root` };
   for (const tool of ['ip', 'nft', 'setpriv', 'unshare']) {
     const { kind } = await runTool(tool, ['--version'], { env });

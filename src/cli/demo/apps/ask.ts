@@ -69,7 +69,8 @@ function askHttp2(url: string, text: string): Promise<string> {
       answer += chunk;
     });
     stream.on('end', () => {
-      resolve(answer);
+      // A connection that is lost ends its streams first, and says so only then.
+      if (answer !== '') resolve(answer);
       session.close();
     });
     // The session tells why.

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createAccessLog } from '../../../../src/cli/demo/access-log.ts';
+import { refusalPictures } from '../../../../src/cli/demo/look.ts';
 
 const web = 'spiffe://cluster.local/ns/demo/sa/web';
 const api = 'spiffe://cluster.local/ns/demo/sa/api';
@@ -47,6 +48,15 @@ describe('the log lines of the sidecars', () => {
       { ...row, reason: 'reserved_port', count: 1 },
     ]);
     expect(log.edges()).toEqual([]);
+  });
+
+  it('are added up over the addresses of one pod', () => {
+    const rows = seeing([refused, { ...refused, peerAddress: 'fd77::13' }, { ...refused, peerAddress: '10.0.0.9' }]);
+    const nameOf = (ip: string) => (ip === '10.0.0.9' ? ip : 'legacy');
+    expect(refusalPictures(rows.refusals(), nameOf)).toEqual([
+      { sidecar: 'api', peer: 'legacy', reason: 'alpn', count: 2 },
+      { sidecar: 'api', peer: '10.0.0.9', reason: 'alpn', count: 1 },
+    ]);
   });
 
   it('are passed over when they are about something else, or no JSON at all', () => {

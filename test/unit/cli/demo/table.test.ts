@@ -36,7 +36,7 @@ const picture: Picture = {
       connections: 80,
     },
   ],
-  refusals: [{ sidecar: 'api', peer: 'legacy', peerIp: '10.77.0.13', reason: 'plaintext_in_strict', count: 14 }],
+  refusals: [{ sidecar: 'api', peer: 'legacy', reason: 'plaintext_in_strict', count: 14 }],
   clients: {
     web: { sent: 1338, ok: 1338, saw: {}, isDone: false },
     legacy: { sent: 28, ok: 0, saw: { ECONNRESET: 28 }, isDone: false },
