@@ -11,7 +11,7 @@ import { stopExitCodes, watchForStop } from './stop.ts';
 import { factsOf, watchMesh } from './watch-mesh.ts';
 
 /** How long `--once` lets the applications talk, before and after the start and the end of everything. */
-const onceMs = 12_500;
+const onceMs = 11_000;
 
 /** `remora demo`: the whole mesh on this machine, until Ctrl-C or, with `--once`, for a while. */
 export const run: Subcommand = async (host) => {

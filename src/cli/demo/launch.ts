@@ -2,8 +2,10 @@ import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import { FailureError } from '../../errors.ts';
 import type { ToolResult } from '../../system-tool.ts';
+import { runTool } from '../../system-tool.ts';
 import type { Crew } from './crew.ts';
 import type { Folder } from './folder.ts';
+import type { MeshParts } from './mesh.ts';
 import { certificateLifetime, meshNamespace, trustDomain } from './mesh.ts';
 import type { Program } from './program.ts';
 
@@ -71,15 +73,27 @@ export function sidecarArgs(name: string, site: ControlPlaneSite, tokenFile: str
   ];
 }
 
-/** The arguments that print a token of a pod whose service account has the pod's name. */
-export function tokenArgs(name: string, { stateDirectory }: ControlPlaneSite): string[] {
-  return [
-    'token',
-    ...['--state-dir', stateDirectory],
-    ...['--namespace', meshNamespace],
-    ...['--service-account', name],
-    ...['--pod', name],
-  ];
+/** Puts a token where a sidecar of this user reads it; the service account has the name of the pod. Resolves with its path. */
+export async function writeToken(
+  name: string,
+  { stateDirectory }: ControlPlaneSite,
+  { folder, env, program }: Pick<MeshParts, 'folder' | 'env' | 'program'>,
+  uid: number,
+): Promise<string> {
+  const [command, ...args] = program;
+  const result = await runTool(
+    command,
+    [
+      ...args,
+      'token',
+      ...['--state-dir', stateDirectory],
+      ...['--namespace', meshNamespace],
+      ...['--service-account', name],
+      ...['--pod', name],
+    ],
+    { env },
+  );
+  return folder.writeSecret(`${name}-token`, outputOf(`remora token for ${name}`, result), uid);
 }
 
 /** The output of a command that must succeed. */

@@ -1,10 +1,9 @@
 import { networkInterfaces } from 'node:os';
 import { adminPaths } from '../../admin-api.ts';
 import { sidecarPorts } from '../../ports.ts';
-import { runTool } from '../../system-tool.ts';
 import { findFreePorts } from './free-ports.ts';
 import type { ControlPlaneSite, Place } from './launch.ts';
-import { outputOf, sidecarArgs, startControlPlane, startServer, tokenArgs } from './launch.ts';
+import { sidecarArgs, startControlPlane, startServer, writeToken } from './launch.ts';
 import type { Eyes, SidecarSite } from './look.ts';
 import { lookAt, untilReady } from './look.ts';
 import { createLoopbackPlace } from './loopback-places.ts';
@@ -13,6 +12,7 @@ import { askEveryMs, directMs, identityOf } from './mesh.ts';
 import type { Program } from './program.ts';
 import { createPageReader } from './scrape.ts';
 import { openTap } from './tap.ts';
+import type { Traffic } from './traffic.ts';
 import { startTraffic } from './traffic.ts';
 import type { WireTotals } from './wire-count.ts';
 import { createWireCount, wireSince } from './wire-count.ts';
@@ -32,7 +32,7 @@ interface Running {
   readonly eyes: Eyes;
   readonly sites: readonly SidecarSite[];
   readonly sidecars: readonly Program[];
-  readonly traffic: { end(): Promise<void> };
+  readonly traffic: Traffic;
   /** What web can dial to reach api past every sidecar, over a wire that is looked at. */
   readonly directPort: number;
 }
@@ -171,12 +171,10 @@ async function startSidecar(
   ownArgs: readonly string[],
   place: Place,
   site: ControlPlaneSite,
-  { folder, crew, env, uid, program }: MeshParts,
+  parts: MeshParts,
 ): Promise<Program> {
-  const [command, ...args] = program;
-  const token = await runTool(command, [...args, ...tokenArgs(name, site)], { env });
-  const tokenFile = await folder.writeSecret(`${name}-token`, outputOf(`remora token for ${name}`, token), uid);
-  return crew.followSidecar(name, place.remora([...sidecarArgs(name, site, tokenFile), ...ownArgs]));
+  const tokenFile = await writeToken(name, site, parts, parts.uid);
+  return parts.crew.followSidecar(name, place.remora([...sidecarArgs(name, site, tokenFile), ...ownArgs]));
 }
 
 function hintsFor(ports: Ports, { folder }: MeshParts) {

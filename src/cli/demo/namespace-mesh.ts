@@ -1,17 +1,18 @@
 import { adminPaths } from '../../admin-api.ts';
 import { controlPlanePorts, sidecarPorts } from '../../ports.ts';
-import { runTool } from '../../system-tool.ts';
 import type { ControlPlaneSite } from './launch.ts';
-import { outputOf, sidecarArgs, startControlPlane, startServer, tokenArgs } from './launch.ts';
+import { sidecarArgs, startControlPlane, startServer, writeToken } from './launch.ts';
 import type { Eyes, SidecarSite } from './look.ts';
 import { lookAt, untilReady } from './look.ts';
 import type { Mesh, MeshParts } from './mesh.ts';
 import { askEveryMs, directMs } from './mesh.ts';
 import { createLink } from './network.ts';
+import type { Hint } from './picture.ts';
 import type { Pods } from './pods.ts';
 import { createPods, observeLink, podAddresses, uids } from './pods.ts';
 import type { Program } from './program.ts';
 import { shareProgram } from './shared-program.ts';
+import type { Traffic } from './traffic.ts';
 import { startTraffic } from './traffic.ts';
 import { wireSince } from './wire-count.ts';
 
@@ -45,7 +46,7 @@ interface Running {
   readonly pods: Pods;
   readonly eyes: Eyes;
   readonly sidecars: readonly Program[];
-  readonly traffic: { end(): Promise<void> };
+  readonly traffic: Traffic;
 }
 
 /** The mesh in real pods: network namespaces on one link, with real rules. Needs root. */
@@ -84,16 +85,28 @@ export function createNamespaceMesh(parts: MeshParts): Mesh {
 }
 
 async function start(parts: MeshParts, cleaning: AsyncDisposableStack, signal: AbortSignal): Promise<Running> {
-  const { name, env, clock, folder, crew, markers } = parts;
+  const { name, env, clock, folder, crew } = parts;
   const program = cleaning.adopt(await shareProgram(parts.program, env, [], folder.path), (one) => one.remove());
-  signal.throwIfAborted();
   const link = cleaning.adopt(await createLink({ name, env, clock }), (one) => one.remove());
   const pods = await createPods(link, program);
   signal.throwIfAborted();
-  const observer = await observeLink({ ...parts, link });
+  const [observer, site] = await Promise.all([
+    observeLink({ ...parts, link }),
+    startPodControlPlane(pods, parts),
+    startPodServer(pods, parts),
+    ...meshed.map((pod) => pods.runInit(pod, [])),
+  ]);
+  signal.throwIfAborted();
   observer.program.failure.catch(crew.fail);
   const eyes: Eyes = { ...observer, nameOf };
-  const site = await startControlPlane(crew, {
+  const sidecars = await Promise.all(meshed.map((pod) => startSidecar(pod, pods, site, parts)));
+  await Promise.all(sites.map((one) => untilReady(one, eyes, crew, clock)));
+  signal.throwIfAborted();
+  return { pods, eyes, sidecars, traffic: startPodTraffic(pods, parts) };
+}
+
+function startPodControlPlane(pods: Pods, { folder, crew }: MeshParts): Promise<ControlPlaneSite> {
+  return startControlPlane(crew, {
     place: pods.place('control', uids.controlPlane),
     folder,
     uid: uids.controlPlane,
@@ -101,17 +114,27 @@ async function start(parts: MeshParts, cleaning: AsyncDisposableStack, signal: A
     metricsListen: `${control.v4}:${controlPlanePorts.metrics}`,
     servingName: control.v4,
   });
-  signal.throwIfAborted();
-  await startServer(
-    crew,
-    pods.place('api', uids.application),
-    markers.mesh,
-    Object.values(applicationPorts).map(String),
-  );
-  const sidecars = await Promise.all(meshed.map((pod) => startSidecar(pod, pods, site, parts)));
-  signal.throwIfAborted();
-  await Promise.all(sites.map((one) => untilReady(one, eyes, crew, clock)));
-  const traffic = startTraffic(crew, {
+}
+
+function startPodServer(pods: Pods, { crew, markers }: MeshParts): Promise<Program> {
+  const ports = [applicationPorts.http, applicationPorts.echo].map(String);
+  return startServer(crew, pods.place('api', uids.application), markers.mesh, ports);
+}
+
+/** The rules are there before it starts, and its token as well. */
+async function startSidecar(
+  name: (typeof meshed)[number],
+  pods: Pods,
+  site: ControlPlaneSite,
+  parts: MeshParts,
+): Promise<Program> {
+  const tokenFile = await writeToken(name, site, parts, uids.sidecar);
+  const args = [...sidecarArgs(name, site, tokenFile), ...['--mesh-networks', meshNetworks]];
+  return parts.crew.followSidecar(name, pods.place(name, uids.sidecar).remora(args));
+}
+
+function startPodTraffic(pods: Pods, { crew, markers }: MeshParts): Traffic {
+  return startTraffic(crew, {
     webPlace: pods.place('web', uids.application),
     webUrls,
     webText: markers.mesh,
@@ -119,28 +142,6 @@ async function start(parts: MeshParts, cleaning: AsyncDisposableStack, signal: A
     legacyUrls,
     legacyText: markers.legacy,
   });
-  return { pods, eyes, sidecars, traffic };
-}
-
-/** As in a cluster: a token is put into the pod, the init container writes the rules, then the sidecar starts. */
-async function startSidecar(
-  name: (typeof meshed)[number],
-  pods: Pods,
-  site: ControlPlaneSite,
-  { folder, crew, env, program }: MeshParts,
-): Promise<Program> {
-  const [command, ...args] = program;
-  const token = await runTool(command, [...args, ...tokenArgs(name, site)], { env });
-  const tokenFile = await folder.writeSecret(
-    `${name}-token`,
-    outputOf(`remora token for ${name}`, token),
-    uids.sidecar,
-  );
-  await pods.runInit(name, []);
-  const child = pods
-    .place(name, uids.sidecar)
-    .remora([...sidecarArgs(name, site, tokenFile), ...['--mesh-networks', meshNetworks]]);
-  return crew.followSidecar(name, child);
 }
 
 function nameOf(ip: string): string {
@@ -148,7 +149,7 @@ function nameOf(ip: string): string {
   return found?.[0] ?? ip;
 }
 
-function hintsFor({ name, folder }: MeshParts): Mesh['hints'] extends () => infer Hints ? Hints : never {
+function hintsFor({ name, folder }: MeshParts): readonly Hint[] {
   const inPod = (pod: string, command: string) => `ip netns exec ${name}-${pod} ${command}`;
   return [
     { title: 'metrics', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.metrics}/metrics`) },
