@@ -65,10 +65,16 @@ export async function startApiServer(
     sockets.add(socket);
     socket.on('error', () => undefined).once('close', () => sockets.delete(socket));
   });
+  let closing: Promise<void> | undefined;
+  // A connection that was busy when the server closed would otherwise be kept for a next request.
+  server.on('request', (request, response) => {
+    response.once('finish', () => {
+      if (closing !== undefined) request.socket.end();
+    });
+  });
   serving.onRenewal((pair) => server.setSecureContext({ ...tlsOptions, ...pair }));
 
   const bound = await listen(server, address);
-  let closing: Promise<void> | undefined;
   const close = async () => {
     const cut = clock.after(limits.drainMs, () => {
       for (const socket of sockets) socket.destroy();

@@ -26,7 +26,6 @@ export function createApi(parts: ApiParts): RequestListener {
   return (request, response) => {
     const call = { request, response };
     response.on('error', () => undefined);
-    if (parts.isStopping()) response.setHeader('connection', 'close');
     route(routes, call).catch((error: unknown) => fail(call, error));
   };
 }

@@ -125,6 +125,32 @@ describe('a stream', () => {
     await expect(call(plane, paths.health)).rejects.toThrow(/ECONNREFUSED/);
   });
 
+  it.each([
+    ['a stream', paths.stream, '{"destinations":[]}', /^HTTP\/1\.1 503 .*"reason":"stopping"/s],
+    ['another call', paths.destinations, '{"addresses":[]}', /^HTTP\/1\.1 200 /],
+  ])('that was being asked for when the control plane stopped: %s', async (_, path, body, answer) => {
+    const socket = connectTls({
+      host: '127.0.0.1',
+      port: plane.apiAddress.port,
+      ca: plane.rootPem,
+      servername: 'localhost',
+    });
+    sockets.push(socket);
+    await once(socket, 'secureConnect');
+    const request = `POST ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${await token()}\r\nContent-Length: ${body.length}\r\nExpect: 100-continue\r\n\r\n`;
+    socket.write(request);
+    const [goOn] = (await once(socket, 'data')) as [Buffer];
+    expect(goOn.toString()).toMatch(/^HTTP\/1\.1 100 /);
+    const closed = Promise.all([plane.close(), once(socket, 'close')]);
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    socket.write(body);
+    await closed;
+    expect(text).toMatch(answer);
+  });
+
   it('is counted while it is open, and forgotten when its reader leaves', async () => {
     const stream = await openStream(plane, await token());
     await untilOpenStreams(1);
