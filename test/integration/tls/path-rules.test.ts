@@ -183,6 +183,12 @@ describe.each(roles)('a chain that is shown by a %s', (role: Role) => {
     expect(verdict(await present(role, credentials, { nowMs: notAfterMs }))).toBe('expired');
   });
 
+  it('C3: OpenSSL decides as well: what has expired by the clock of the system is refused, whatever ours says', async () => {
+    const now = Date.now();
+    const credentials = leafOf({ notBeforeMs: now - 2 * minuteMs, notAfterMs: now - minuteMs });
+    expect(verdict(await present(role, credentials, { nowMs: now - 1.5 * minuteMs }))).toBe('expired');
+  });
+
   it('C8: eight certificates are accepted, nine are refused as chain_too_long', async () => {
     const eight = createTestAuthority('cluster.local', { intermediates: 7 });
     expect(verdict(await present(role, eight.issue({ id: peerId.uri }), trusting(eight)))).toBe('accepted');

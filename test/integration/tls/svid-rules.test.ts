@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { isRootTrusted } from '../../../src/identity/verify-peer.ts';
 import type { CertificateSpec } from '../../support/certificates.ts';
 import { otherName } from '../../support/certificates.ts';
 import { context, octetString, oid, sequence } from '../../support/der-writer.ts';
@@ -130,6 +131,19 @@ describe('what our side knows of a peer', () => {
         rootFingerprint: local.bundles.domains.get('cluster.local')![0]!.fingerprint,
       },
     });
+  });
+});
+
+describe('isRootTrusted', () => {
+  it('holds as long as the root that vouched for the peer is one of its own trust domain', async () => {
+    const outcome = await present('client', mesh.issue({ id: peerId.uri }));
+    if (outcome.kind !== 'verified') throw new Error(outcome.message);
+    const next = createTestAuthority('cluster.local');
+    expect(isRootTrusted(outcome.peer, local.bundles)).toBe(true);
+    expect(isRootTrusted(outcome.peer, bundlesOf({ ...mesh, bundlePem: mesh.bundlePem + next.bundlePem }))).toBe(true);
+    expect(isRootTrusted(outcome.peer, bundlesOf(next))).toBe(false);
+    expect(isRootTrusted(outcome.peer, bundlesOf(federated))).toBe(false);
+    expect(isRootTrusted(outcome.peer, bundlesOf({ ...mesh, trustDomain: 'other.example' }))).toBe(false);
   });
 });
 
