@@ -54,14 +54,15 @@ export function createControlClient(clock: Clock, settings: ControlClientSetting
 
   /** A reply with status 200; a token that was replaced while it was being refused is tried once more. */
   const accepted = async (path: string, body: unknown, signal: AbortSignal): Promise<Reply> => {
-    let token = await readToken(tokenFile);
-    for (let isRetry = false; ; isRetry = true) {
+    const tried = [await readToken(tokenFile)];
+    for (;;) {
+      const token = tried.at(-1) ?? '';
       const reply = await send(path, body, token, signal);
       if (reply.statusCode === 200) return reply;
-      const refusal = await refusalOf(reply, clock, token);
+      const refusal = await refusalOf(reply, clock, tried);
       const freshToken = await readToken(tokenFile);
-      if (refusal.reason !== 'http_401' || isRetry || freshToken === token) throw refusal;
-      token = freshToken;
+      if (refusal.reason !== 'http_401' || tried.length > 1 || freshToken === token) throw refusal;
+      tried.push(freshToken);
     }
   };
 

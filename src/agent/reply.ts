@@ -67,10 +67,11 @@ export function parseReply<S extends v.GenericSchema>(schema: S, text: string): 
   );
 }
 
-/** What a reply other than 200 means. `secret` is cut out of the words of the server. */
-export async function refusalOf(reply: Reply, clock: Clock, secret: string): Promise<RenewalError> {
+/** What a reply other than 200 means. Every secret is cut out of the words of the server. */
+export async function refusalOf(reply: Reply, clock: Clock, secrets: readonly string[]): Promise<RenewalError> {
   const { statusCode, headers } = reply;
-  const detail = await problemText(reply).then((text) => text.replaceAll(secret, '[token]'));
+  const text = await problemText(reply);
+  const detail = secrets.reduce((rest, secret) => rest.replaceAll(secret, '[token]'), text);
   const words = detail === '' ? '' : `: ${detail.slice(0, 300)}`;
   const location = statusCode >= 300 && statusCode < 400 ? ', and redirects are not followed' : '';
   return new RenewalError(reasonOf(statusCode), `The control plane answered ${statusCode}${location}${words}`, {

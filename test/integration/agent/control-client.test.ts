@@ -319,6 +319,19 @@ describe('R8: refusals of the control plane', () => {
     expect(server.requests).toHaveLength(3);
   });
 
+  it('R8: 401 is not answered with token after token', async () => {
+    let tokens = 0;
+    const server = await plane({
+      answer: async (request) => {
+        tokens += 1;
+        await writeFile(tokenFile, `token-${tokens}`);
+        return json(problem, 401)(request);
+      },
+    });
+    expect((await failure(client(server.url).certificate(asked))).reason).toBe('http_401');
+    expect(server.requests).toHaveLength(2);
+  });
+
   it.each([
     ['30', 30_000],
     ['3000', 150_000],

@@ -305,6 +305,19 @@ describe('a changed set of destinations', () => {
     expect(stream.policy()).toEqual({ mode: 'PERMISSIVE' });
   });
 
+  it('nor is what it had said before and was not read yet', async () => {
+    const first = await opened(0);
+    first.send(heartbeat);
+    await clock.advance(5000);
+    stream.watch(['10.0.0.1:80']);
+    await clock.advance(200);
+    const second = control.streams[1]!;
+    first.send(...Array.from({ length: 100 }, (_, i) => policy('DISABLE', i, 'a')));
+    second.send(policy('PERMISSIVE', 1, 'b'));
+    await settle();
+    expect(stream.policy()).toEqual({ mode: 'PERMISSIVE' });
+  });
+
   it('is not reopened for the same set in another order', async () => {
     stream.watch(['10.0.0.2:80', '10.0.0.1:80']);
     const first = await opened(0);

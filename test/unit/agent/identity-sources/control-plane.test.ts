@@ -141,6 +141,9 @@ describe('the first identity', () => {
     await writeFile(join(directory, 'token'), `e30.${claims}.x`);
     await started({ expected: undefined });
     expect(source.current().spiffeId.uri).toBe('spiffe://cluster.local/ns/shop/sa/web');
+    issuer.id = 'ns/shop/sa/admin';
+    await clock.advance(30 * minute);
+    await expect.poll(() => whats().at(-1)).toBe('wrong_identity');
   });
 
   it('P5: is not one of another trust domain', async () => {
@@ -293,6 +296,19 @@ describe('R13: a wall clock that jumps', () => {
     expect(events[1]).toMatchObject({ at: 30 * minute, what: 'not_yet_valid' });
     expect(events.length).toBeLessThan(20);
     expect(source.current() === inUse).toBe(true);
+  });
+
+  it('R13: forward again and again makes no storm of retries', async () => {
+    issuer.lifetimeMs = 24 * hour;
+    await started();
+    issuer.answer = failing('unreachable');
+    await clock.advance(13 * hour);
+    const attempts = issuer.keys.length;
+    for (let i = 0; i < 10; i++) {
+      clock.stepWall(3 * minute);
+      await clock.advance(minute);
+    }
+    expect(issuer.keys.length).toBeLessThanOrEqual(attempts + 7);
   });
 
   it('R14: behind that of the control plane keeps the certificate in use, and tells of the difference', async () => {
