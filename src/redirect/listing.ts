@@ -17,9 +17,10 @@ export interface OwnTable {
   readonly listing: string;
 }
 
-/** How nft writes a rule that takes connections to a local port; the last two are those of iptables seen through nft. */
-const redirecting = /\b(?:redirect|tproxy)\b|xt target "(?:REDIRECT|TPROXY)"|# xt_(?:REDIRECT|TPROXY)/;
-const rulelessLine = /^\s*(?:chain|set|map|type|flags|elements|comment)\b/;
+/** How nft writes a rule that takes connections to a local port; quotes are names, not syntax. */
+const redirecting = /\b(?:redirect|tproxy)\b/;
+/** The same of iptables, where nft cannot translate it. */
+const redirectingTarget = /xt target "(?:REDIRECT|TPROXY)"|# xt_(?:REDIRECT|TPROXY)/;
 
 /** Reads the output of `nft list ruleset`. */
 export function readListing(text: string): Installed {
@@ -37,13 +38,15 @@ function readOwn(listing: string): OwnTable {
 
 function redirectsIn(listing: string): string[] {
   const title = /^(table \S+ \S+)/.exec(listing)?.[1] ?? 'table';
-  let chain = '';
-  const found: string[] = [];
-  for (const line of listing.split('\n')) {
-    chain = /^\s*chain (\S+)/.exec(line)?.[1] ?? chain;
-    const withoutComment = line.replace(/ comment "[^"]*"/, '');
-    if (!rulelessLine.test(line) && redirecting.test(withoutComment))
-      found.push(`${title}, chain ${chain}: ${line.trim()}`);
-  }
-  return found;
+  const chains = [...listing.matchAll(/^\tchain (\S+) \{\n(.*?)^\t\}$/gms)];
+  return chains.flatMap(([, chain, body = '']) => {
+    const redirects = body
+      .split('\n')
+      .filter((rule) => redirecting.test(unquoted(rule)) || redirectingTarget.test(rule));
+    return redirects.map((rule) => `${title}, chain ${chain}: ${rule.trim()}`);
+  });
+}
+
+function unquoted(rule: string): string {
+  return rule.replaceAll(/"[^"]*"/g, '""');
 }

@@ -113,6 +113,38 @@ describe.skipIf(noPodsBecause !== undefined)(
         await listener.stop();
       });
 
+      test('L8: a raw IP socket gets no packet past the rules; a packet socket does, and so needs a capability that no application should have', async () => {
+        const { web, neighbour: target } = net.pods;
+        await target.sh(`nft -f - <<'END'
+table ip seen {
+  chain arrived {
+    type filter hook prerouting priority -300
+    tcp sport 40000 counter
+  }
+}
+END`);
+        const arrived = async () => Number(/packets (\d+)/.exec(await target.sh('nft list table ip seen'))?.[1]);
+        const captured = async () => (await ruleCounters(web))['outbound: Everything else'];
+        const before = await captured();
+        const index = (await web.sh('cat /sys/class/net/eth0/ifindex')).trim();
+        const program = 'test/support/pod-programs/raw-syn.ts';
+        for (const [kind, expected] of [
+          ['ip', 0],
+          ['packet', 1],
+        ] as const) {
+          const sender = web.start(program, [kind, '10.77.0.2', '10.77.0.3', '8080', index], {
+            capabilities: ['net_raw'],
+          });
+          await sender.line((line) => line === 'sent');
+          // What was sent before this connection has arrived before it.
+          await web.dial(['10.77.0.3:8080'], sidecar);
+          expect(await arrived()).toBe(expected);
+        }
+        expect(await captured()).toBe(before! + 1);
+        const refused = web.start(program, ['packet', '10.77.0.2', '10.77.0.3', '8080', index]);
+        await expect(refused.line((line) => line === 'sent')).rejects.toThrow('errno 9');
+      });
+
       test('the identity probe lands for the sidecar and is refused for anyone else', async () => {
         const targets = ['192.0.2.1:15003', '[2001:db8::1]:15003'];
         expect(await outcomesOf(targets, sidecar)).toEqual(['capture', 'capture']);
