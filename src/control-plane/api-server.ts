@@ -57,8 +57,6 @@ export async function startApiServer(
     api,
   );
   server.maxConnections = limits.connections;
-  // Node.js reports a handshake that takes too long, and leaves the connection open.
-  server.on('tlsClientError', (_, socket) => socket.destroy());
   // Also those that have not finished their handshake: HTTP knows nothing of them.
   const sockets = new Set<Socket>();
   server.on('connection', (socket: Socket) => {
