@@ -115,6 +115,16 @@ describe.skipIf(noPodsBecause !== undefined)(
       expect(remainsOf(child.pid)).toEqual([]);
     });
 
+    test('removes everything when Ctrl-C comes while traffic flows, and tells no result', async () => {
+      const { child, ended, said } = start([...demo, '--once', '--json']);
+      await vi.waitFor(() => expect(said.stderr).toMatch(flowing), { timeout: 60_000 });
+      expect(remainsOf(child.pid).length).toBeGreaterThan(5);
+      child.kill('SIGINT');
+      const { code, stdout } = await ended;
+      expect([code, stdout]).toEqual([130, '']);
+      expect(remainsOf(child.pid)).toEqual([]);
+    });
+
     test('removes everything when SIGTERM comes while traffic flows', async () => {
       const { child, ended, said } = start(demo);
       await vi.waitFor(() => expect(said.stdout).toMatch(flowing), { timeout: 60_000 });

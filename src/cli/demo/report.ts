@@ -35,9 +35,10 @@ export const meshMarker = 'mesh';
 export function reportOf({ sidecars, web, wire, wireWithoutSidecars, leftovers }: RunFacts): Report {
   const sum = (pick: (facts: SidecarFacts) => number) => sidecars.reduce((total, facts) => total + pick(facts), 0);
   return {
+    // Every handshake has two ends, of which one accepts.
     handshakes: {
-      success: sum((facts) => facts.handshakes.success),
-      failure: sum((facts) => facts.handshakes.failure),
+      success: sum((facts) => facts.handshakes.accepted),
+      failure: sum((facts) => facts.handshakes.failed),
     },
     requests: { sent: web.sent, ok: web.ok },
     renewals: sum((facts) => facts.renewals),

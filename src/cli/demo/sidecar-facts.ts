@@ -2,8 +2,8 @@ import { readMetricsPage, sampleValue, sumOf, sumsBy } from './metrics-page.ts';
 
 /** What one sidecar says of itself on its metrics page. */
 export interface SidecarFacts {
-  /** Handshakes that it accepted, so that each is counted at one of its two ends, and those that failed at either. */
-  readonly handshakes: { readonly success: number; readonly failure: number };
+  /** Handshakes that it began and that it accepted, both with a verified peer, and those that failed at its end. */
+  readonly handshakes: { readonly begun: number; readonly accepted: number; readonly failed: number };
   readonly connections: { readonly total: number; readonly open: number };
   /** New certificates after the first. */
   readonly renewals: number;
@@ -21,8 +21,9 @@ export function sidecarFacts(page: string): SidecarFacts {
   const endsSeconds = sampleValue(samples, 'remora_certificate_not_after_timestamp_seconds', { kind: 'workload' });
   return {
     handshakes: {
-      success: sumOf(samples, handshakes, { direction: 'inbound', result: 'success' }),
-      failure: sumOf(samples, handshakes, { result: 'failure' }),
+      begun: sumOf(samples, handshakes, { direction: 'outbound', result: 'success' }),
+      accepted: sumOf(samples, handshakes, { direction: 'inbound', result: 'success' }),
+      failed: sumOf(samples, handshakes, { result: 'failure' }),
     },
     connections: { total: sumOf(samples, 'remora_connections_total'), open: sumOf(samples, 'remora_connections_open') },
     renewals: Math.max(0, certificates - 1),

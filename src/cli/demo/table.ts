@@ -30,7 +30,7 @@ export function renderLine({ elapsedMs, pods, clients, refusals, wire, notes }: 
   return [
     clockText(elapsedMs),
     counted(
-      sum((one) => one.handshakes.success),
+      sum((one) => one.handshakes.accepted),
       'handshake',
     ),
     counted(
@@ -62,9 +62,15 @@ function podRow({ name, sidecar }: PodPicture, nowMs: number): string[] {
       ? 'not yet'
       : `ends in ${Math.max(0, Math.round((certificateEndsMs - nowMs) / 1000))} s`,
     `${renewals}×`,
-    `${handshakes.success} accepted, ${handshakes.failure} failed`,
-    `${connections.total}, ${connections.open} open`,
+    nonZero(handshakes),
+    `${connections.total.toLocaleString('en-US')} carried, ${connections.open} open`,
   ];
+}
+
+/** `2 accepted, 10 failed`. */
+function nonZero(counts: Readonly<Record<string, number>>): string {
+  const parts = Object.entries(counts).filter(([, count]) => count > 0);
+  return parts.length === 0 ? 'none' : parts.map(([what, count]) => `${count} ${what}`).join(', ');
 }
 
 function edgeLines({ edges }: Picture): string[] {

@@ -4,14 +4,14 @@ import type { RunFacts } from '../../../../src/cli/demo/report.ts';
 import { brokenPromises, reportOf } from '../../../../src/cli/demo/report.ts';
 
 const sidecar = {
-  handshakes: { success: 2, failure: 3 },
+  handshakes: { begun: 0, accepted: 2, failed: 3 },
   connections: { total: 10, open: 0 },
   renewals: 2,
   certificateEndsMs: 0,
   refusals: { plaintext_in_strict: 3 },
 };
 const good: RunFacts = {
-  sidecars: [sidecar, { ...sidecar, handshakes: { success: 0, failure: 0 }, renewals: 1, refusals: {} }],
+  sidecars: [sidecar, { ...sidecar, handshakes: { begun: 2, accepted: 0, failed: 0 }, renewals: 1, refusals: {} }],
   web: { sent: 100, ok: 100, saw: {}, isDone: true },
   legacy: { sent: 20, ok: 0, saw: { ECONNRESET: 20 }, isDone: true },
   wire: { frames: 900, tunnelFrames: 500, clearBytes: { mesh: 0, legacy: 64 } },
@@ -38,7 +38,7 @@ describe('the report of a run', () => {
   });
 
   it.each<[string, Partial<RunFacts>, RegExp]>([
-    ['no handshake', { sidecars: [{ ...sidecar, handshakes: { success: 0, failure: 3 } }] }, /No handshake/],
+    ['no handshake', { sidecars: [{ ...sidecar, handshakes: { begun: 2, accepted: 0, failed: 3 } }] }, /No handshake/],
     [
       'an unanswered request',
       { web: { ...good.web, ok: 99, saw: { ECONNRESET: 1 } } },

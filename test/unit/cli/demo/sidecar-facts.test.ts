@@ -23,7 +23,7 @@ remora_certificate_not_after_timestamp_seconds{kind="root"} 1990000000
 describe('what a metrics page says', () => {
   it('gives handshakes, connections, renewals after the first certificate, and refusals of both kinds', () => {
     expect(sidecarFacts(page)).toEqual({
-      handshakes: { success: 3, failure: 16 },
+      handshakes: { begun: 2, accepted: 3, failed: 16 },
       connections: { total: 41, open: 1 },
       renewals: 3,
       certificateEndsMs: 1_790_000_012_500,

@@ -15,7 +15,7 @@ const picture: Picture = {
       sidecar: {
         identity: identity('web'),
         facts: {
-          handshakes: { success: 0, failure: 0 },
+          handshakes: { begun: 3, accepted: 0, failed: 1 },
           connections: { total: 312, open: 1 },
           renewals: 2,
           certificateEndsMs: 1_008_400,
@@ -51,7 +51,7 @@ describe('the table', () => {
 
   it('shows identities, certificates that run out, renewals and handshakes', () => {
     expect(text).toMatch(
-      /web +spiffe:\/\/cluster\.local\/ns\/demo\/sa\/web +ends in 8 s +2× +0 accepted, 0 failed +312, 1 open/,
+      /web +spiffe:\/\/cluster\.local\/ns\/demo\/sa\/web +ends in 8 s +2× +3 begun, 1 failed +312 carried, 1 open/,
     );
     expect(text).toMatch(/api +spiffe:\/\/cluster\.local\/ns\/demo\/sa\/api +not yet/);
     expect(text).toMatch(/legacy +none/);
