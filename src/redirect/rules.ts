@@ -1,7 +1,8 @@
-import { isIPv6 } from 'node:net';
-import type { CaptureScope, PortRange } from '../annotations.ts';
+import type { CaptureScope } from '../annotations.ts';
 import type { SidecarPorts } from '../ports.ts';
 import { captureProbe, reservedInbound } from '../ports.ts';
+import type { IntervalSet } from './scope-sets.ts';
+import { scopeSets } from './scope-sets.ts';
 
 /** What the rules are made from. */
 export interface RedirectSettings {
@@ -25,13 +26,6 @@ export interface Chain {
   readonly hook: 'prerouting' | 'input' | 'output';
   readonly priority: number;
   readonly rules: readonly Rule[];
-}
-
-/** A set of intervals, never empty. */
-export interface IntervalSet {
-  readonly name: string;
-  readonly type: 'inet_service' | 'ipv4_addr' | 'ipv6_addr';
-  readonly elements: readonly string[];
 }
 
 export interface Table {
@@ -73,40 +67,6 @@ export function redirectTable(settings: RedirectSettings): Table {
 }
 
 type OnlyIf = (set: string, rule: Omit<Rule, 'match'>, match: string) => Rule[];
-
-function scopeSets(scope: CaptureScope): IntervalSet[] {
-  const ports = (name: string, list: '*' | readonly PortRange[]) =>
-    intervals(name, 'inet_service', list === '*' ? [] : list.map(portText));
-  const ranges = (name: string, list: '*' | readonly string[]) => {
-    const v6 = (text: string) => isIPv6(text.replace(/\/.*/, ''));
-    const all = list === '*' ? [] : list;
-    return [
-      ...intervals(
-        `${name}_v4`,
-        'ipv4_addr',
-        all.filter((text) => !v6(text)),
-      ),
-      ...intervals(`${name}_v6`, 'ipv6_addr', all.filter(v6)),
-    ];
-  };
-  return [
-    ...ports('inbound_include_ports', scope.includeInboundPorts),
-    ...ports('inbound_exclude_ports', scope.includeInboundPorts === '*' ? scope.excludeInboundPorts : []),
-    ...ports('outbound_include_ports', scope.includeOutboundPorts),
-    ...ports('outbound_exclude_ports', scope.excludeOutboundPorts),
-    ...ranges('outbound_include', scope.includeOutboundIpRanges),
-    ...ranges('outbound_exclude', scope.excludeOutboundIpRanges),
-  ];
-}
-
-/** nft refuses a set declared with no elements in braces, so there is no such set. */
-function intervals(name: string, type: IntervalSet['type'], elements: readonly string[]): IntervalSet[] {
-  return elements.length === 0 ? [] : [{ name, type, elements }];
-}
-
-function portText({ first, last }: PortRange): string {
-  return first === last ? `${first}` : `${first}-${last}`;
-}
 
 /** Without these a neighbour on the same link reaches what is bound to loopback, through the redirect. */
 const martianRules: readonly Rule[] = [

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { Chain, IntervalSet, Rule, Table } from './rules.ts';
+import type { Chain, Rule, Table } from './rules.ts';
+import type { IntervalSet } from './scope-sets.ts';
 
 /** The table's family and name, as nft writes them. */
 export const tableName = 'inet remora';
