@@ -151,7 +151,7 @@ describe('remora control-plane', () => {
     occupant.close();
   });
 
-  it('G3, G4: says everything that is wrong at once, and exits 78', async () => {
+  it('G3: says everything that is wrong at once, and exits 78', async () => {
     const wrong = [
       '--listen=127.0.0.1:0',
       '--metrics-listen=70000',
