@@ -84,6 +84,17 @@ it('a sidecar understands every line of its stream', async () => {
   expect(topics).toEqual(['trust-bundles', 'revocations', 'policy', 'destination']);
 });
 
+it('R6: a sidecar that trusts another authority sends its token nowhere', async () => {
+  const settings = { ...controlPlaneDefaults, listen: anyPort, metricsListen: anyPort };
+  const other = await startControlPlane({ clock: systemClock, log: captureLog().log }, settings);
+  writeFileSync(join(directory, 'root.pem'), other.rootPem);
+  const asked = client.certificate({ csr: createCsr(createKey(), web), ttlSeconds: 60 });
+  await expect(asked).rejects.toMatchObject({ reason: 'unreachable', message: expect.stringContaining('certificate') });
+  const metrics = await fetch(`http://127.0.0.1:${plane.metricsAddress.port}/metrics`);
+  expect(await metrics.text()).not.toMatch(/certificates_issued_total\{result="\w+"\} [1-9]/);
+  await other.close();
+});
+
 it('a sidecar that is refused is told why', async () => {
   writeFileSync(join(directory, 'token'), await plane.mintToken({ ...webPod, audience: 'kubernetes' }));
   await expect(client.destinations([])).rejects.toMatchObject({
