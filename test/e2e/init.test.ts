@@ -1,3 +1,6 @@
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { TestPods } from '../support/pods.ts';
 import { noPodsBecause, startPods } from '../support/pods.ts';
@@ -160,6 +163,22 @@ describe.skipIf(noPodsBecause !== undefined)(
       const { status, stdout } = await net.pods.web.remora(['init', '--netns', pod.namespace], {});
       expect(status).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ ipv4: 'no_route', ipv6: 'proved', deliveryAddress: 'added' });
+    });
+
+    test('without ip it warns that IPv6 is delivered from the address of the pod, and does the rest', async () => {
+      const folder = await mkdtemp(join(tmpdir(), 'remora-test-tools-'));
+      await chmod(folder, 0o755);
+      await net.pods.web.sh(`ln -s "$(command -v nft)" ${folder}/nft`);
+      const { status, stdout } = await net.pods.web.remora(['init'], { capabilities: ['net_admin'], toolPath: folder });
+      await rm(folder, { recursive: true });
+      expect(status).toBe(0);
+      const [warning, done] = stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line));
+      expect(warning).toMatchObject({ level: 'warn', why: 'ip is not on the PATH' });
+      expect(done).toMatchObject({ outcome: 'applied', ipv6: 'proved', deliveryAddress: 'failed' });
+      expect(await loopback()).not.toContain('::6/128');
     });
 
     test('a pod whose only IPv6 addresses are link-local gets no ::6: names would begin to resolve to IPv6', async () => {
