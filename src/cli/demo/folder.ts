@@ -10,6 +10,8 @@ export interface Folder {
   readonly registry: string;
   /** Writes a file that `uid` alone may read; resolves with its path. */
   writeSecret(name: string, text: string, uid: number): Promise<string>;
+  /** Writes a file that everyone may read; resolves with its path. */
+  writePublic(name: string, text: string): Promise<string>;
   /** Makes a folder that `uid` may write to and everyone may read; resolves with its path. */
   makeFolder(name: string, uid: number): Promise<string>;
   remove(): Promise<void>;
@@ -37,6 +39,12 @@ export async function createFolder(name: string): Promise<Folder> {
       await writeFile(secret, text, { mode: 0o400 });
       await chown(secret, uid, uid);
       return secret;
+    },
+    async writePublic(file, text) {
+      const readable = join(path, file);
+      await writeFile(readable, text);
+      await chmod(readable, 0o644);
+      return readable;
     },
     async makeFolder(folderName, uid) {
       const folder = join(path, folderName);

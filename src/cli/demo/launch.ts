@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FailureError } from '../../errors.ts';
 import type { ToolResult } from '../../system-tool.ts';
@@ -40,7 +41,7 @@ export interface ControlPlanePlan {
 export async function startControlPlane(crew: Crew, plan: ControlPlanePlan): Promise<ControlPlaneSite> {
   const { place, folder, uid, listen, metricsListen, servingName } = plan;
   const stateDirectory = await folder.makeFolder('control-plane', uid);
-  const rootFile = join(await folder.makeFolder('trust', uid), 'root.pem');
+  const ownRootFile = join(stateDirectory, 'root.pem');
   const child = place.remora([
     'control-plane',
     ...['--state-dir', stateDirectory],
@@ -50,9 +51,11 @@ export async function startControlPlane(crew: Crew, plan: ControlPlanePlan): Pro
     ...['--listen', listen],
     ...['--metrics-listen', metricsListen],
     ...['--serving-name', servingName],
-    ...['--write-root', rootFile],
+    ...['--write-root', ownRootFile],
   ]);
   await crew.follow('The control plane', child).line((line) => line.includes('"Control plane ready"'));
+  // Given to the pods as a cluster would: what the umask made of the control plane's own file is not for them.
+  const rootFile = await folder.writePublic('root.pem', await readFile(ownRootFile, 'utf8'));
   return { url: `https://${listen}`, rootFile, stateDirectory };
 }
 

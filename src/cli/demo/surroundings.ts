@@ -22,6 +22,7 @@ export async function findSurroundings({
   }
   const result = await runTool('unshare', ['--net', '--mount', '--', 'sh', '-c', attempt], { env });
   if (result.kind === 'ended' && result.status === 0) return { kind: 'namespaces' };
-  const why = result.kind === 'missing' ? '' : (result.stderr.trim().split('\n')[0] ?? '');
+  const [first = ''] = result.kind === 'missing' ? [] : result.stderr.trim().split('\n');
+  const why = first.replace(/^unshare: /, '');
   return { kind: 'loopback', why: why === '' ? 'unshare failed' : why };
 }
