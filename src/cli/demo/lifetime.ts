@@ -21,7 +21,7 @@ export interface Aftermath<Result> {
 }
 
 /** Where root's tools are, which are not on the PATH after `su`. */
-const administrativeFolders = '/usr/local/sbin:/usr/sbin:/sbin';
+const administrativeFolders = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
 /** Long enough that it appears nowhere by chance. */
 const markerBytes = 24;
@@ -40,15 +40,16 @@ export async function withMesh<Result>(
   const clock = systemClock;
   const name = demoName(host.pid);
   // Nothing else of the environment: a stray variable must not change what is shown.
-  const env = { PATH: `${host.env.PATH ?? ''}:${administrativeFolders}`, [runVariable]: name };
+  const env = { PATH: searchPath(host.env.PATH), [runVariable]: name };
   await sweep(host.pid, env);
+  const makeMesh = await chooseMesh(loopback, presenter, { uid: host.uid, env });
   const rulesBefore = await ruleTables(env);
   const crew = createCrew(clock);
   const folder = await createFolder(name);
   const janitor = startJanitor(name, [folder.path], env);
   const markers = { mesh: randomBytes(markerBytes).toString('hex'), legacy: randomBytes(markerBytes).toString('hex') };
   const { program, uid } = host;
-  const mesh = await chooseMesh(loopback, presenter, { name, program, uid, env, clock, folder, crew, markers });
+  const mesh = makeMesh({ name, program, uid, env, clock, folder, crew, markers });
   let result: Result | undefined;
   try {
     presenter.say('Starting the mesh');
@@ -69,13 +70,22 @@ export async function withMesh<Result>(
 
 const signalRaceMs = 100;
 
-async function chooseMesh(isLoopbackWanted: boolean, presenter: Presenter, parts: MeshParts): Promise<Mesh> {
+async function chooseMesh(
+  isLoopbackWanted: boolean,
+  presenter: Presenter,
+  machine: Pick<MeshParts, 'uid' | 'env'>,
+): Promise<(parts: MeshParts) => Mesh> {
   if (!isLoopbackWanted) {
-    const surroundings = await findSurroundings(parts);
-    if (surroundings.kind === 'namespaces') return (await import('./namespace-mesh.ts')).createNamespaceMesh(parts);
+    const surroundings = await findSurroundings(machine);
+    if (surroundings.kind === 'namespaces') return (await import('./namespace-mesh.ts')).createNamespaceMesh;
     presenter.say(
       `Network namespaces are not permitted here (${surroundings.why}), so the mesh runs on loopback and captures nothing`,
     );
   }
-  return (await import('./loopback-mesh.ts')).createLoopbackMesh(parts);
+  return (await import('./loopback-mesh.ts')).createLoopbackMesh;
+}
+
+/** Without an empty element, which would mean the working directory. */
+function searchPath(path = ''): string {
+  return [...path.split(':').filter(Boolean), ...administrativeFolders].join(':');
 }

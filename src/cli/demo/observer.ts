@@ -21,22 +21,25 @@ type Question = ObserverQuestion extends infer Q ? (Q extends ObserverQuestion ?
 
 /** Speaks with a child that runs observe-command.ts; resolves when it has begun to capture. */
 export async function createObserver(child: ChildProcess, clock: Clock): Promise<Observer> {
-  const waiting = new Map<number, (answer: ObserverAnswer) => void>();
+  const waiting = new Map<number, PromiseWithResolvers<ObserverAnswer>>();
   const onLine = (line: string) => {
     if (line === observing) return;
     const answer = parseJson(observerAnswer, line);
-    waiting.get(answer.id)?.(answer);
+    waiting.get(answer.id)?.resolve(answer);
     waiting.delete(answer.id);
   };
   const program = followProgram('The observer of the link', child, clock, onLine);
+  program.failure.catch((reason: unknown) => {
+    for (const { reject } of waiting.values()) reject(reason);
+  });
   let asked = 0;
   const ask = async (question: Question): Promise<ObserverAnswer> => {
     asked += 1;
     const id = asked;
-    const { promise, resolve } = Promise.withResolvers<ObserverAnswer>();
-    waiting.set(id, resolve);
+    const pending = Promise.withResolvers<ObserverAnswer>();
+    waiting.set(id, pending);
     program.write(JSON.stringify({ ...question, id }));
-    const answer = await Promise.race([promise, program.failure]);
+    const answer = await pending.promise;
     if (answer.answer === 'problem') throw new FailureError(`The observer of the link could not look: ${answer.why}`);
     return answer;
   };

@@ -52,7 +52,7 @@ export function followProgram(
   if (child.stderr !== null) createInterface({ input: child.stderr }).on('line', (line) => keep(complaints, line));
   child.stdin?.on('error', () => undefined);
   const ended = (how: string) => {
-    over = new FailureError(`${name} ${how}${lastWords(complaints, remembered)}`);
+    over = new FailureError(`${name} ${how}${lastWords(complaints)}`);
     if (!isStopping) failure.reject(over);
     wake();
   };
@@ -77,7 +77,7 @@ export function followProgram(
           else if (over !== undefined) settle(() => reject(over));
         };
         const late = new FailureError(
-          `${name} did not say what was expected within ${timeoutMs} ms${lastWords(complaints, remembered)}`,
+          `${name} did not say what was expected within ${timeoutMs} ms${lastWords(complaints)}`,
         );
         const timer = clock.after(timeoutMs, () => settle(() => reject(late)));
         waiting.add(check);
@@ -97,8 +97,8 @@ export function followProgram(
   };
 }
 
-/** Where a person would look first: our programs say why they end in a line that begins with their name. */
-function lastWords(complaints: readonly string[], lines: readonly string[]): string {
-  const why = complaints.find((line) => line.startsWith('remora: ')) ?? complaints.at(-1) ?? lines.at(-1);
+/** Our programs say why they end in a line that begins with their name; others in their last. */
+function lastWords(complaints: readonly string[]): string {
+  const why = complaints.find((line) => line.startsWith('remora: ')) ?? complaints.at(-1);
   return why === undefined ? '' : `: ${why.replace(/^remora: /, '')}`;
 }
