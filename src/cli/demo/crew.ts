@@ -1,15 +1,15 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Clock } from '../../clock.ts';
-import type { AccessLog } from './access-log.ts';
-import { createAccessLog } from './access-log.ts';
 import type { ClientFacts } from './client-report.ts';
 import { readClientReport, silentClient } from './client-report.ts';
 import type { Program } from './program.ts';
 import { followProgram } from './program.ts';
+import type { SidecarLog } from './sidecar-log.ts';
+import { createSidecarLog } from './sidecar-log.ts';
 
 /** The processes of a mesh and what they have said. */
 export interface Crew {
-  readonly log: AccessLog;
+  readonly log: SidecarLog;
   /** By name; what each client last said of itself. */
   clients(): Readonly<Record<string, ClientFacts>>;
   /** A program that must not end by itself. */
@@ -25,7 +25,7 @@ export interface Crew {
 }
 
 export function createCrew(clock: Clock): Crew {
-  const log = createAccessLog();
+  const log = createSidecarLog();
   const clients: Record<string, ClientFacts> = {};
   const failure = Promise.withResolvers<never>();
   failure.promise.catch(() => undefined);

@@ -1,13 +1,12 @@
 import type { Clock } from '../../clock.ts';
 import { FailureError } from '../../errors.ts';
-import type { Refusal } from './access-log.ts';
 import type { Crew } from './crew.ts';
 import type { Look } from './mesh.ts';
-import { identityOf } from './mesh.ts';
 import type { PodPicture, RefusalPicture } from './picture.ts';
 import type { Page } from './scrape.ts';
 import type { SidecarFacts } from './sidecar-facts.ts';
 import { sidecarFacts } from './sidecar-facts.ts';
+import type { Refusal } from './sidecar-log.ts';
 import type { WireTotals } from './wire-count.ts';
 
 /** A sidecar, and where its pages are. */
@@ -29,7 +28,7 @@ const readyPollMs = 50;
 
 /** Asks everything of the mesh once. A sidecar that does not answer has no facts. */
 export async function lookAt(crew: Crew, sidecars: readonly SidecarSite[], eyes: Eyes): Promise<Look> {
-  const pods = await Promise.all(sidecars.map((site) => podPicture(site, eyes)));
+  const pods = await Promise.all(sidecars.map((site) => podPicture(site, crew, eyes)));
   return {
     pods: [...pods, { name: 'legacy', sidecar: undefined }],
     edges: crew.log.edges(),
@@ -50,9 +49,9 @@ export function refusalPictures(refusals: readonly Refusal[], nameOf: (ip: strin
   return [...rows.values()];
 }
 
-async function podPicture({ name, metricsUrl }: SidecarSite, eyes: Eyes): Promise<PodPicture> {
+async function podPicture({ name, metricsUrl }: SidecarSite, { log }: Crew, eyes: Eyes): Promise<PodPicture> {
   const facts = await factsAt(metricsUrl, eyes).catch(() => undefined);
-  return { name, sidecar: { identity: identityOf(name), facts } };
+  return { name, sidecar: { identity: log.identityOf(name), facts } };
 }
 
 async function factsAt(url: string, eyes: Eyes): Promise<SidecarFacts | undefined> {

@@ -2,11 +2,11 @@ import type { Clock } from '../../clock.ts';
 import type { Host } from '../../host.ts';
 import type { HandshakeReason } from '../../outcomes.ts';
 import type { ToolOptions } from '../../system-tool.ts';
-import type { Edge } from './access-log.ts';
 import type { ClientFacts } from './client-report.ts';
 import type { Crew } from './crew.ts';
 import type { Folder } from './folder.ts';
 import type { Hint, PodPicture, RefusalPicture } from './picture.ts';
+import type { Edge } from './sidecar-log.ts';
 import type { WireTotals } from './wire-count.ts';
 
 /** What a mesh shows of itself at one moment. */

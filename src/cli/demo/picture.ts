@@ -1,6 +1,6 @@
-import type { Edge } from './access-log.ts';
 import type { ClientFacts } from './client-report.ts';
 import type { SidecarFacts } from './sidecar-facts.ts';
+import type { Edge } from './sidecar-log.ts';
 import type { WireTotals } from './wire-count.ts';
 
 /** Everything that is shown at one moment, as the parts of the mesh themselves said it. */
@@ -22,8 +22,8 @@ export interface Picture {
 
 export interface PodPicture {
   readonly name: string;
-  /** Undefined for a pod without a sidecar. */
-  readonly sidecar: { readonly identity: string; readonly facts: SidecarFacts | undefined } | undefined;
+  /** Undefined for a pod without a sidecar; its parts while the sidecar has not said them. */
+  readonly sidecar: { readonly identity: string | undefined; readonly facts: SidecarFacts | undefined } | undefined;
 }
 
 /** Connections that a sidecar refused for one reason, from all addresses of a pod. */

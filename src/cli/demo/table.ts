@@ -1,6 +1,6 @@
-import type { Edge } from './access-log.ts';
 import type { Picture, PodPicture, RefusalPicture } from './picture.ts';
 import { meshMarker } from './report.ts';
+import type { Edge } from './sidecar-log.ts';
 import { counted, tally, wordsOf } from './words.ts';
 
 /** The picture as lines of text of at most `columns` characters, without any control character. */
@@ -52,7 +52,7 @@ const podHeader = ['POD', 'IDENTITY', 'CERTIFICATE', 'RENEWED', 'HANDSHAKES', 'C
 
 function podRow({ name, sidecar }: PodPicture, nowMs: number): string[] {
   if (sidecar === undefined) return [name, 'none: it has no sidecar'];
-  const { identity, facts } = sidecar;
+  const { identity = 'not yet', facts } = sidecar;
   if (facts === undefined) return [name, identity, 'not yet'];
   const { handshakes, connections, renewals, certificateEndsMs } = facts;
   return [

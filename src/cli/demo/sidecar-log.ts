@@ -22,9 +22,11 @@ export interface Refusal {
 }
 
 /** What the sidecars' log lines say so far. */
-export interface AccessLog {
-  /** Takes one line of a sidecar's output; what is not about a connection is passed over. */
+export interface SidecarLog {
+  /** Takes one line of a sidecar's output; what is about something else is passed over. */
   see(sidecar: string, line: string): void;
+  /** The SPIFFE ID that the sidecar's last certificate proves; undefined before the first. */
+  identityOf(sidecar: string): string | undefined;
   edges(): readonly Edge[];
   refusals(): readonly Refusal[];
 }
@@ -43,29 +45,36 @@ const connectionLine = v.object({
 });
 type ConnectionLine = v.InferOutput<typeof connectionLine>;
 
+/** Written for each new certificate. */
+const identityLine = v.object({ spiffeId: v.string(), generation: v.number() });
+
 /** More rows than this say nothing more. */
 const maxRows = 200;
 
-export function createAccessLog(): AccessLog {
+export function createSidecarLog(): SidecarLog {
   const edges = new Map<string, Edge>();
   const refusals = new Map<string, Refusal>();
+  const identities = new Map<string, string>();
   return {
     see(sidecar, line) {
-      const read = readLine(line);
+      const identity = readLine(identityLine, line);
+      if (identity !== undefined) return void identities.set(sidecar, identity.spiffeId);
+      const read = readLine(connectionLine, line);
       if (read === undefined) return;
       // The client's side knows both what was dialled and who answered; the server's side would count it again.
       if (read.outcome === 'closed' && read.direction === 'outbound' && read.peerId !== '')
         add(edges, edgeOf(read), 'connections');
       if (read.outcome !== 'closed') add(refusals, refusalOf(sidecar, read), 'count');
     },
+    identityOf: (sidecar) => identities.get(sidecar),
     edges: () => [...edges.values()],
     refusals: () => [...refusals.values()],
   };
 }
 
-function readLine(line: string): ConnectionLine | undefined {
+function readLine<S extends v.GenericSchema>(schema: S, line: string): v.InferOutput<S> | undefined {
   try {
-    return parseJson(connectionLine, line);
+    return parseJson(schema, line);
   } catch {
     return undefined;
   }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createAccessLog } from '../../../../src/cli/demo/access-log.ts';
 import { refusalPictures } from '../../../../src/cli/demo/look.ts';
+import { createSidecarLog } from '../../../../src/cli/demo/sidecar-log.ts';
 
 const web = 'spiffe://cluster.local/ns/demo/sa/web';
 const api = 'spiffe://cluster.local/ns/demo/sa/api';
@@ -20,7 +20,7 @@ const carried = {
 const refused = { direction: 'inbound', outcome: 'handshake', reason: 'alpn', peerAddress: '::ffff:10.77.0.13' };
 
 function seeing(lines: readonly unknown[]) {
-  const log = createAccessLog();
+  const log = createSidecarLog();
   for (const line of lines) log.see('api', typeof line === 'string' ? line : JSON.stringify(line));
   return log;
 }
@@ -57,6 +57,11 @@ describe('the log lines of the sidecars', () => {
       { sidecar: 'api', peer: 'legacy', reason: 'alpn', count: 2 },
       { sidecar: 'api', peer: '10.0.0.9', reason: 'alpn', count: 1 },
     ]);
+  });
+
+  it('say who each sidecar is', () => {
+    const log = seeing([{ msg: 'Identity renewed', spiffeId: api, generation: 1 }]);
+    expect([log.identityOf('api'), log.identityOf('web')]).toEqual([api, undefined]);
   });
 
   it('are passed over when they are about something else, or no JSON at all', () => {
