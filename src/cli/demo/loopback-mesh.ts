@@ -9,6 +9,7 @@ import { lookAt, untilReady } from './look.ts';
 import { createLoopbackPlace } from './loopback-places.ts';
 import type { Mesh, MeshParts } from './mesh.ts';
 import { askEveryMs, directMs, identityOf } from './mesh.ts';
+import type { Hint } from './picture.ts';
 import type { Program } from './program.ts';
 import { createPageReader } from './scrape.ts';
 import { openTap } from './tap.ts';
@@ -55,7 +56,7 @@ export function createLoopbackMesh(parts: MeshParts): Mesh {
     async start(signal) {
       running = await start(parts, cleaning, signal);
     },
-    hints: () => (running === undefined ? [] : hintsFor(running.ports, parts)),
+    hints: () => (running === undefined ? [] : hintsFor(running.ports)),
     look: () => lookAt(crew, started().sites, started().eyes),
     endTraffic: () => started().traffic.end(),
     async withoutSidecars() {
@@ -177,12 +178,11 @@ async function startSidecar(
   return parts.crew.followSidecar(name, place.remora([...sidecarArgs(name, site, tokenFile), ...ownArgs]));
 }
 
-function hintsFor(ports: Ports, { folder }: MeshParts) {
+function hintsFor(ports: Ports): readonly Hint[] {
   return [
     { title: 'metrics', command: `curl -s http://127.0.0.1:${ports.webMetrics}/metrics` },
     { title: 'certificates', command: `curl -s http://127.0.0.1:${ports.webAdmin}${adminPaths.certificates}` },
     { title: 'call api', command: `curl -si http://127.0.0.1:${ports.webHttp}/` },
     { title: 'be refused', command: `curl -ski --http2 https://127.0.0.1:${ports.apiHbone}/` },
-    { title: 'registry', command: `${folder.registry} (change a file and see)` },
   ];
 }

@@ -127,7 +127,10 @@ function columnsOf(rows: readonly (readonly string[])[]): string[] {
     }
   }
   return rows.map((row) =>
-    row.map((cell, index) => (index < row.length - 1 ? cell.padEnd(widths[index] ?? 0) : cell)).join('  '),
+    row
+      .map((cell, index) => cell.padEnd(widths[index] ?? 0))
+      .join('  ')
+      .trimEnd(),
   );
 }
 
