@@ -34,8 +34,8 @@ export interface RawPeer {
   reset(streamId: number, code: number): void;
 }
 
-/** `client` sends the preface of RFC 9113 §3.4 first. */
-export function createRawPeer(socket: Duplex, role: 'client' | 'server'): RawPeer {
+/** `client` sends the preface of RFC 9113 §3.4 first. A peer that is not `isAnswering` leaves PINGs without an answer. */
+export function createRawPeer(socket: Duplex, role: 'client' | 'server', { isAnswering = true } = {}): RawPeer {
   const received: Frame[] = [];
   const waiting = new Set<() => void>();
   let pending = Buffer.alloc(0);
@@ -53,7 +53,8 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server'): RawPee
   const take = (frame: Frame) => {
     received.push(frame);
     if (frame.type === frameType.settings && !(frame.flags & ack)) send(frameType.settings, ack, 0);
-    if (frame.type === frameType.ping && !(frame.flags & ack)) send(frameType.ping, ack, 0, frame.payload);
+    if (isAnswering && frame.type === frameType.ping && !(frame.flags & ack))
+      send(frameType.ping, ack, 0, frame.payload);
     for (const check of waiting) check();
   };
 

@@ -10,6 +10,7 @@ import { relay } from '../../../src/proxy/relay.ts';
 import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
 import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
 import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, socketPair } from '../../support/sockets.ts';
@@ -148,6 +149,33 @@ describe.each([
     await running.peer.frame(({ type }) => type === frameType.rstStream);
     expect(running.peer.received.filter(({ type, flags }) => type === frameType.data && flags & endStream)).toEqual([]);
     expect(await running.relay.closed).toBe('drain_deadline');
+  });
+});
+
+describe('a tunnel whose peer stops answering', () => {
+  it('N11: takes no new connections after one PING, and resets those it carries after three', async () => {
+    const [near, wire] = await pair(false);
+    const peer = createRawPeer(wire, 'server', { isAnswering: false });
+    const clock = createFakeClock();
+    const signal = new AbortController().signal;
+    const parts = { clock, onClose: () => {} };
+    const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
+    const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
+    await peer.frame(({ type }) => type === frameType.headers);
+    peer.accept(1);
+    const [application, downstream] = await pair(true);
+    const running = relay(socketLeg(downstream), await opening, relayLimits, clock);
+    await clock.advance(10_000);
+    await peer.frame(({ type }) => type === frameType.ping);
+    expect(tunnel.hasRoom()).toBe(true);
+    await clock.advance(10_000);
+    expect(tunnel.hasRoom()).toBe(false);
+    application.write('still carried');
+    await peer.frame(({ type, payload }) => type === frameType.data && payload.includes('still carried'));
+    const seen = ending(application);
+    await clock.advance(20_000);
+    expect(await seen).toBe('reset');
+    expect(await running.closed).toBe('tunnel_lost');
   });
 });
 

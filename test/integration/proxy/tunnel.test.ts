@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../../src/clock.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 import { ending, readAll } from '../../support/sockets.ts';
 
@@ -40,7 +42,7 @@ interface Mesh {
 }
 
 /** `web` carries its application's connections to the application behind `api`. */
-async function mesh(port: number, options: { peer?: string } = {}): Promise<Mesh> {
+async function mesh(port: number, options: { peer?: string; clock?: Clock } = {}): Promise<Mesh> {
   const delivery = { ip: '127.0.0.1', port };
   const api = await runDataPlane({
     identity: createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'api' }),
@@ -50,6 +52,7 @@ async function mesh(port: number, options: { peer?: string } = {}): Promise<Mesh
     identity: createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' }),
     declared: [{ target: delivery, peer: options.peer ?? apiId }],
     hbonePort: api.addresses.hbone[0]?.port ?? 0,
+    ...(options.clock && { clock: options.clock }),
   });
   cleanups.push(
     () => api.stop(),
@@ -258,6 +261,24 @@ describe('a tunnel between two sidecars', () => {
     expect(api.observed.filter(({ event }) => event === 'tunnelOpened')).toHaveLength(2);
     running.end('still here');
     expect((await readAll(running)).toString()).toBe('still here');
+  });
+
+  it('keeps a retired tunnel alive for as long as a connection needs it', async () => {
+    const clock = createFakeClock();
+    const { dial, web } = await mesh(await application((socket) => socket.pipe(socket)), { clock });
+    const running = await dial();
+    const exchange = async (text: string) => {
+      running.write(text);
+      return String((await once(running, 'data'))[0]);
+    };
+    expect(await exchange('before')).toBe('before');
+    const [tunnel] = web.pool.tunnels();
+    tunnel?.retire();
+    // PINGs go out every 10 s; the bytes that follow one come back behind its answer.
+    for (let tick = 0; tick < 8; tick += 1) {
+      await clock.advance(10_000);
+      expect(await exchange(`tick ${tick}`)).toBe(`tick ${tick}`);
+    }
   });
 
   it('R3: refuses outbound and inbound with identity_expired once its own certificate has ended', async () => {

@@ -91,6 +91,7 @@ const manners: Record<string, () => Promise<unknown>> = {
   async download() {
     const socket = await dial();
     socket.write(String(number));
+    socket.once('data', () => console.log(JSON.stringify({ started: true })));
     const all = await buffer(socket);
     const bytes = all.subarray(0, -64);
     return {
@@ -104,8 +105,9 @@ const manners: Record<string, () => Promise<unknown>> = {
     const ending = read(socket);
     console.log(JSON.stringify({ connected: true }));
     socket.on('data', (chunk) => console.log(JSON.stringify({ echo: String(chunk) })));
-    for await (const line of createInterface({ input: process.stdin })) socket.write(line);
-    socket.end();
+    const input = createInterface({ input: process.stdin });
+    input.on('line', (line) => socket.write(line));
+    input.on('close', () => socket.end());
     return ending;
   },
 };

@@ -32,10 +32,6 @@ const manners: Record<number, (socket: Socket) => void> = {
   7005(socket) {
     socket.once('data', () => socket.write('half', () => setImmediate(() => socket.resetAndDestroy())));
   },
-  // Says hello once a line has come, and stays open.
-  7006(socket) {
-    socket.on('data', (chunk) => socket.write(chunk));
-  },
 };
 
 const addresses = process.argv.slice(2);

@@ -27,13 +27,14 @@ export function watchLiveness(
   let unanswered = 0;
   let timer: Timer;
   const tick = () => {
+    // After GOAWAY Node.js cancels every PING; TCP keepalive is what notices then.
+    if (session.closed) return;
     if (unanswered >= missedPingsUntilLost) return events.lost();
     if (unanswered === 1) events.suspect();
     if (isInUse() || unanswered > 0) ping();
     timer = clock.after(pingIntervalMs, tick);
   };
   const ping = () => {
-    if (session.destroyed) return;
     unanswered += 1;
     session.ping((error) => {
       if (error === null) unanswered = 0;

@@ -95,11 +95,13 @@ function createTunnel(
   let idleTimer: Timer | undefined;
 
   const isUsable = () => !isRetired && !session.closed && !session.destroyed;
+  // Not before the last stream has ended: a session that is closing answers and sends no PING any more.
+  const closeWhenEmpty = () => {
+    if (isRetired && streams === 0) session.close();
+  };
   const retire = () => {
-    if (isRetired) return;
     isRetired = true;
-    // Graceful: what a slow reader has not read yet still arrives. `destroy` would lose it.
-    session.close();
+    closeWhenEmpty();
   };
   const ageTimer = clock.after(limits.maxAgeMs, retire);
   const stopWatching = watchLiveness(session, clock, () => streams > 0, {
@@ -144,6 +146,7 @@ function createTunnel(
       stream.once('close', () => {
         streams -= 1;
         watchIdle();
+        closeWhenEmpty();
       });
       const leg = tunnelLeg(stream);
       try {

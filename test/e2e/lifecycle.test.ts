@@ -1,0 +1,163 @@
+import { once } from 'node:events';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import type { Mesh } from '../support/mesh.ts';
+import { startMesh } from '../support/mesh.ts';
+import type { RunningProgram } from '../support/pods.ts';
+import { noPodsBecause } from '../support/pods.ts';
+
+/*
+ * Goal: a sidecar starts, renews and stops without losing what it carries, and fails closed when it is gone.
+ * Method: the real program in network namespaces, with certificates of 20 seconds, stopped by real signals under traffic.
+ */
+const pods = {
+  web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true },
+  api: { v4: '10.77.0.12', v6: 'fd77::12', isMeshed: true },
+} as const;
+type Name = keyof typeof pods;
+const server = 'test/support/pod-programs/server.ts';
+
+describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBecause ?? ''}`, () => {
+  let mesh: Mesh<Name>;
+
+  beforeAll(async () => {
+    mesh = await startMesh<Name>({ pods, services: [], certificateLifetime: '20s' });
+    await mesh.pods.api.start(server, ['0.0.0.0']).line((line) => line === 'ready');
+  }, 120_000);
+  afterAll(() => mesh?.close());
+
+  const start = (manner: string, port: number, number = 1) =>
+    mesh.pods.web.start('test/support/pod-programs/client.ts', [manner, pods.api.v4, String(port), String(number)]);
+  const result = async (program: RunningProgram) =>
+    JSON.parse(await program.line((line) => line.startsWith('{') && !line.includes('started')));
+  const agent = (name: Name): RunningProgram => {
+    const running = mesh.agents[name];
+    if (running === undefined) throw new Error(`${name} has no sidecar`);
+    return running;
+  };
+  const exitOf = async (program: RunningProgram): Promise<number | null> => {
+    if (program.process.exitCode !== null) return program.process.exitCode;
+    const [code] = (await once(program.process, 'exit')) as [number | null];
+    return code;
+  };
+  /** A connection that is open and has moved bytes both ways. */
+  const openLong = async () => {
+    const program = start('long', 7001);
+    await program.line((line) => line.includes('connected'));
+    program.process.stdin?.write('first\n');
+    await program.line((line) => line.includes('"echo":"first"'));
+    return program;
+  };
+
+  it('R1: renews its certificate again and again while connections go on, each with a new key', async () => {
+    const long = await openLong();
+    const renewals = (name: Name) => agent(name).lines.filter((line) => line.includes('"Identity renewed"'));
+    await agent('web').line((line) => line.includes('"Identity renewed"') && JSON.parse(line).generation >= 3);
+    await agent('api').line((line) => line.includes('"Identity renewed"') && JSON.parse(line).generation >= 3);
+    const serials = renewals('web').map((line) => JSON.parse(line).serial);
+    expect(new Set(serials).size).toBe(serials.length);
+    long.process.stdin?.write('after the renewals\n');
+    await long.line((line) => line.includes('"echo":"after the renewals"'));
+    expect(await result(start('ask', 7001))).toEqual({ text: 'hello', ended: 'end' });
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+  });
+
+  it('K2: lets transfers that are running end within the drain deadline, takes no new ones, and exits 0', async () => {
+    const transfers = Array.from({ length: 5 }, () => start('download', 7003, 8 * 1024 * 1024));
+    for (const transfer of transfers) await transfer.line((line) => line.includes('started'));
+    const long = await openLong();
+    agent('api').process.kill('SIGTERM');
+    await agent('api').line((line) => line.includes('"Stopping"'));
+    for (const transfer of transfers) expect(await result(transfer)).toEqual({ isEqual: true, bytes: 8 * 1024 * 1024 });
+    long.process.stdin?.write('still here\n');
+    await long.line((line) => line.includes('"echo":"still here"'));
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+    expect(await exitOf(agent('api'))).toBe(0);
+    const refused = await result(start('ask', 7001));
+    expect(refused.ended ?? refused.failed).toBe('ECONNRESET');
+    await mesh.startAgent('api');
+    expect(await result(start('ask', 7001))).toEqual({ text: 'hello', ended: 'end' });
+  });
+
+  it('K3: resets what is still open at the drain deadline, counts it as drain_deadline, and exits 1', async () => {
+    await stopAndStart('web', ['--drain-deadline', '300ms']);
+    const long = await openLong();
+    agent('web').process.kill('SIGTERM');
+    expect(await exitOf(agent('web'))).toBe(1);
+    await long.line((line) => line.includes('ECONNRESET'));
+    expect(agent('web').lines.some((line) => line.includes('"drain_deadline"'))).toBe(true);
+    await mesh.startAgent('web');
+  });
+
+  it('K4: ends at once at a second signal that is not the echo of the first', async () => {
+    await stopAndStart('web', ['--drain-deadline', '10m']);
+    const long = await openLong();
+    const { process } = agent('web');
+    process.kill('SIGTERM');
+    process.kill('SIGTERM');
+    await agent('web').line((line) => line.includes('"Stopping"'));
+    await systemClock.sleep(1100);
+    expect(process.exitCode).toBeNull();
+    process.kill('SIGINT');
+    expect(await exitOf(agent('web'))).toBe(130);
+    await long.line((line) => line.includes('"ended"'));
+    await mesh.startAgent('web');
+  });
+
+  it('L12: refuses what the application dials while the sidecar is gone, and never lets it pass', async () => {
+    await agent('web').stop('SIGKILL');
+    expect(await result(start('ask', 7001))).toEqual({ failed: 'ECONNREFUSED' });
+    await mesh.startAgent('web');
+    expect(await result(start('ask', 7001))).toEqual({ text: 'hello', ended: 'end' });
+  });
+
+  it('N21: shows a sidecar that was killed in mid-transfer as a reset at the other side', async () => {
+    const long = await openLong();
+    await agent('api').stop('SIGKILL');
+    await long.line((line) => line.includes('"ended":"ECONNRESET"'));
+    await mesh.startAgent('api');
+  });
+
+  it.each([
+    ['outbound', 15001],
+    ['inbound', 15006],
+    ['HBONE', 15008],
+    ['metrics', 15020],
+    ['health', 15021],
+    ['admin', 15000],
+  ])('K9: does not start when the %s port is taken, and names it', async (_name, port) => {
+    await agent('web').stop('SIGTERM');
+    const thief = await mesh.pods.web.listen('thief', [
+      `${port === 15001 || port === 15000 ? '127.0.0.1' : '0.0.0.0'}:${port}`,
+    ]);
+    await expect(mesh.startAgent('web')).rejects.toThrow(new RegExp(`:${port} is in use by another process`));
+    expect(await exitOf(agent('web'))).not.toBe(0);
+    await thief.stop();
+    await mesh.startAgent('web');
+  });
+
+  it('N18: is not ready while the redirect rules are gone', async () => {
+    const ready = () => mesh.pods.control.sh(`curl -sS http://${pods.web.v4}:15021/healthz/ready`);
+    expect(await ready()).toBe('ready\n');
+    await mesh.pods.web.sh('nft delete table inet remora');
+    await agent('web').line((line) => line.includes('"Not ready"') && line.includes('interception'));
+    expect(await ready()).toContain('interception');
+    await mesh.pods.web.remora(['init']);
+    const before = agent('web').lines.length;
+    while (
+      !agent('web')
+        .lines.slice(before)
+        .some((line) => line.includes('"Ready"'))
+    )
+      await once(agent('web').process.stdout as never, 'data');
+    expect(await ready()).toBe('ready\n');
+  });
+
+  async function stopAndStart(name: Name, args: readonly string[]): Promise<void> {
+    agent(name).process.kill('SIGTERM');
+    await exitOf(agent(name));
+    await mesh.startAgent(name, args);
+  }
+});
