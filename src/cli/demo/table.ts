@@ -1,3 +1,4 @@
+import type { ClientFacts } from './client-report.ts';
 import type { Picture, PodPicture, RefusalPicture } from './picture.ts';
 import { meshMarker } from './report.ts';
 import type { Edge } from './sidecar-log.ts';
@@ -37,7 +38,7 @@ export function renderLine({ elapsedMs, pods, clients, refusals, wire, notes }: 
       sum((one) => one.renewals),
       'renewal',
     ),
-    ...Object.entries(clients).map(([name, { sent, ok }]) => `${name}: ${counted(sent, 'request')}, ${ok} answered`),
+    ...Object.entries(clients).map(([name, client]) => `${name}: ${clientText(client)}`),
     refused.length === 0 ? 'nothing refused' : `refused: ${refused.join(', ')}`,
     wireText(wire.clearBytes[meshMarker] ?? 0, wire.frames, wire.tunnelFrames),
     ...notes,
@@ -102,15 +103,14 @@ function refusalRows({ peer, sidecar, reason, count }: RefusalPicture): string[]
 }
 
 function applicationLines({ clients, wire }: Picture): string[] {
-  const rows = Object.entries(clients).map(([name, { sent, ok, saw }]) => {
-    const instead = tally(saw);
-    return [
-      name,
-      `${counted(sent, 'request')}, ${ok.toLocaleString('en-US')} answered${instead && `, saw ${instead}`}`,
-    ];
-  });
+  const rows = Object.entries(clients).map(([name, client]) => [name, clientText(client)]);
   const read = wireText(wire.clearBytes[meshMarker] ?? 0, wire.frames, wire.tunnelFrames);
   return columnsOf([['APPLICATIONS', ''], ...rows, ['the wire', read]]);
+}
+
+function clientText({ sent, ok, saw }: ClientFacts): string {
+  const instead = tally(saw);
+  return `${counted(sent, 'request')}, ${ok.toLocaleString('en-US')} answered${instead && `, saw ${instead}`}`;
 }
 
 function wireText(clearBytes: number, frames: number, tunnelFrames: number): string {

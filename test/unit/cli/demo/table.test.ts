@@ -95,7 +95,7 @@ describe('the table', () => {
 describe('the line', () => {
   it('says the same in one line', () => {
     expect(renderLine(picture)).toBe(
-      '01:12 · 0 handshakes · 2 renewals · web: 1,338 requests, 1338 answered · legacy: 28 requests, 0 answered · refused: legacy plaintext_in_strict 14× · 0 bytes between web and api in clear (5,120 frames seen, 2,301 of tunnels)',
+      '01:12 · 0 handshakes · 2 renewals · web: 1,338 requests, 1,338 answered · legacy: 28 requests, 0 answered, saw ECONNRESET 28× · refused: legacy plaintext_in_strict 14× · 0 bytes between web and api in clear (5,120 frames seen, 2,301 of tunnels)',
     );
   });
 });
