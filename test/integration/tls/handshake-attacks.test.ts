@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import * as tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
@@ -205,6 +206,27 @@ describe('one handshake among others', () => {
     for (const servername of ['x'.repeat(255), 'a..b', '-', 'localhost']) {
       expect(verdict(await present('client', good(), {}, { servername }))).toBe('accepted');
     }
+  });
+});
+
+describe('many handshakes that fail', () => {
+  it('leave no descriptor behind', async () => {
+    const refused = [
+      undefined,
+      createTestAuthority('cluster.local').issue({ id: peerId.uri }),
+      mesh.issue({ id: 'x', sans: [] }),
+    ];
+    const descriptors = () => readdirSync('/proc/self/fd').length;
+    const round = async () => {
+      await Promise.all(refused.flatMap((credentials) => roles.map((role) => present(role, credentials))));
+      await sendRaw(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+      await sendRaw(record(recordTypes.handshake, clientHello({ extensions: [] })));
+    };
+    await round();
+    const before = descriptors();
+    for (let i = 0; i < 20; i++) await round();
+    await setImmediate();
+    expect(descriptors()).toBeLessThanOrEqual(before + 4);
   });
 });
 

@@ -273,6 +273,14 @@ describe.each(roles)('a chain that is shown by a %s', (role: Role) => {
     expect(verdict(await present(role, credentials))).toBe('untrusted');
   });
 
+  it('C27: an intermediate of another trust domain cannot vouch for ours with the name and the key identifier of our root', async () => {
+    const { subjectKeyId } = mesh.root;
+    const intermediate = makeAuthority({ subject: 'root of cluster.local', subjectKeyId, issuer: federated.root });
+    const leaf = makeCertificate({ issuer: intermediate, sans });
+    expect(new X509Certificate(leaf.der).checkIssued(new X509Certificate(mesh.root.der))).toBe(true);
+    expect(verdict(await present(role, chainOf(leaf, intermediate)))).toBe('untrusted');
+  });
+
   it('C27: a certificate that carries one of ours as PEM in a name is refused', async () => {
     const victim = mesh.issue({ id: 'ns/shop/sa/admin' }).certificate;
     const intermediate = makeAuthority({ subject: 'root of cluster.local', issuer: federated.root });

@@ -129,6 +129,19 @@ describe('parseSpiffeId', () => {
     }
   });
 
+  it.each([
+    ['https://td/a', 'it does not start with spiffe://'],
+    ['spiffe://TD/a', 'its trust domain is not 1 to 255 of a-z, 0-9, dot, dash and underscore'],
+    ['spiffe://td', 'it has no path'],
+    [
+      'spiffe://td/',
+      'a segment of its path is empty, a dot segment, or not of A-Z, a-z, 0-9, dot, dash and underscore',
+    ],
+    [idOfLength(3000), 'it is 3000 bytes long, at most 2048 are allowed'],
+  ])('says why %s is refused', (text, why) => {
+    expect(parseSpiffeId(text)).toMatchObject({ kind: 'invalid', why });
+  });
+
   it('never throws, and what it accepts consists of allowed bytes and comes back unchanged', () => {
     const texts = fc.oneof(
       fc.string({ unit: 'binary' }),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { bundleLimits, parseTrustBundles, TrustBundleError } from '../../../src/identity/trust-bundle.ts';
 import { ecKey, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
-import { octetString, pem } from '../../support/der-writer.ts';
+import { commonName, octetString, pem } from '../../support/der-writer.ts';
 
 const root = makeAuthority({ subject: 'root a' });
 const other = makeAuthority({ subject: 'root b' });
@@ -137,6 +137,8 @@ describe('parseTrustBundles', () => {
     );
     const pretender = makeAuthority({ subject: 'root a', issuer: root });
     expect(refusal({ [domain]: pretender.pem }).message).toContain('it is not self-signed');
+    const renamed = makeAuthority({ subject: 'root a', issuerName: commonName('root b') });
+    expect(refusal({ [domain]: renamed.pem }).message).toContain('it is not self-signed');
   });
 
   it('S25: refuses a root whose own ID has a path, is of another trust domain or is misspelt', () => {

@@ -100,6 +100,24 @@ describe('findTrustPath', () => {
     expect(search([lowerByDetour, detour, lower(), upper({ pathLength: 1 })])).toBe('leaf i1 i2 root');
   });
 
+  it('C12: prefers the path with fewer intermediates that count, also when it has more certificates', () => {
+    // From the leaf's issuer N to M either by way of P, or through a rollover of N that is self-issued twice.
+    const named = (subject: string, issuer: string, key: string, signer: string) =>
+      authority({ key, signer, subject, issuer });
+    const byP = [named('N', 'P', 'n', 'p'), named('P', 'M', 'p', 'm')];
+    const byRollover = [named('N', 'N', 'n', 'n2'), named('N', 'N', 'n2', 'n3'), named('N', 'M', 'n3', 'm')];
+    const m = named('M', 'root', 'm', 'root');
+    const below = certificate({ key: 'leaf', signer: 'n', issuer: 'N' });
+    const strict = authority({ key: 'root', signer: 'root', pathLength: 2 });
+    const intermediates = [...byP, ...byRollover, m];
+    expect(findTrustPath({ leaf: below, id, intermediates, anchors: [strict], nowMs: now }).kind).toBe('path');
+    expect(findTrustPath({ leaf: below, id, intermediates: [...byP, m], anchors: [strict], nowMs: now })).toMatchObject(
+      {
+        reason: 'path_length',
+      },
+    );
+  });
+
   it('C17: matches a host with itself, and one with a leading dot with what is below it', () => {
     const permit = (...hosts: string[]) =>
       search([lower({ nameConstraints: { permittedHosts: hosts, excludedHosts: [] } }), upper()]);
@@ -111,11 +129,10 @@ describe('findTrustPath', () => {
     for (const host of ['', '.a', 'b', 'aa', 'x.a', '.']) expect(permit(host)).toBe('name_constraint');
     expect(exclude('b', '.a', 'aa')).toBe(accepted);
     for (const host of ['a', 'A', '']) expect(exclude(host)).toBe('name_constraint');
-    const below = { ...id, trustDomain: 'east.a' };
-    const search2 = (hosts: string[]) =>
+    const search2 = (hosts: string[], trustDomain = 'east.a') =>
       findTrustPath({
         leaf,
-        id: below,
+        id: { ...id, trustDomain },
         intermediates: [lower({ nameConstraints: { permittedHosts: hosts, excludedHosts: [] } }), upper()],
         anchors: [root],
         nowMs: now,
@@ -123,6 +140,7 @@ describe('findTrustPath', () => {
     expect(search2(['.a'])).toBe('path');
     expect(search2(['a'])).toBe('refused');
     expect(search2(['.east.a'])).toBe('refused');
+    expect(search2(['.a'], '.a')).toBe('refused');
   });
 
   it('takes the root that lasts longest among those that vouch', () => {

@@ -1,0 +1,40 @@
+import { describe, expect, it } from 'vitest';
+import { PemError, readPemCertificates, writePemCertificate } from '../../../src/identity/pem.ts';
+
+const one = writePemCertificate(Buffer.from('one'));
+const long = writePemCertificate(Buffer.alloc(200, 0x41));
+const begin = '-----BEGIN CERTIFICATE-----';
+const end = '-----END CERTIFICATE-----';
+
+describe('readPemCertificates', () => {
+  it('reads what writePemCertificate wrote, in its order', () => {
+    expect(readPemCertificates(one + long)).toEqual([Buffer.from('one'), Buffer.alloc(200, 0x41)]);
+    expect(readPemCertificates('')).toEqual([]);
+  });
+
+  it.each([
+    ['a last block that is cut', `${one}${begin}\nAAAA\n`],
+    ['a last block that has only begun', `${one}${begin}`],
+    ['an end without a beginning', `${one}${end}\n`],
+    ['an end before a beginning', `${end}\n${begin}\n`],
+    ['a block between an end and a beginning', `${end}\nAAAA\n${begin}\n`],
+    ['a block between two beginnings', `${begin}\nAAAA\n${begin}\n`],
+    ['two beginnings', `${begin}\nAAAA\n${begin}\nAAAA\n${end}\n`],
+    ['two ends', `${begin}\nAAAA\n${end}\n${end}\n`],
+    ['an end of another kind', `${begin}\nAAAA\n-----END PRIVATE KEY-----\n`],
+    ['base64 of a wrong length', `${begin}\nAAA\n${end}\n`],
+    ['padding in the middle', `${begin}\nAA==AAAA\n${end}\n`],
+    ['a space within base64', `${begin}\nAA AA\n${end}\n`],
+    ['a header within a block', `${begin}\nProc-Type: 4,ENCRYPTED\n\nAAAA\n${end}\n`],
+    ['nothing in a block', `${begin}\n${end}\n`],
+    ['a boundary with words behind it', `${begin} AAAA\n${end}\n`],
+    ['base64 outside of a block', `${'A'.repeat(64)}\n${one}`],
+  ])('B2: refuses %s', (_, text) => {
+    expect(() => readPemCertificates(text)).toThrow(PemError);
+  });
+
+  it('reads lines of any length, empty lines and the line ends of Windows', () => {
+    expect(readPemCertificates(`${begin}\r\nAAAA\r\n\r\nAA==\r\n${end}`)).toEqual([Buffer.alloc(4)]);
+    expect(readPemCertificates(`\n ${begin}\n ${'A'.repeat(400)}\n ${end}\n`)).toEqual([Buffer.alloc(300)]);
+  });
+});
