@@ -100,18 +100,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     originalDestination,
   };
   const starting = new AbortController();
-  const plane = await startDataPlane(parts, dataPlaneSettings(settings, surroundings));
-  const pages = await startPages(settings, surroundings.hasIpv6, {
-    metrics,
-    health: { readiness, log },
-    admin: {
-      clock,
-      log,
-      readiness,
-      identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
-      connections: () => [...accounts.live()].map(shownConnection),
-    },
-  });
+  const { plane, pages } = await bind();
   log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
@@ -132,6 +121,28 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       if (!starting.signal.aborted) throw error;
     },
   );
+
+  /** All listeners, or none: a process that could not bind one must end. */
+  async function bind() {
+    let bound: DataPlane | undefined;
+    try {
+      bound = await startDataPlane(parts, dataPlaneSettings(settings, surroundings));
+      const admin = {
+        clock,
+        log,
+        readiness,
+        identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
+        connections: () => [...accounts.live()].map(shownConnection),
+      };
+      const pageParts = { metrics, health: { readiness, log }, admin };
+      return { plane: bound, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
+    } catch (error) {
+      bound?.retireInbound();
+      bound?.retireOutbound();
+      await sources.close();
+      throw error;
+    }
+  }
 
   return {
     async stop() {
