@@ -110,4 +110,9 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 }
 process.stdout.on('error', () => process.exit(exitCodes.failure));
 
-process.exitCode = await run(process.argv.slice(2)).catch(report);
+try {
+  process.exitCode = await run(process.argv.slice(2));
+} catch (error) {
+  // At once: whatever a subcommand has left running must not outlive its failure.
+  process.exit(report(error));
+}

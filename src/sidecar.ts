@@ -14,7 +14,7 @@ import type { Clock, Timer } from './clock.ts';
 import { parseDate, systemClock, timestamp } from './clock.ts';
 import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
-import { DeniedError, exitCodes } from './errors.ts';
+import { ConfigurationError, DeniedError, exitCodes } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
 import { originalDestination } from './libc.ts';
@@ -46,7 +46,7 @@ export const run: Subcommand = async (host) => {
   const log = createLog(settings.logLevel);
   const stopped = stopSignal(host, systemClock);
   const sidecar = await startSidecar(host, systemClock, log, settings);
-  log.info({ signal: await stopped }, 'Stopping');
+  log.info({ signal: await Promise.race([stopped, sidecar.failed]) }, 'Stopping');
   const forced = await sidecar.stop();
   log.info({ forced }, 'Stopped');
   return forced === 0 ? exitCodes.ok : exitCodes.failure;
@@ -54,6 +54,8 @@ export const run: Subcommand = async (host) => {
 
 /** A sidecar whose listeners are bound. */
 interface Sidecar {
+  /** Rejects when it must not go on; never resolves. */
+  readonly failed: Promise<never>;
   /** Resolves with the number of connections that had to be reset. */
   stop(): Promise<number>;
 }
@@ -109,7 +111,8 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       readiness.close('policy', 'No policy has arrived yet, or the last one cannot be enforced');
     else readiness.open('policy');
   });
-  const stopProbe = watchInterception(clock, settings, surroundings, readiness);
+  const failed = Promise.withResolvers<never>();
+  const stopProbe = watchInterception(clock, settings, surroundings, readiness, failed.reject);
   const obtaining = sources.identity(starting.signal).then(
     (source) => {
       identity = source;
@@ -145,6 +148,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
   }
 
   return {
+    failed: failed.promise,
     async stop() {
       readiness.close('not_draining', 'The sidecar is shutting down');
       await clock.sleep(settings.drainDelayMs);
@@ -204,6 +208,7 @@ function watchInterception(
   settings: AgentSettings,
   { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
   readiness: Readiness,
+  fail: (error: Error) => void,
 ): () => void {
   if (!settings.capture) {
     readiness.open('interception');
@@ -212,6 +217,7 @@ function watchInterception(
   const families: readonly Family[] = hasIpv6 ? ['ipv4', 'ipv6'] : ['ipv4'];
   const broken = new Map<Family, string>();
   const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
+    if (result.kind === 'not-recognised') return fail(new ConfigurationError(unrecognised(settings)));
     if (result.kind === 'captured') broken.delete(family);
     else broken.set(family, result.why);
     const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');
@@ -219,6 +225,10 @@ function watchInterception(
     else readiness.close('interception', `The redirect rules do not capture outbound connections (${why})`);
   });
   return probe.stop;
+}
+
+function unrecognised({ rulesUid, rulesGid }: AgentSettings): string {
+  return `The redirect rules do not let this process out, expected it to run as the uid and gid that they were made for (rulesUid=${rulesUid}, rulesGid=${rulesGid}): what it dials would come back to it`;
 }
 
 /** Metrics, health and admin. */

@@ -24,6 +24,8 @@ export async function writeFileAtomically(path: string, text: string, mode: numb
 export async function writeDurably(path: string, text: string, mode: number): Promise<void> {
   const file = await open(path, 'wx', mode);
   try {
+    // Again, because the umask has cut the mode of the open.
+    await file.chmod(mode);
     await file.writeFile(text);
     await file.sync();
   } finally {

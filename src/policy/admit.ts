@@ -73,7 +73,10 @@ function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
 
 function admitKnown(name: string, { service, endpoints }: Destination, rules: OutboundRules): OutboundPermit {
   const shown = service ?? name;
-  const ready = endpoints.filter((endpoint) => endpoint.ready && !endpoint.terminating);
+  const serving = endpoints.filter(({ ready: isReady }) => isReady);
+  // As kube-proxy does: those that are going away are used only when nobody else is left.
+  const staying = serving.filter(({ terminating }) => !terminating);
+  const ready = staying.length > 0 ? staying : serving;
   if (ready.length === 0) throw new DeniedError('no_endpoint', `${shown} has no ready endpoint`);
   const spoken = ready.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
   if (spoken.length === 0)

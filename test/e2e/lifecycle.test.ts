@@ -138,6 +138,15 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     await mesh.startAgent('web');
   });
 
+  it('ends with 78 when the rules let out another user, because what it dials would come back to it', async () => {
+    await agent('web').stop('SIGTERM');
+    expect(await mesh.pods.web.remora(['init', '--uid', '1338'])).toMatchObject({ status: 0 });
+    await expect(mesh.startAgent('web')).rejects.toThrow(/do not let this process out, expected it to run as the uid/);
+    expect(await exitOf(agent('web'))).toBe(78);
+    expect(await mesh.pods.web.remora(['init'])).toMatchObject({ status: 0 });
+    await mesh.startAgent('web');
+  });
+
   it('N18: is not ready while the redirect rules are gone', async () => {
     const ready = () => mesh.pods.control.sh(`curl -sS http://${pods.web.v4}:15021/healthz/ready`);
     expect(await ready()).toBe('ready\n');

@@ -72,7 +72,8 @@ async function carryOutbound(
 }
 
 function isProbe({ ip, port }: Address): boolean {
-  return port === captureProbe.port && (ip === captureProbe.v4 || ip === captureProbe.v6);
+  const isProbePort = port === captureProbe.port || port === captureProbe.identityPort;
+  return isProbePort && (ip === captureProbe.v4 || ip === captureProbe.v6);
 }
 
 function refuseSelfCall(destination: Address, reservedPorts: ReadonlySet<number>): void {

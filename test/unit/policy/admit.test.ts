@@ -76,6 +76,11 @@ describe('admit', () => {
     expect(endpoints.map(({ address }) => address.ip)).toEqual(['10.0.0.9']);
   });
 
+  it('falls back to endpoints that are terminating but still serve when no other is ready', () => {
+    const leaving = [endpoint({ terminating: true }), endpoint({ address: '10.0.0.8:1', ready: false })];
+    expect(admit(original, known(leaving), rules).endpoints.map(({ address }) => address.ip)).toEqual(['10.0.0.7']);
+  });
+
   it.each<[string, Resolution, Partial<OutboundRules>, string]>([
     ['a service without a ready endpoint', known([endpoint({ ready: false })]), {}, 'no_endpoint'],
     ['a service without endpoints', known([]), {}, 'no_endpoint'],
