@@ -5,30 +5,26 @@ import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
 import type { AdminParts } from './agent/admin.ts';
 import { startAdminServer } from './agent/admin.ts';
+import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
-import type { Family } from './agent/interception.ts';
-import { startInterceptionProbe } from './agent/interception.ts';
 import { startSources } from './agent/sources.ts';
-import type { Clock, Timer } from './clock.ts';
-import { parseDate, systemClock, timestamp } from './clock.ts';
+import type { Clock } from './clock.ts';
+import { systemClock } from './clock.ts';
 import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
-import { ConfigurationError, DeniedError, exitCodes } from './errors.ts';
+import { DeniedError, exitCodes } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
 import { originalDestination } from './libc.ts';
-import type { Readiness } from './lifecycle.ts';
-import { createDrain, createReadiness } from './lifecycle.ts';
+import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { createLog } from './log.ts';
+import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
-import type { IdentityFacts } from './metrics/sidecar-metrics.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
-import { deniedReasons } from './outcomes.ts';
-import type { LiveConnection } from './proxy/account.ts';
-import { createAccounts } from './proxy/account.ts';
+import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
@@ -167,70 +163,6 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
   };
 }
 
-/** Says each time when the sidecar becomes ready or is no longer. */
-function loggedReadiness(log: Log): Readiness {
-  const readiness = createReadiness();
-  readiness.open('not_draining');
-  return {
-    ...readiness,
-    open(gate) {
-      const wasReady = readiness.isReady();
-      readiness.open(gate);
-      if (!wasReady && readiness.isReady()) log.info('Ready');
-    },
-    close(gate, why) {
-      if (readiness.isReady()) log.warn({ gate, detail: why }, 'Not ready');
-      readiness.close(gate, why);
-    },
-  };
-}
-
-/** Keeps the gate `identity` open while the certificate is valid. */
-function watchExpiry(clock: Clock, source: IdentitySource, readiness: Readiness): void {
-  let timer: Timer | undefined;
-  const watch = ({ notAfterMs }: Identity) => {
-    timer?.cancel();
-    const remainingMs = notAfterMs - clock.now();
-    if (remainingMs <= 0) return readiness.close('identity', deniedReasons.identity_expired.happened);
-    readiness.open('identity');
-    // Looked at again before its end: the wall clock may be set, and the machine suspended.
-    timer = clock.after(Math.min(remainingMs, expiryCheckIntervalMs), () => watch(source.current()));
-  };
-  watch(source.current());
-  source.subscribe(watch);
-}
-
-const expiryCheckIntervalMs = 5_000;
-
-/** Keeps the gate `interception` open while a dial proves that the rules are there; without capture there are none. */
-function watchInterception(
-  clock: Clock,
-  settings: AgentSettings,
-  { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
-  readiness: Readiness,
-  fail: (error: Error) => void,
-): () => void {
-  if (!settings.capture) {
-    readiness.open('interception');
-    return () => undefined;
-  }
-  const families: readonly Family[] = hasIpv6 ? ['ipv4', 'ipv6'] : ['ipv4'];
-  const broken = new Map<Family, string>();
-  const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
-    if (result.kind === 'not-recognised') return fail(new ConfigurationError(unrecognised(settings)));
-    if (result.kind === 'captured') broken.delete(family);
-    else broken.set(family, result.why);
-    const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');
-    if (broken.size === 0) readiness.open('interception');
-    else readiness.close('interception', `The redirect rules do not capture outbound connections (${why})`);
-  });
-  return probe.stop;
-}
-
-function unrecognised({ rulesUid, rulesGid }: AgentSettings): string {
-  return `The redirect rules do not let this process out, expected it to run as the uid and gid that they were made for (rulesUid=${rulesUid}, rulesGid=${rulesGid}): what it dials would come back to it`;
-}
-
 /** Metrics, health and admin. */
 async function startPages(
   settings: AgentSettings,
@@ -277,32 +209,4 @@ function shownAddresses({ addresses }: DataPlane): Record<string, readonly strin
   return Object.fromEntries(
     Object.entries(addresses).map(([name, list]: [string, readonly Address[]]) => [name, list.map(formatAddress)]),
   );
-}
-
-function shownConnection({ id, direction, openedAtMs, facts, bytes }: LiveConnection): object {
-  const { originalDestination, endpoint, ...rest } = facts;
-  return {
-    id,
-    direction,
-    openedAt: timestamp(openedAtMs),
-    originalDestination: formatAddress(originalDestination),
-    ...(endpoint !== undefined && { endpoint: formatAddress(endpoint) }),
-    ...rest,
-    ...bytes,
-  };
-}
-
-function identityFacts(source: IdentitySource): IdentityFacts {
-  const { generation, notBeforeMs, leaf, chain, bundles } = source.current();
-  const earliest = (dates: readonly number[]) => (dates.length === 0 ? undefined : Math.min(...dates));
-  const roots = [...bundles.domains.values()].flat();
-  return {
-    generation,
-    notBeforeMs,
-    notAfterMs: parseDate(leaf.validTo),
-    issuerNotAfterMs: earliest(chain.slice(1).map(({ validTo }) => parseDate(validTo))),
-    rootNotAfterMs: earliest(roots.map(({ certificate }) => parseDate(certificate.validTo))),
-    nextRenewalMs: source.renewal().nextAttemptMs,
-    rootsByTrustDomain: new Map([...bundles.domains].map(([domain, anchors]) => [domain, anchors.length])),
-  };
 }

@@ -181,3 +181,17 @@ export function outcomeOf(error: unknown): Outcome {
   if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail };
   return { kind: 'denied', reason: 'internal', detail };
 }
+
+/** A connection as the admin pages show it: what its log line will say. */
+export function shownConnection({ id, direction, openedAtMs, facts, bytes }: LiveConnection): object {
+  const { originalDestination, endpoint, ...rest } = facts;
+  return {
+    id,
+    direction,
+    openedAt: timestamp(openedAtMs),
+    originalDestination: formatAddress(originalDestination),
+    ...(endpoint !== undefined && { endpoint: formatAddress(endpoint) }),
+    ...rest,
+    ...bytes,
+  };
+}

@@ -1,0 +1,75 @@
+import type { Clock, Timer } from '../clock.ts';
+import type { AgentSettings } from '../config.ts';
+import { ConfigurationError } from '../errors.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Readiness } from '../lifecycle.ts';
+import { createReadiness } from '../lifecycle.ts';
+import type { Log } from '../log.ts';
+import { deniedReasons } from '../outcomes.ts';
+import type { IdentitySource } from './identity-sources/source.ts';
+import type { Family } from './interception.ts';
+import { startInterceptionProbe } from './interception.ts';
+
+/** Says each time when the sidecar becomes ready or is no longer. */
+export function loggedReadiness(log: Log): Readiness {
+  const readiness = createReadiness();
+  readiness.open('not_draining');
+  return {
+    ...readiness,
+    open(gate) {
+      const wasReady = readiness.isReady();
+      readiness.open(gate);
+      if (!wasReady && readiness.isReady()) log.info('Ready');
+    },
+    close(gate, why) {
+      if (readiness.isReady()) log.warn({ gate, detail: why }, 'Not ready');
+      readiness.close(gate, why);
+    },
+  };
+}
+
+/** Keeps the gate `identity` open while the certificate is valid. */
+export function watchExpiry(clock: Clock, source: IdentitySource, readiness: Readiness): void {
+  let timer: Timer | undefined;
+  const watch = ({ notAfterMs }: Identity) => {
+    timer?.cancel();
+    const remainingMs = notAfterMs - clock.now();
+    if (remainingMs <= 0) return readiness.close('identity', deniedReasons.identity_expired.happened);
+    readiness.open('identity');
+    // Looked at again before its end: the wall clock may be set, and the machine suspended.
+    timer = clock.after(Math.min(remainingMs, expiryCheckIntervalMs), () => watch(source.current()));
+  };
+  watch(source.current());
+  source.subscribe(watch);
+}
+
+const expiryCheckIntervalMs = 5_000;
+
+/** Keeps the gate `interception` open while a dial proves that the rules are there; without capture there are none. */
+export function watchInterception(
+  clock: Clock,
+  settings: AgentSettings,
+  { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
+  readiness: Readiness,
+  fail: (error: Error) => void,
+): () => void {
+  if (!settings.capture) {
+    readiness.open('interception');
+    return () => undefined;
+  }
+  const families: readonly Family[] = hasIpv6 ? ['ipv4', 'ipv6'] : ['ipv4'];
+  const broken = new Map<Family, string>();
+  const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
+    if (result.kind === 'not-recognised') return fail(new ConfigurationError(unrecognised(settings)));
+    if (result.kind === 'captured') broken.delete(family);
+    else broken.set(family, result.why);
+    const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');
+    if (broken.size === 0) readiness.open('interception');
+    else readiness.close('interception', `The redirect rules do not capture outbound connections (${why})`);
+  });
+  return probe.stop;
+}
+
+function unrecognised({ rulesUid, rulesGid }: AgentSettings): string {
+  return `The redirect rules do not let this process out, expected it to run as the uid and gid that they were made for (rulesUid=${rulesUid}, rulesGid=${rulesGid}): what it dials would come back to it`;
+}
