@@ -1,0 +1,132 @@
+import { readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
+import { longestRetryAfterMs } from '../../src/agent/reply.ts';
+import { streamSilenceMs } from '../../src/agent/stream-session.ts';
+import { agentTable } from '../../src/config/table.ts';
+import * as api from '../../src/control-api.ts';
+import { apiLimits } from '../../src/control-plane/api-server.ts';
+import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
+import { directoryStoreDefaults } from '../../src/control-plane/store/directory.ts';
+import { directoryLimits } from '../../src/control-plane/store/files.ts';
+import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
+import { maxChainLength } from '../../src/identity/decide-peer.ts';
+import { bundleLimits } from '../../src/identity/trust-bundle.ts';
+
+const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
+
+/** The rows of every table, each by the headings of its columns. */
+const rows = document.split(/\n\n+/).flatMap((block) => {
+  if (!block.startsWith('|')) return [];
+  const [headings = [], , ...cells] = block
+    .trim()
+    .split('\n')
+    .map((line) => line.slice(1, -1).split('|'));
+  return cells.map((row) => new Map(headings.map((heading, i) => [heading.trim(), row[i]?.trim() ?? ''])));
+});
+const settingRows = rows.filter((row) => !(row.get('setting') ?? 'fixed').startsWith('fixed'));
+
+const factors: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  min: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+  KiB: 1024,
+  MiB: 1024 ** 2,
+};
+
+/** Every quantity of a cell, in milliseconds, bytes or pieces, in order; `never` is one. */
+function quantities(cell: string): (number | 'never')[] {
+  const found = cell.matchAll(/\bnever\b|(\d[\d,]*(?:\.\d+)?)(?: (ms|s|min|h|d|KiB|MiB)\b)?/g);
+  return [...found].map(([, amount, unit = '']) =>
+    amount === undefined ? 'never' : Number(amount.replaceAll(',', '')) * (factors[unit] ?? 1),
+  );
+}
+
+/** The value cell of the one row whose first cell is `what`. */
+function limitOf(what: string): string {
+  const found = rows.map((row) => [...row.values()]).filter(([first]) => first === what);
+  expect(found).toHaveLength(1);
+  return found[0]?.[1] ?? '';
+}
+
+it('reads quantities as a person does', () => {
+  expect(quantities('1,000 pieces, 64 KiB, 16 MiB, 5 min, 200 ms, 1 h, 30 d, 0.5 or never')).toEqual([
+    1000,
+    65_536,
+    16_777_216,
+    300_000,
+    200,
+    3_600_000,
+    2_592_000_000,
+    0.5,
+    'never',
+  ]);
+});
+
+it('names only settings that exist', () => {
+  const names = [...document.matchAll(/`([a-z]+[A-Z][a-zA-Z]*)[^`]*`/g)].map(([, name]) => name);
+  expect(names.length).toBeGreaterThan(20);
+  expect(names.filter((name) => !Object.hasOwn(agentTable, name ?? ''))).toEqual([]);
+});
+
+describe('the default of a setting', () => {
+  const named = settingRows.map((row) => [row.get('setting')?.replaceAll('`', '') ?? '', row.get('default') ?? '']);
+
+  it.each(named)('%s is %s', (name, cell) => {
+    const settings: Readonly<Record<string, { readonly default: unknown }>> = agentTable;
+    expect(quantities(cell)[0]).toBe(settings[name]?.default);
+  });
+
+  it('stands beside every deadline and every limit', () => {
+    const text = document.replaceAll(/^\|[^|]*\|[^|]*\| fixed.*$/gm, '');
+    const missing = Object.entries(agentTable)
+      .filter(([, { kind, default: value }]) => (kind.suffix as string) !== '' && value !== 0)
+      .map(([name]) => name)
+      .filter((name) => !text.includes(`\`${name}\``));
+    // Read and enforced by nothing yet: a limit that does not hold is none.
+    expect(missing).toEqual(['expiredPeerGrace']);
+  });
+});
+
+describe('a fixed value', () => {
+  it.each<[string, readonly number[]]>([
+    ["certificates in a peer's chain", [maxChainLength]],
+    ['roots, all trust domains together', [bundleLimits.roots]],
+    ['trust bundles, all trust domains together', [bundleLimits.characters]],
+    ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
+    ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
+    ['between two renewals, at least', [shortestRenewalMs]],
+    ['longest wait after a failed renewal', [longestRetryMs]],
+    ['`Retry-After` of a 429 or 503', [longestRetryAfterMs]],
+    ['silence on the stream', [streamSilenceMs]],
+    ['addresses that are being asked for', [api.maxDestinations]],
+    ['connections to the API', [apiLimits.connections]],
+    ['TLS handshake', [apiLimits.handshakeMs]],
+    ['headers of a request, time', [apiLimits.headersMs]],
+    ['headers of a request, size', [apiLimits.headerBytes]],
+    ['a whole request, its body included', [apiLimits.requestMs]],
+    ['between two requests of a connection', [apiLimits.keepAliveMs]],
+    ['requests that run at a stop', [apiLimits.drainMs]],
+    ['body of a request', [api.maxRequestBytes]],
+    ['body of a report', [api.maxReportBytes]],
+    ['addresses in one request', [api.maxDestinations]],
+    ['a reply', [api.maxReplyBytes]],
+    ['endpoints of one destination', [api.maxReplyBytes / 2]],
+    ['streams of one pod', [maxStreamsPerPod]],
+    ['heartbeat of a stream', [api.heartbeatIntervalMs]],
+    ['a stream whose reader takes nothing', [4 * api.heartbeatIntervalMs]],
+    [
+      'lifetime of a workload certificate, shortest and longest',
+      [controlPlaneDefaults.minimumCertificateLifetimeMs, controlPlaneDefaults.certificateLifetimeMs],
+    ],
+    ['how long an answer is up to date without a stream', [controlPlaneDefaults.destinationTtlSeconds * 1000]],
+    ['file of the registry', [directoryLimits.bytesPerFile]],
+    ['all files of the registry together', [directoryLimits.bytes, directoryLimits.files]],
+    ['between two looks at the registry, besides being watched', [directoryStoreDefaults.pollIntervalMs]],
+  ])('%s', (what, expected) => {
+    expect(quantities(limitOf(what))).toEqual(expected);
+  });
+});
