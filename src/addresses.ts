@@ -64,7 +64,16 @@ export function cidrSet(cidrs: readonly string[]): { has(ip: string): boolean } 
   return { has: (ip) => list.check(ip, isIPv4(ip) ? 'ipv4' : 'ipv6') };
 }
 
-const neverGlobal = cidrSet(['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/3', '::/127', '::6/128', 'fe80::/10', 'ff00::/8']);
+const neverGlobal = cidrSet([
+  '0.0.0.0/8',
+  '127.0.0.0/8',
+  '169.254.0.0/16',
+  '224.0.0.0/3',
+  '::/127',
+  '::6/128',
+  'fe80::/10',
+  'ff00::/8',
+]);
 
 /** Whether a canonical address can be a pod's own on the network: not loopback, link-local, unspecified or multicast. */
 export function isGlobal(ip: string): boolean {

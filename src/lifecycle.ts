@@ -1,5 +1,6 @@
 import type { Clock } from './clock.ts';
-import { type ReadinessGate, readinessGates } from './outcomes.ts';
+import type { ReadinessGate } from './outcomes.ts';
+import { readinessGates } from './outcomes.ts';
 
 /** Named gates that must all be open before the sidecar calls itself ready. */
 export interface Readiness {

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream';
-import { type Logger, pino } from 'pino';
+import type { Logger } from 'pino';
+import { pino } from 'pino';
 
 /**
  * Structured logs, one JSON object a line. Messages are in sentence case without a full stop; details are fields. A key,

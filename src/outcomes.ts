@@ -267,7 +267,10 @@ export type ClosedReason = keyof typeof closedReasons;
 
 /** Why a renewal attempt produced no usable identity. */
 export const renewalReasons = {
-  unreachable: { happened: 'The control plane cannot be reached', remedy: 'Check its address, its pods and the network' },
+  unreachable: {
+    happened: 'The control plane cannot be reached',
+    remedy: 'Check its address, its pods and the network',
+  },
   timeout: { happened: 'The control plane did not answer in time', remedy: 'Check its load and the network' },
   http_401: {
     happened: "The control plane did not accept this pod's token",
@@ -279,23 +282,50 @@ export const renewalReasons = {
   },
   http_429: { happened: 'The control plane asked to come back later', remedy: 'Nothing, unless it goes on' },
   http_5xx: { happened: 'The control plane failed', remedy: "Look at the control plane's log" },
-  too_large: { happened: "The control plane's reply is larger than the limit", remedy: 'Check what answers at its address' },
-  bad_json: { happened: "The control plane's reply has an unexpected form", remedy: 'Check what answers at its address' },
-  bad_pem: { happened: 'The reply holds no readable certificate', remedy: 'Check what answers at its address' },
-  key_mismatch: { happened: 'The certificate is for another key than ours', remedy: 'Check the certificate authority' },
+  too_large: {
+    happened: "The control plane's reply is larger than the limit",
+    remedy: 'Check what answers at its address',
+  },
+  bad_json: {
+    happened: "The control plane's reply has an unexpected form",
+    remedy: 'Check what answers at its address',
+  },
+  bad_pem: {
+    happened: 'A certificate, its key or the trust bundle cannot be read',
+    remedy: 'Look at the detail: it names the file, or what the control plane sent',
+  },
+  key_mismatch: {
+    happened: 'The certificate and the key do not belong together',
+    remedy: 'Check that both files are of one renewal, or what the control plane issues',
+  },
   wrong_identity: {
     happened: 'The certificate is for another identity than the expected one',
-    remedy: "Compare the pod's service account with the token",
+    remedy: "Compare the pod's service account with the token, or the certificate file with spiffeId",
   },
   chain_invalid: {
     happened: 'The certificate would not be accepted by any peer',
     remedy: 'Check the certificate authority and the trust bundle',
   },
-  bundle_empty: { happened: 'The trust bundle holds no root', remedy: 'Check the certificate authority' },
-  not_yet_valid: { happened: 'The certificate is not valid yet', remedy: 'Compare the clocks of this node and the control plane' },
-  already_expired: { happened: 'The certificate has already expired', remedy: 'Compare the clocks of this node and the control plane' },
-  ttl_too_short: { happened: 'The certificate lives too short to be renewed in time', remedy: 'Ask for a longer lifetime' },
-  ttl_too_long: { happened: 'The certificate lives longer than this sidecar accepts', remedy: 'Lower the lifetime in the certificate authority' },
+  bundle_empty: {
+    happened: 'The trust bundle holds no root',
+    remedy: 'Check the bundle file, or the certificate authority',
+  },
+  not_yet_valid: {
+    happened: 'The certificate is not valid yet',
+    remedy: 'Compare the clocks of this node and of whoever issued it',
+  },
+  already_expired: {
+    happened: 'The certificate has already expired',
+    remedy: 'Check who renews it, and compare the clocks of this node and of whoever issued it',
+  },
+  ttl_too_short: {
+    happened: 'The certificate lives too short to be renewed in time',
+    remedy: 'Ask for a longer lifetime',
+  },
+  ttl_too_long: {
+    happened: 'The certificate lives longer than this sidecar accepts',
+    remedy: 'Lower the lifetime in the certificate authority',
+  },
   token_missing: { happened: 'The token file is missing or empty', remedy: 'Check the projected volume of the pod' },
 } as const satisfies Record<string, Words>;
 

@@ -13,9 +13,10 @@ const ports = [7001, 7002, 7003, 7004, 7005];
 const service = { v4: '10.96.0.10', v6: 'fd96::10' };
 const own = { v4: '10.96.0.11', v6: 'fd96::11' };
 const pods = {
-  web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true },
+  web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true, agent: ['--max-connections', '300'] },
   api: { v4: '10.77.0.12', v6: 'fd77::12', isMeshed: true },
   legacy: { v4: '10.77.0.13', v6: 'fd77::13', isMeshed: false },
+  outside: { v4: '10.77.0.200', v6: 'fd77::200', isMeshed: false },
 } as const;
 type Name = keyof typeof pods;
 
@@ -187,6 +188,23 @@ describe.skipIf(noPodsBecause !== undefined)(`a mesh of pods ${noPodsBecause ?? 
       security: 'plaintext',
     });
     await server.stop();
+  });
+
+  it('passes a connection to an address outside the mesh networks through as it is', async () => {
+    const server = mesh.pods.outside.start('test/support/pod-programs/server.ts', ['0.0.0.0']);
+    await server.line((line) => line === 'ready');
+    expect(await client('web', 'ask', pods.outside.v4, 7001)).toEqual({ text: 'hello', ended: 'end' });
+    expect(await logged('web', `${pods.outside.v4}:7001`)).toMatchObject({ transport: 'plaintext', reason: 'eof' });
+    await server.stop();
+  });
+
+  it('L5: bounds an application that calls itself through its Service without end, and carries on', async () => {
+    const recursion = mesh.pods.web.start('test/support/pod-programs/recurse.ts', ['7001', own.v4]);
+    await recursion.line((line) => line === 'ready');
+    expect(await client('web', 'wait', own.v4, 7001)).toMatchObject({ ended: 'ECONNRESET' });
+    expect(await logged('web', '"connection_limit"')).toMatchObject({ outcome: 'denied' });
+    await recursion.stop();
+    expect(await client('web', 'ask', service.v4, 7001)).toEqual({ text: 'hello', ended: 'end' });
   });
 
   it('A1: serves metrics and readiness to the network, and its admin pages to the pod alone', async () => {

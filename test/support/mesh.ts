@@ -50,7 +50,8 @@ export interface Mesh<Name extends string> {
 const quietEnvironment = { PATH: process.env.PATH };
 
 const controlAddresses = { v4: '10.77.0.2', v6: 'fd77::2' };
-export const meshNetworks = '10.77.0.0/24,10.96.0.0/16,fd77::/64,fd96::/64';
+/** The upper half of 10.77.0.0/24 is outside of the mesh. */
+export const meshNetworks = '10.77.0.0/25,10.96.0.0/16,fd77::/64,fd96::/64';
 
 /** Starts everything and resolves when every sidecar is ready. */
 export async function startMesh<Name extends string>(options: MeshOptions<Name>): Promise<Mesh<Name>> {
