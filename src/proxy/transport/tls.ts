@@ -144,11 +144,10 @@ export async function originateMutualTls(
   nowMs: () => number,
   signal: AbortSignal,
 ): Promise<MutualTls> {
-  const secureContext = clientContext(local, expectedId.trustDomain);
   const socket = await handshake(raw, signal, (secure, failed) => {
     const client = tls.connect({
       socket: raw,
-      secureContext,
+      secureContext: clientContext(local, expectedId.trustDomain),
       ALPNProtocols: ['h2'],
       rejectUnauthorized: false,
       // SPIFFE peers are known by their ID, which verifyPeer compares; there is no host name.
