@@ -150,15 +150,22 @@ async function readContent({ certificateFile, keyFile, bundleFile }: FileIdentit
 }
 
 function identityOf(content: Content, settings: FileIdentitySettings, generation: number, nowMs: number): Identity {
-  const { trustDomain, expected, keyFile } = settings;
-  return makeIdentity({
-    generation,
-    key: parseKey(content.keyPem, keyFile),
-    chainPem: content.chainPem,
-    bundles: parseBundles({ [trustDomain]: content.bundlePem }, trustDomain),
-    expected,
-    nowMs,
-  });
+  const { trustDomain, expected, certificateFile, keyFile, bundleFile } = settings;
+  const { chainPem, keyPem, bundlePem } = content;
+  const key = parseKey(keyPem, keyFile);
+  const bundles = naming(bundleFile, () => parseBundles({ [trustDomain]: bundlePem }, trustDomain));
+  const files = `${certificateFile} with ${keyFile}`;
+  return naming(files, () => makeIdentity({ generation, key, chainPem, bundles, expected, nowMs }));
+}
+
+/** What is wrong with files is of use only with their names. */
+function naming<T>(files: string, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    if (!(error instanceof RenewalError)) throw error;
+    throw new RenewalError(error.reason, `${files}: ${error.message}`, { cause: error });
+  }
 }
 
 /** What OpenSSL says of a key that it cannot read is not passed on. */
