@@ -8,6 +8,7 @@ import { startAdminServer } from './agent/admin.ts';
 import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
+import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
@@ -24,6 +25,7 @@ import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
+import { renewalReasons } from './outcomes.ts';
 import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
@@ -68,8 +70,16 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     nowMs: clock.now,
   }));
   const accounts = createAccounts({ observer: metrics, log, clock });
-  const sources = startSources({ clock, log, counter: metrics }, settings);
   let identity: IdentitySource | undefined;
+  const counter: RenewalCounter = {
+    renewalSucceeded: metrics.renewalSucceeded,
+    renewalFailed(source, reason) {
+      metrics.renewalFailed(source, reason);
+      // Until there is an identity, the probe says what keeps it away.
+      if (identity === undefined) readiness.close('identity', renewalReasons[reason].happened);
+    },
+  };
+  const sources = startSources({ clock, log, counter }, settings);
 
   const podAddresses = createPodAddresses(clock);
   const currentIdentity = (): Identity => {

@@ -144,12 +144,14 @@ function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings)
     renewed({ spiffeId, generation, leaf, notAfterMs }, nextAttemptMs) {
       counter.renewalSucceeded(source);
       const facts = { spiffeId: spiffeId.uri, serial: leaf.serialNumber, notAfter: timestamp(notAfterMs) };
-      log.info({ ...facts, generation, source, nextAttemptMs }, 'Identity renewed');
+      const inMs = nextAttemptMs && Math.round(nextAttemptMs);
+      log.info({ ...facts, generation, source, nextAttemptMs: inMs }, 'Identity renewed');
     },
     renewalFailed(reason, error, nextAttemptMs) {
       counter.renewalFailed(source, reason);
       const { happened, remedy } = renewalReasons[reason];
-      log.warn({ reason, source, detail: messageOf(error), remedy, nextAttemptMs }, happened);
+      const detail = messageOf(error);
+      log.warn({ reason, source, detail, remedy, nextAttemptMs: Math.round(nextAttemptMs) }, happened);
     },
     bundlesRefused(error) {
       log.warn({ reason: error.reason, detail: messageOf(error) }, 'Trust bundles refused, those in use are kept');
@@ -162,7 +164,7 @@ function streamObserver(log: Log) {
     streamUp: () => log.info('Control plane reachable'),
     streamDown: () => log.warn('Control plane lost, what it last said stays in force'),
     streamEnded: (why: string, nextAttemptMs: number) =>
-      log.info({ detail: why, nextAttemptMs }, 'Control-plane stream ended'),
+      log.info({ detail: why, nextAttemptMs: Math.round(nextAttemptMs) }, 'Control-plane stream ended'),
     lineRefused: (why: string) => log.warn({ detail: why }, 'Control-plane message refused'),
   };
 }
