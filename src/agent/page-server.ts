@@ -5,7 +5,8 @@ import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
-import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
+import { bindError } from '../bind-error.ts';
+import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 
 /** Where pages are served. */
@@ -129,7 +130,8 @@ function refuseMalformed(error: Error, socket: Socket): void {
 async function bind(server: Server, listener: PageListener): Promise<void> {
   if (listener.kind === 'unix') await removeStaleSocket(listener.path);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', (error) => reject(bindError(listener, error)));
+  const name = listener.kind === 'unix' ? listener.path : formatAddress(listener.address);
+  server.once('error', (error) => reject(bindError(name, error)));
   const onListening = () => {
     server.removeAllListeners('error');
     resolve();
@@ -155,15 +157,4 @@ function isListenedOn(path: string): Promise<boolean> {
   const socket = connect(path, () => resolve(true));
   socket.once('error', (error) => resolve(codeOf(error) !== 'ECONNREFUSED'));
   return promise.finally(() => socket.destroy());
-}
-
-function bindError(listener: PageListener, error: Error): Error {
-  const name = listener.kind === 'unix' ? listener.path : formatAddress(listener.address);
-  if (codeOf(error) === 'EADDRINUSE') {
-    return new FailureError(`${name} is in use by another process, expected it to be free`, { cause: error });
-  }
-  if (codeOf(error) === 'EACCES') {
-    return new PermissionError(`${name} may not be bound by this user`, { cause: error });
-  }
-  return new FailureError(`${name} cannot be bound: ${messageOf(error)}`, { cause: error });
 }

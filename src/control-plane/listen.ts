@@ -1,7 +1,7 @@
 import type { Server } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
-import { codeOf, FailureError, PermissionError } from '../errors.ts';
+import { bindError } from '../bind-error.ts';
 
 /** Where a server listens; without `ip` on every address of both families. Port 0 takes a free one. */
 export interface ListenAddress {
@@ -24,17 +24,4 @@ export async function listen(server: Server, { ip, port }: ListenAddress): Promi
   const bound = server.address();
   if (bound === null || typeof bound === 'string') throw new TypeError('a TCP server has an address');
   return { ip: bound.address, port: bound.port };
-}
-
-function bindError(name: string, error: unknown): Error {
-  switch (codeOf(error)) {
-    case 'EADDRINUSE':
-      return new FailureError(`${name} is in use by another process, expected it to be free`, { cause: error });
-    case 'EACCES':
-      return new PermissionError(`${name} may not be bound by this user, expected a port above 1023`, { cause: error });
-    case 'EADDRNOTAVAIL':
-      return new FailureError(`${name} is not an address of this host`, { cause: error });
-    default:
-      return new FailureError(`${name} cannot be bound: ${codeOf(error)}`, { cause: error });
-  }
 }

@@ -1,7 +1,8 @@
 import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
-import { codeOf, FailureError, messageOf } from '../errors.ts';
+import { bindError } from '../bind-error.ts';
+import { messageOf } from '../errors.ts';
 
 /** What a Prometheus reads. */
 export interface MetricsPage {
@@ -34,14 +35,7 @@ export async function startScrapeServer(address: Address, page: MetricsPage): Pr
   );
   server.maxConnections = maxConnections;
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', (error) => {
-    const why =
-      codeOf(error) === 'EADDRINUSE'
-        ? 'is in use by another process, expected it to be free'
-        : `cannot be bound: ${error.message}`;
-    reject(new FailureError(`${formatAddress(address)} ${why}`, { cause: error }));
-  });
-  // `ipv6Only`, because the IPv4 side has a server of its own.
+  server.once('error', (error) => reject(bindError(formatAddress(address), error)));
   server.listen({ host: address.ip, port: address.port, ipv6Only: true }, resolve);
   await promise;
   const bound = server.address();

@@ -2,7 +2,8 @@ import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
-import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
+import { bindError } from '../bind-error.ts';
+import { messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 
 export interface ListenerSettings {
@@ -55,25 +56,11 @@ export async function listen(
 
 function bind(server: Server, address: Address): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', (error) => reject(bindError(address, error)));
+  server.once('error', (error) => reject(bindError(formatAddress(address), error)));
   // `ipv6Only`, because the IPv4 side has a listener of its own, and the kernel's answers for both families differ.
   server.listen({ host: address.ip, port: address.port, ipv6Only: true, backlog: 4096 }, () => {
     server.removeAllListeners('error');
     resolve();
   });
   return promise;
-}
-
-function bindError(address: Address, error: Error): Error {
-  const name = formatAddress(address);
-  switch (codeOf(error)) {
-    case 'EADDRINUSE':
-      return new FailureError(`${name} is in use by another process, expected it to be free`, { cause: error });
-    case 'EACCES':
-      return new PermissionError(`${name} may not be bound by this user, expected a port above 1023`, { cause: error });
-    case 'EADDRNOTAVAIL':
-      return new FailureError(`${name} is not an address of this pod`, { cause: error });
-    default:
-      return new FailureError(`${name} cannot be bound: ${error.message}`, { cause: error });
-  }
 }

@@ -1,11 +1,12 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants, performServerHandshake } from 'node:http2';
 import type { Clock, Timer } from '../../../clock.ts';
-import { ConnectionError, HandshakeError } from '../../../errors.ts';
+import { ConnectionError } from '../../../errors.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
+import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
 import { acceptance, refusalHeaders, serverSessionOptions } from './wire.ts';
 
@@ -53,7 +54,8 @@ export async function serveTunnel(
   const usage = trackStreams(session, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
     onRequest(requestOf(stream, headers)),
   );
-  await preface(session, signal);
+  // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
+  await awaitSettings(session, 'The peer closed the connection before its HTTP/2 preface', signal);
   session.setLocalWindowSize(limits.tunnelWindowBytes);
 
   const stopWatching = watchLiveness(session, clock, () => usage.streams() > 0, {
@@ -67,26 +69,6 @@ export async function serveTunnel(
     resolve();
   });
   return { mutualTls, closed, retire: () => session.close(), destroy: () => session.destroy() };
-}
-
-/** A client that finished TLS and sends no HTTP/2 preface is not closed by Node.js. */
-function preface(session: ServerHttp2Session, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = () => reject(signal.reason);
-  const onClose = () => reject(new HandshakeError('reset', 'The peer closed the connection before its HTTP/2 preface'));
-  session.once('remoteSettings', () => resolve());
-  session.once('close', onClose);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  return promise
-    .finally(() => {
-      session.off('close', onClose);
-      signal.removeEventListener('abort', onAbort);
-    })
-    .catch((error: unknown) => {
-      session.destroy();
-      throw error;
-    });
 }
 
 /** Counts the streams, and closes a tunnel that has had none for the idle timeout. */

@@ -2,11 +2,12 @@ import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import type { Clock, Timer } from '../../../clock.ts';
-import { ConnectionError, codeOf, HandshakeError } from '../../../errors.ts';
+import { ConnectionError, codeOf } from '../../../errors.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { watchLiveness } from './liveness.ts';
+import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
 import { connectHeaders, refusalFrom, sessionOptions } from './wire.ts';
 
@@ -38,10 +39,7 @@ export interface Tunnel {
   destroy(): void;
 }
 
-/**
- * Makes a tunnel of an authenticated connection; resolves when the peer's SETTINGS have come, because a TLS 1.3 client
- * that is refused sees a finished handshake first. Throws `HandshakeError`.
- */
+/** Makes a tunnel of an authenticated connection; resolves when the peer's SETTINGS have come. Throws `HandshakeError`. */
 export async function startTunnel(
   mutualTls: MutualTls,
   { clock, onClose }: { clock: Clock; onClose: () => void },
@@ -54,34 +52,13 @@ export async function startTunnel(
   });
   // The reason reaches the streams; the session itself has nobody else to tell.
   session.on('error', () => undefined);
-  await remoteSettings(session, signal);
+  await awaitSettings(
+    session,
+    'The peer closed the connection after the handshake; it may have refused our certificate',
+    signal,
+  );
   session.setLocalWindowSize(limits.tunnelWindowBytes);
   return createTunnel(session, mutualTls, { clock, onClose }, limits);
-}
-
-function remoteSettings(session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = () => reject(new HandshakeError('timeout', 'The peer sent no HTTP/2 SETTINGS in time'));
-  const onClose = () =>
-    reject(
-      new HandshakeError(
-        'reset',
-        'The peer closed the connection after the handshake; it may have refused our certificate',
-      ),
-    );
-  session.once('remoteSettings', () => resolve());
-  session.once('close', onClose);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  return promise
-    .finally(() => {
-      session.off('close', onClose);
-      signal.removeEventListener('abort', onAbort);
-    })
-    .catch((error: unknown) => {
-      session.destroy();
-      throw error;
-    });
 }
 
 function createTunnel(
