@@ -51,6 +51,11 @@ describe.skipIf(noPodsBecause !== undefined)(
         expect(dialled).toMatchObject({ at: 'capture', port: 15001, destination: target });
       });
 
+      test('Trap 11: arrives on loopback, whatever address it was going to', async () => {
+        const dialled = await net.pods.web.dial(['10.77.0.3:8080', '[fd77::3]:8080']);
+        expect(dialled.map((result) => 'ip' in result && result.ip)).toEqual(['127.0.0.1', '::1']);
+      });
+
       test('what stays in the pod is not captured: loopback and the own addresses', async () => {
         const app = await net.pods.web.listen('app', ['0.0.0.0:7070', '[::]:7070']);
         const own = ['127.0.0.1:7070', '[::1]:7070', '10.77.0.2:7070', '[fd77::2]:7070', '[::6]:7070'];
@@ -167,6 +172,11 @@ END`);
         expect(dialled).toEqual(
           targets.map((target) => expect.objectContaining({ at: 'capture', port: 15006, destination: target })),
         );
+      });
+
+      test('Trap 11: arrives on an address of the interface', async () => {
+        const dialled = await net.pods.neighbour.dial(['10.77.0.2:8080', '[fd77::2]:8080']);
+        expect(dialled.map((result) => 'ip' in result && result.ip)).toEqual(['10.77.0.2', 'fd77::2']);
       });
 
       test('a neighbour that dials the link-local address is captured as well', async () => {

@@ -54,6 +54,7 @@ export type Dialled =
   | {
       readonly target: string;
       readonly at: string;
+      readonly ip: string;
       readonly port: number;
       readonly peer: string;
       readonly destination?: string;

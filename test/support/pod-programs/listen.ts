@@ -1,7 +1,7 @@
 /**
  * Listens on every `host:port` given behind a name, and tells each connection where it has landed and where it was going:
- * `{"at":"neighbour","port":8080,"peer":"10.77.0.2","destination":"10.77.0.3:8080"}`. The same lines go to standard
- * output, after a line `ready`. A connection that sends a line gets it back.
+ * `{"at":"neighbour","ip":"10.77.0.3","port":8080,"peer":"10.77.0.2","destination":"10.77.0.3:8080"}`. The same
+ * lines go to standard output, after a line `ready`. A connection that sends a line gets it back.
  */
 import type { Socket } from 'node:net';
 import { createServer } from 'node:net';
@@ -14,6 +14,7 @@ function serve(socket: Socket): void {
   const destination = originalDestination(socket);
   const landed = {
     at: name,
+    ip: canonicalIp(socket.localAddress?.replace(/%.*/, '') ?? ''),
     port: socket.localPort,
     peer: canonicalIp(socket.remoteAddress?.replace(/%.*/, '') ?? ''),
     destination: destination === undefined ? undefined : formatAddress(destination),
