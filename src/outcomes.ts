@@ -1,6 +1,6 @@
 /**
- * Every closed list of outcomes, and the words for a person: what happened, and what to do. Metrics labels, logs,
- * `remora explain` and the admin pages use these tables and no others, so a reason cannot exist without its words.
+ * Every closed list of outcomes, and the words for a person: what happened, and what to do. Metrics labels, logs and the
+ * demo use these tables and no others, so a reason cannot exist without its words.
  */
 export interface Words {
   readonly happened: string;

@@ -81,11 +81,6 @@ const certificates = {
     0.5,
     'The part of the remaining lifetime after which a certificate is renewed, give or take a tenth of it',
   ),
-  expiredPeerGrace: setting(
-    durationOrNever(0, 30 * day),
-    10 * minute,
-    'How long a connection may outlive a certificate of its peer that was not proved anew',
-  ),
 };
 
 const staticTunnels = {

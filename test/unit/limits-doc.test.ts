@@ -86,8 +86,7 @@ describe('the default of a setting', () => {
       .filter(([, { kind, default: value }]) => (kind.suffix as string) !== '' && value !== 0)
       .map(([name]) => name)
       .filter((name) => !text.includes(`\`${name}\``));
-    // Read and enforced by nothing yet: a limit that does not hold is none.
-    expect(missing).toEqual(['expiredPeerGrace']);
+    expect(missing).toEqual([]);
   });
 });
 
