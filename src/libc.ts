@@ -26,6 +26,7 @@ const SOCK_RAW = 3;
 const SOCK_NONBLOCK = 0o4000;
 const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
+const SO_LINGER = 13;
 const SO_RCVBUFFORCE = 33;
 const IPPROTO_IP = 0;
 const IPPROTO_IPV6 = 41;
@@ -115,6 +116,18 @@ export function socketBoundTo(ip: string): Socket {
     throw error;
   }
   return new Socket({ fd, allowHalfOpen: true });
+}
+
+/** struct linger: on, and no time to linger. */
+const noLinger = new Uint8Array(new Int32Array([1, 0]).buffer);
+
+/**
+ * Makes the kernel answer with a reset when the socket is closed, whatever it is doing until then (SO_LINGER, socket(7)).
+ * Node.js can do it as well, but fails while the socket is ending, and then never closes it.
+ */
+export function resetOnClose(socket: Socket): void {
+  const fd = descriptorOf(socket);
+  if (fd !== undefined) setsockopt(fd, SOL_SOCKET, SO_LINGER, noLinger, noLinger.length);
 }
 
 /** Every frame that this network namespace sees on one link, from the moment it is opened. Needs CAP_NET_RAW. */

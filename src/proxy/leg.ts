@@ -2,6 +2,7 @@ import type { Http2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { resetOnClose } from '../libc.ts';
 
 /**
  * One side of a connection as the relay sees it. An end and an abort are different things and stay different on the
@@ -36,9 +37,14 @@ export function socketLeg(socket: Socket): Leg {
   };
 }
 
-/** Resets a connection; one that is not open yet is only given up. */
+/**
+ * Resets a connection; one that is not open yet is only given up. Not with `resetAndDestroy`: that fails with EINVAL
+ * while an end is on its way, and leaves the connection open for ever.
+ */
 export function resetSocket(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
+  if (socket.destroyed) return;
+  resetOnClose(socket);
+  socket.destroy();
 }
 
 /**
@@ -51,7 +57,8 @@ export function tunnelLeg(stream: Http2Stream): Leg {
     stream,
     endedCleanly: () => endOfStream.arrived(),
     mustBeEmptied: () => endOfStream.arrived(),
-    closedCleanly: () => stream.readableEnded && endOfStream.arrived() && hasSentEverything(stream),
+    // A stream that the peer resets after its own end is finished for us by Node.js, but it is `aborted`.
+    closedCleanly: () => stream.readableEnded && endOfStream.arrived() && !stream.aborted && hasSentEverything(stream),
     abort: (error) => void stream.destroy(error),
     gathersWrites: false,
   };

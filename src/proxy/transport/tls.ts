@@ -7,6 +7,7 @@ import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import { refusalOf, verifyPeer } from '../../identity/verify-peer.ts';
 import type { Negotiated } from '../account.ts';
+import { resetSocket } from '../leg.ts';
 
 /** The post-quantum hybrid first, then what every peer speaks. */
 const groups = 'X25519MLKEM768:X25519:P-256';
@@ -187,7 +188,7 @@ function handshake(
       pending.delete(raw);
     })
     .catch((error: unknown) => {
-      raw.resetAndDestroy();
+      resetSocket(raw);
       throw error;
     });
 }
@@ -207,7 +208,7 @@ function verified(socket: tls.TLSSocket, raw: Socket, local: Identity, verify: (
     }
     return { socket, peer, local, negotiated: negotiatedBy(socket) };
   } catch (error) {
-    raw.resetAndDestroy();
+    resetSocket(raw);
     throw error;
   }
 }

@@ -127,6 +127,20 @@ describe.each([
     });
   }
 
+  for (const code of [0, 5, 8, 10]) {
+    it(`N21: shows RST_STREAM with code ${code} right behind the end of the peer as a reset`, async () => {
+      const running = await scene();
+      const seen = ending(running.application);
+      running.wire.cork();
+      running.peer.send(frameType.data, endStream, 1, Buffer.from('the last'));
+      running.peer.reset(1, code);
+      running.wire.uncork();
+      expect(await running.relay.closed).toBe('reset');
+      running.application.write('nobody hears it');
+      await seen;
+    });
+  }
+
   it('N21: passes an end that the peer sends on as an end', async () => {
     const running = await scene();
     const seen = ending(running.application);
@@ -149,6 +163,17 @@ describe.each([
     await running.peer.frame(({ type }) => type === frameType.rstStream);
     expect(running.peer.received.filter(({ type, flags }) => type === frameType.data && flags & endStream)).toEqual([]);
     expect(await running.relay.closed).toBe('drain_deadline');
+  });
+});
+
+describe('a socket', () => {
+  it('N21: is reset although its end is on its way', async () => {
+    const [near, far] = await pair(true);
+    near.end('the last');
+    await new Promise(process.nextTick);
+    resetSocket(near);
+    await once(near, 'close');
+    expect(await ending(far)).toBe('reset');
   });
 });
 
