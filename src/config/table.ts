@@ -202,7 +202,11 @@ const deadlines = {
 
 const limits = {
   maxConnections: setting(integer(1, 1_000_000), 10_000, 'Connections that are carried at once'),
-  maxHandshakes: setting(integer(1, 10_000), 16, 'TLS handshakes in flight at once'),
+  maxHandshakes: setting(
+    integer(1, 10_000),
+    16,
+    'TLS handshakes that are begun in one turn of the event loop; more wait their turn, so that what is carried goes on',
+  ),
   maxTunnelStreams: setting(integer(1, 100_000), 256, 'Connections in one tunnel at once'),
   tunnelMaxAge: setting(
     durationOrNever(second, 30 * day),

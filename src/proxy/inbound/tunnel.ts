@@ -28,7 +28,7 @@ export interface InboundSettings extends RelayLimits, ServedTunnelLimits, Delive
 
 export interface InboundParts extends ProxyParts {
   readonly guard: InboundGuard;
-  /** Handshakes in flight. */
+  /** Handshakes that are begun in one turn of the event loop. */
   readonly handshakes: Slots;
 }
 
@@ -81,7 +81,11 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
   };
 }
 
-/** One deadline for everything until the peer is known and speaks HTTP/2. A place is taken only once the peer has spoken: silence must not fill them. */
+/**
+ * One deadline for everything until the peer is known and speaks HTTP/2. A place is for our work with the peer's hello: it
+ * is taken once the peer has spoken, and given back when the event loop comes round. A peer that lets us wait holds none,
+ * or a few strangers would keep everybody out.
+ */
 async function handshake(
   raw: Socket,
   parts: InboundParts,
@@ -93,15 +97,11 @@ async function handshake(
     new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
   return withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
     await firstBytes(raw, signal);
-    const release = await handshakes.take(signal);
-    try {
-      const startedMs = clock.monotonic();
-      const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), clock.now, signal);
-      observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
-      return await serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
-    } finally {
-      release();
-    }
+    setImmediate(await handshakes.take(signal));
+    const startedMs = clock.monotonic();
+    const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), clock.now, signal);
+    observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
+    return serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
   });
 }
 
