@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { exitCodes, messageOf, RemoraError } from './errors.ts';
+import { exitCodes, messageOf, RemoraError, UnavailableError } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import { version } from './version.ts';
 
@@ -75,6 +75,9 @@ function runWith(nodeFlags: readonly string[]): void {
 }
 
 async function run(argv: readonly string[]): Promise<number> {
+  if (Number.parseInt(process.versions.node, 10) < 24) {
+    throw new UnavailableError(`Node.js ${process.versions.node} is too old, expected 24 or newer`);
+  }
   const [name = '', ...args] = argv;
   const subcommand = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (subcommand !== undefined) {
@@ -110,9 +113,9 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 }
 process.stdout.on('error', () => process.exit(exitCodes.failure));
 
+// At once: a peer that does not close its end must not keep a process that has stopped.
 try {
-  process.exitCode = await run(process.argv.slice(2));
+  process.exit(await run(process.argv.slice(2)));
 } catch (error) {
-  // At once: whatever a subcommand has left running must not outlive its failure.
   process.exit(report(error));
 }

@@ -54,7 +54,8 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     timeoutMs: settings.controlPlaneTimeoutMs,
     connectTimeoutMs: settings.connectTimeoutMs,
   });
-  const stream = startControlStream({ clock, client, observer: streamObserver(log) });
+  const life = { isClosing: false };
+  const stream = startControlStream({ clock, client, observer: streamObserver(log, life) });
   const registry = createRegistry(
     { clock, client, stream },
     { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
@@ -80,6 +81,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     registry,
     isControlPlaneUp: stream.isUp,
     async close() {
+      life.isClosing = true;
       await registry.close();
       await stream.close();
       await client.close();
@@ -159,10 +161,12 @@ function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings)
   };
 }
 
-function streamObserver(log: Log) {
+function streamObserver(log: Log, life: { readonly isClosing: boolean }) {
   return {
     streamUp: () => log.info('Control plane reachable'),
-    streamDown: () => log.warn('Control plane lost, what it last said stays in force'),
+    streamDown() {
+      if (!life.isClosing) log.warn('Control plane lost, what it last said stays in force');
+    },
     streamEnded: (why: string, nextAttemptMs: number) =>
       log.info({ detail: why, nextAttemptMs: Math.round(nextAttemptMs) }, 'Control-plane stream ended'),
     lineRefused: (why: string) => log.warn({ detail: why }, 'Control-plane message refused'),

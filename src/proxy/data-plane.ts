@@ -58,7 +58,7 @@ export interface DataPlane {
 
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
-  const pool = createTunnelPool(createDialer(parts, settings.tunnels));
+  const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts.clock);
   const inboundParts = { ...parts, handshakes: createSlots(settings.maxHandshakes) };
   const outboundParts = { ...parts, pool };
   const tunnels = createInboundTunnels(inboundParts, settings.inbound);

@@ -21,6 +21,7 @@ export interface CaptureParts extends InboundParts {
 /** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
   const account = parts.accounts.open({ direction: 'inbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
     tuneSocket(socket, settings);
@@ -34,12 +35,15 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     const permit = authorize({ destination, principal: undefined }, parts.policy.current(), settings.floor);
     release = takeConnection(parts);
     const application = await deliver(permit, settings, parts.clock, untilClosed(socket));
-    await carry(account, facts, socketLeg(socket), socketLeg(application), parts, settings);
+    const carried = carry(account, facts, socketLeg(socket), socketLeg(application), parts, settings);
+    untrack();
+    await carried;
   } catch (error) {
     resetSocket(socket);
     if (error instanceof HandshakeError) parts.observer.handshakeFailed('inbound', error.reason);
     account.close(outcomeOf(error));
   } finally {
+    untrack();
     release();
   }
 }

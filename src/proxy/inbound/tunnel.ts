@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
-import { DeniedError, HandshakeError } from '../../errors.ts';
+import { ConnectionError, DeniedError, HandshakeError } from '../../errors.ts';
+import type { VerifiedPeer } from '../../identity/verify-peer.ts';
+import { isRootTrusted } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import { outcomeOf } from '../account.ts';
@@ -128,6 +130,7 @@ async function serve(
   settings: InboundSettings,
 ): Promise<void> {
   const account = parts.accounts.open({ id: connectionIdOf(request.headers), direction: 'inbound', peerAddress });
+  const untrack = parts.drain.track(() => request.abort(new ConnectionError('drain_deadline', 'Still being opened')));
   let release = () => {};
   try {
     const originalDestination = destinationOf(request.headers);
@@ -139,16 +142,28 @@ async function serve(
       localId: local.spiffeId.uri,
     } as const;
     account.learned(facts);
+    refuseOutdated(peer, parts);
     const destination = parts.guard.check(originalDestination);
     const permit = authorize({ destination, principal: peer.spiffeId.uri }, parts.policy.current(), settings.floor);
     release = takeConnection(parts);
     const application = await deliver(permit, settings, parts.clock, request.signal);
     const downstream = request.accept();
-    await carry(account, facts, downstream, socketLeg(application), parts, settings);
+    const carried = carry(account, facts, downstream, socketLeg(application), parts, settings);
+    untrack();
+    await carried;
   } catch (error) {
     request.refuse(error, account.id);
     account.close(outcomeOf(error));
   } finally {
+    untrack();
     release();
   }
+}
+
+/** A tunnel outlives what was proved on it; nothing new is carried on the strength of a proof that no longer holds. */
+function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
+  const { bundles } = currentIdentity(parts);
+  if (peer.notAfterMs <= parts.clock.now())
+    throw new HandshakeError('expired', "The peer's certificate has expired since");
+  if (!isRootTrusted(peer, bundles)) throw new HandshakeError('untrusted', 'The root of the peer is no longer trusted');
 }

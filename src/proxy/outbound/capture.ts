@@ -39,7 +39,8 @@ export interface OutboundSettings extends RelayLimits, OpenSettings, ResolveSett
 export async function acceptOutbound(socket: Socket, parts: OutboundParts, settings: OutboundSettings): Promise<void> {
   tuneSocket(socket, settings);
   const originalDestination = parts.originalDestination(socket);
-  if (originalDestination !== undefined && isProbe(originalDestination)) return void socket.end(settings.probeAnswer);
+  if (originalDestination !== undefined && isProbe(originalDestination))
+    return void socket.resume().end(settings.probeAnswer, () => socket.destroySoon());
   const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
   await carryOutbound(socket, account, originalDestination, parts, settings);
 }
@@ -51,6 +52,7 @@ async function carryOutbound(
   parts: OutboundParts,
   settings: OutboundSettings,
 ): Promise<void> {
+  const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
     if (originalDestination === undefined)
@@ -62,11 +64,14 @@ async function carryOutbound(
     const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
     const permit = admit(originalDestination, resolution, settings.rules);
     const { leg, facts } = await open(permit, account.id, parts, settings, gone);
-    await carry(account, { ...facts, originalDestination }, socketLeg(socket), leg, parts, settings);
+    const carried = carry(account, { ...facts, originalDestination }, socketLeg(socket), leg, parts, settings);
+    untrack();
+    await carried;
   } catch (error) {
     resetSocket(socket);
     account.close(outcomeOf(error));
   } finally {
+    untrack();
     release();
   }
 }

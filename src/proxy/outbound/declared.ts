@@ -37,6 +37,7 @@ export async function acceptDeclared(
   settings: Omit<OutboundSettings, 'meshNetworks' | 'rules'>,
 ): Promise<void> {
   const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
     tuneSocket(socket, settings);
@@ -50,11 +51,14 @@ export async function acceptDeclared(
       settings,
       untilClosed(socket),
     );
-    await carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
+    const carried = carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
+    untrack();
+    await carried;
   } catch (error) {
     resetSocket(socket);
     account.close(outcomeOf(error));
   } finally {
+    untrack();
     release();
   }
 }

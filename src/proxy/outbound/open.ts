@@ -44,7 +44,11 @@ export async function open(
 ): Promise<Opened> {
   const candidates = shuffled(permit.endpoints, parts.clock.random).slice(0, maxEndpointsTried);
   let failure: unknown;
+  let isMeshed = false;
   for (const endpoint of candidates) {
+    // Whoever cuts a handshake must not be able to choose plaintext by it.
+    if (isMeshed && endpoint.transport === 'plaintext') continue;
+    isMeshed ||= endpoint.transport === 'hbone';
     try {
       const { leg, facts } = await openEndpoint(endpoint, connectionId, parts, settings, outer);
       return { leg, facts: { ...facts, service: permit.service } };
@@ -57,7 +61,10 @@ export async function open(
 }
 
 function isUnreachable(error: unknown): boolean {
-  return error instanceof HandshakeError || (error instanceof ConnectionError && error.reason.startsWith('upstream_'));
+  return (
+    error instanceof HandshakeError ||
+    (error instanceof ConnectionError && (error.reason.startsWith('upstream_') || error.reason === 'tunnel_lost'))
+  );
 }
 
 function shuffled<T>(items: readonly T[], random: () => number): T[] {

@@ -1,7 +1,7 @@
 import type { Http2Session } from 'node:http2';
 import type { Clock, Timer } from '../../../clock.ts';
 
-/** How often a tunnel with open streams is asked whether it still works. */
+/** How often a tunnel is asked whether it still works, also one without streams: it holds a descriptor at both ends. */
 const pingIntervalMs = 10_000;
 /** So many unanswered in a row, and the tunnel is given up. */
 const missedPingsUntilLost = 3;
@@ -15,15 +15,10 @@ export interface LivenessEvents {
 }
 
 /**
- * Sends a PING (RFC 9113 §6.7) every 10 s while `isInUse`, until the returned function is called. A network that
+ * Sends a PING (RFC 9113 §6.7) every 10 s until the returned function is called. A network that
  * swallows packets is noticed here, long before TCP does.
  */
-export function watchLiveness(
-  session: Http2Session,
-  clock: Clock,
-  isInUse: () => boolean,
-  events: LivenessEvents,
-): () => void {
+export function watchLiveness(session: Http2Session, clock: Clock, events: LivenessEvents): () => void {
   let unanswered = 0;
   let timer: Timer;
   const tick = () => {
@@ -31,7 +26,7 @@ export function watchLiveness(
     if (session.closed) return;
     if (unanswered >= missedPingsUntilLost) return events.lost();
     if (unanswered === 1) events.suspect();
-    if (isInUse() || unanswered > 0) ping();
+    ping();
     timer = clock.after(pingIntervalMs, tick);
   };
   const ping = () => {

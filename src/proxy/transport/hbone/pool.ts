@@ -1,8 +1,10 @@
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
-import { ConnectionError } from '../../../errors.ts';
+import type { Clock } from '../../../clock.ts';
+import { ConnectionError, DeniedError } from '../../../errors.ts';
 import type { Identity } from '../../../identity/identity.ts';
 import type { SpiffeId } from '../../../identity/spiffe-id.ts';
+import { isRootTrusted } from '../../../identity/verify-peer.ts';
 import type { Leg } from '../../leg.ts';
 import type { Tunnel } from './tunnel.ts';
 import { TunnelRetiredError } from './tunnel.ts';
@@ -30,7 +32,7 @@ export interface TunnelPool {
   ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
-  /** Retires all. */
+  /** Ends all, and makes no more. */
   close(): void;
   tunnels(): Iterable<Tunnel>;
 }
@@ -49,7 +51,9 @@ interface Lane {
 /** `dial` makes a tunnel and calls `onClose` when it has ended; it has a deadline of its own. */
 export function createTunnelPool(
   dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>,
+  clock: Clock,
 ): TunnelPool {
+  let isClosed = false;
   const lanes = new Map<string, Lane>();
 
   const laneOf = (name: string): Lane => {
@@ -67,6 +71,7 @@ export function createTunnelPool(
       if (lane.tunnels.size === 0 && lane.making === undefined) lanes.delete(name);
     };
     const keep = (tunnel: Tunnel) => {
+      if (isClosed) tunnel.destroy();
       lane.tunnels.add(tunnel);
       return tunnel;
     };
@@ -78,13 +83,28 @@ export function createTunnelPool(
     return lane.making;
   };
 
-  const withRoom = async (key: TunnelKey, signal: AbortSignal): Promise<Tunnel> => {
+  /** A tunnel that may carry something new: with room, and with a peer that still is who it was. */
+  const fits = (tunnel: Tunnel, { local }: TunnelKey): boolean => {
+    const { peer } = tunnel.mutualTls;
+    if (peer.notAfterMs > clock.now() && isRootTrusted(peer, local.bundles)) return tunnel.hasRoom();
+    tunnel.retire();
+    return false;
+  };
+
+  /** `begin` is called in the same turn in which the tunnel was found to have room, so that many who waited cannot all take the last place. */
+  const onTunnel = async <T>(key: TunnelKey, begin: (tunnel: Tunnel) => T, signal: AbortSignal): Promise<T> => {
     const name = nameOf(key);
     for (let round = 0; round < maxRounds; round += 1) {
+      if (isClosed) throw new DeniedError('draining', 'The sidecar opens no more tunnels');
       const lane = laneOf(name);
-      for (const tunnel of lane.tunnels) if (tunnel.hasRoom()) return tunnel;
+      for (const tunnel of lane.tunnels) if (fits(tunnel, key)) return begin(tunnel);
+      const isOurs = lane.making === undefined;
       const tunnel = await abortable(lane.making ?? make(key, name, lane), signal);
-      if (tunnel.hasRoom()) return tunnel;
+      if (fits(tunnel, key)) return begin(tunnel);
+      if (isOurs && tunnel.streams() === 0) {
+        tunnel.retire();
+        break;
+      }
     }
     throw new ConnectionError(
       'tunnel_lost',
@@ -94,12 +114,19 @@ export function createTunnelPool(
 
   return {
     async open(key, { destination, connectionId }, signal) {
+      const begin = (tunnel: Tunnel) => ({ tunnel, opening: tunnel.open(destination, connectionId, signal) });
       for (let attempt = 1; ; attempt += 1) {
-        const tunnel = await withRoom(key, signal);
+        const { tunnel, opening } = await onTunnel(key, begin, signal);
         try {
-          return { leg: await tunnel.open(destination, connectionId, signal), tunnel };
+          return { leg: await opening, tunnel };
         } catch (error) {
-          if (!(error instanceof TunnelRetiredError) || attempt === maxAttempts) throw error;
+          if (!(error instanceof TunnelRetiredError)) throw error;
+          if (attempt < maxAttempts) continue;
+          throw new ConnectionError(
+            'tunnel_lost',
+            `Every tunnel to ${formatAddress(key.address)} closed before its peer answered`,
+            { cause: error },
+          );
         }
       }
     },
@@ -109,7 +136,8 @@ export function createTunnelPool(
       }
     },
     close() {
-      for (const tunnel of all(lanes)) tunnel.retire();
+      isClosed = true;
+      for (const tunnel of all(lanes)) tunnel.destroy();
     },
     tunnels: () => all(lanes),
   };

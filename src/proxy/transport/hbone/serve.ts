@@ -1,10 +1,12 @@
 import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants, performServerHandshake } from 'node:http2';
+import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../../clock.ts';
 import { ConnectionError } from '../../../errors.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
+import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
@@ -22,8 +24,10 @@ export interface StreamRequest {
   readonly signal: AbortSignal;
   /** Answers 200; from now on the stream carries the application's bytes. */
   accept(): Leg;
-  /** Answers with the refusal that `error` stands for. */
+  /** Answers with the refusal that `error` stands for; after an answer it is a reset. */
   refuse(error: unknown, connectionId: string): void;
+  /** Gives up: the peer sees a reset. */
+  abort(error: Error): void;
 }
 
 /** The server end of one HBONE tunnel. */
@@ -51,16 +55,21 @@ export async function serveTunnel(
   const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
   // Streams tell their own end; the session has nobody else to tell.
   session.on('error', () => undefined);
-  const usage = trackStreams(session, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
+  const usage = trackStreams(session, mutualTls.socket, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
     onRequest(requestOf(stream, headers)),
   );
-  // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
-  await awaitSettings(session, 'The peer closed the connection before its HTTP/2 preface', signal);
-  session.setLocalWindowSize(limits.tunnelWindowBytes);
-
-  const stopWatching = watchLiveness(session, clock, () => usage.streams() > 0, {
+  try {
+    // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
+    await awaitSettings(session, 'The peer closed the connection before its HTTP/2 preface', signal);
+    session.setLocalWindowSize(limits.tunnelWindowBytes);
+  } catch (error) {
+    usage.cancel();
+    throw error;
+  }
+  const end = (error?: Error) => endSession(session, mutualTls.socket, error);
+  const stopWatching = watchLiveness(session, clock, {
     suspect: () => undefined,
-    lost: () => session.destroy(new Error('The peer stopped answering')),
+    lost: () => end(new ConnectionError('tunnel_lost', 'The peer stopped answering')),
   });
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   session.once('close', () => {
@@ -68,25 +77,29 @@ export async function serveTunnel(
     usage.cancel();
     resolve();
   });
-  return { mutualTls, closed, retire: () => session.close(), destroy: () => session.destroy() };
+  return { mutualTls, closed, retire: usage.retire, destroy: () => end() };
 }
 
-/** Counts the streams, and closes a tunnel that has had none for the idle timeout. */
+/** Counts the streams. A tunnel that has had none for the idle timeout is closed, and one that is retired when its last one has ended. */
 function trackStreams(
   session: ServerHttp2Session,
+  socket: TLSSocket,
   clock: Clock,
   idleTimeoutMs: number,
   onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
-): { streams(): number; cancel(): void } {
+): { retire(): void; cancel(): void } {
   let streams = 0;
   let timer: Timer | undefined;
+  const close = () => closeSession(session, socket, clock);
   const watch = () => {
     timer?.cancel();
-    timer = streams === 0 && !session.closed ? clock.after(idleTimeoutMs, () => session.close()) : undefined;
+    if (streams > 0 || session.destroyed) return;
+    if (session.closed) close();
+    else timer = clock.after(idleTimeoutMs, close);
   };
   session.on('stream', (stream, headers) => {
     streams += 1;
-    watch();
+    timer?.cancel();
     stream.once('close', () => {
       streams -= 1;
       watch();
@@ -94,7 +107,13 @@ function trackStreams(
     onStream(stream, headers);
   });
   watch();
-  return { streams: () => streams, cancel: () => timer?.cancel() };
+  return {
+    retire() {
+      session.close();
+      watch();
+    },
+    cancel: () => timer?.cancel(),
+  };
 }
 
 function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): StreamRequest {
@@ -107,6 +126,7 @@ function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Str
   return {
     headers,
     signal: controller.signal,
+    abort: leg.abort,
     accept() {
       stream.off('close', onClose);
       if (!stream.destroyed && !stream.closed) stream.respond(acceptance);
@@ -115,6 +135,7 @@ function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Str
     refuse(error, connectionId) {
       stream.off('close', onClose);
       if (stream.destroyed || stream.closed) return;
+      if (stream.headersSent) return leg.abort(error as Error);
       stream.respond(refusalHeaders(error, connectionId), { endStream: true });
       // After a complete answer, NO_ERROR tells the peer to stop sending (RFC 9113 §8.1).
       stream.close(constants.NGHTTP2_NO_ERROR);

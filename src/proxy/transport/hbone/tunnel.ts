@@ -6,6 +6,7 @@ import { ConnectionError, codeOf } from '../../../errors.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
+import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
@@ -26,6 +27,8 @@ export class TunnelRetiredError extends Error {
 /** The client end of one HBONE tunnel. */
 export interface Tunnel {
   readonly mutualTls: MutualTls;
+  /** Streams of ours that are open or asked for. */
+  streams(): number;
   /** Whether it takes a further stream. */
   hasRoom(): boolean;
   /**
@@ -74,16 +77,17 @@ function createTunnel(
   const isUsable = () => !isRetired && !session.closed && !session.destroyed;
   // Not before the last stream has ended: a session that is closing answers and sends no PING any more.
   const closeWhenEmpty = () => {
-    if (isRetired && streams === 0) session.close();
+    if (isRetired && streams === 0) closeSession(session, mutualTls.socket, clock);
   };
   const retire = () => {
     isRetired = true;
     closeWhenEmpty();
   };
+  const end = (why: string) => endSession(session, mutualTls.socket, new ConnectionError('tunnel_lost', why));
   const ageTimer = clock.after(limits.maxAgeMs, retire);
-  const stopWatching = watchLiveness(session, clock, () => streams > 0, {
+  const stopWatching = watchLiveness(session, clock, {
     suspect: retire,
-    lost: () => session.destroy(new ConnectionError('tunnel_lost', 'The peer stopped answering')),
+    lost: () => end('The peer stopped answering'),
   });
   const watchIdle = () => {
     idleTimer?.cancel();
@@ -113,6 +117,7 @@ function createTunnel(
 
   return {
     mutualTls,
+    streams: () => streams,
     hasRoom: () =>
       isUsable() &&
       streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
@@ -137,7 +142,7 @@ function createTunnel(
       }
     },
     retire,
-    destroy: () => session.destroy(new ConnectionError('tunnel_lost', 'The tunnel was ended')),
+    destroy: () => end('The tunnel was ended'),
   };
 }
 
