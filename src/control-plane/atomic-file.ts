@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { open, rename, rm } from 'node:fs/promises';
 import type { RemoraError } from '../errors.ts';
 import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
 
@@ -11,7 +10,6 @@ import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
 export async function writeFileAtomically(path: string, text: string, mode: number): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
   try {
-    await mkdir(dirname(path), { recursive: true });
     await writeDurably(draft, text, mode);
     await rename(draft, path);
   } catch (error) {

@@ -64,7 +64,7 @@ async function exists(path: string): Promise<boolean> {
 
 async function createFolder(directory: string, keys: AuthorityKeys): Promise<void> {
   try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeFolder(directory);
     const draft = await mkdtemp(join(directory, draftPrefix));
     const texts: Record<FileName, string> = {
       rootKey: privatePem(keys.root.key),
@@ -78,6 +78,15 @@ async function createFolder(directory: string, keys: AuthorityKeys): Promise<voi
     // Another control plane that started at the same time was first: its keys are as good, and they are what is read.
     if (await exists(join(directory, folderName))) return;
     throw writeError(join(directory, folderName), error);
+  }
+}
+
+/** One level only: the folder above it must be there, and Node.js's recursive way never ends in some file systems. */
+async function makeFolder(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error;
   }
 }
 

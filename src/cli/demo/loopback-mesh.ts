@@ -182,7 +182,7 @@ function hintsFor(ports: Ports): readonly Hint[] {
   return [
     { title: 'metrics', command: `curl -s http://127.0.0.1:${ports.webMetrics}/metrics` },
     { title: 'certificates', command: `curl -s http://127.0.0.1:${ports.webAdmin}${adminPaths.certificates}` },
-    { title: 'call api', command: `curl -si http://127.0.0.1:${ports.webHttp}/` },
+    { title: 'call api', command: `curl -sSi http://127.0.0.1:${ports.webHttp}/` },
     { title: 'be refused', command: `curl -ski --http2 https://127.0.0.1:${ports.apiHbone}/` },
   ];
 }

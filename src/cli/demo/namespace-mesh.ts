@@ -158,8 +158,8 @@ function hintsFor({ name, folder }: MeshParts): readonly Hint[] {
       command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.admin}${adminPaths.certificates}`),
     },
     { title: 'rules', command: inPod('api', 'nft list table inet remora') },
-    { title: 'call api', command: inPod('web', `curl -si http://${service.v4}/`) },
-    { title: 'be refused', command: inPod('legacy', `curl -si http://${api.v4}:${applicationPorts.http}/`) },
+    { title: 'call api', command: inPod('web', `curl -sSi http://${service.v4}/`) },
+    { title: 'be refused', command: inPod('legacy', `curl -sSi http://${api.v4}:${applicationPorts.http}/`) },
     { title: 'registry', command: `${folder.registry} (change a file and see)` },
   ];
 }

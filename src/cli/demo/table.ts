@@ -4,18 +4,18 @@ import { meshMarker } from './report.ts';
 import type { Edge } from './sidecar-log.ts';
 import { counted, tally, wordsOf } from './words.ts';
 
-/** The picture as lines of text of at most `columns` characters, without any control character. */
+/** The proof stands first: a small terminal cuts the end. The picture as lines of text of at most `columns` characters, without any control character. */
 export function renderTable(picture: Picture, columns: number): string[] {
   const lines = [
     ...titleLines(picture),
     '',
     ...columnsOf([podHeader, ...picture.pods.map((pod) => podRow(pod, picture.nowMs))]),
     '',
+    ...applicationLines(picture),
+    '',
     ...edgeLines(picture),
     '',
     ...refusalLines(picture.refusals),
-    '',
-    ...applicationLines(picture),
     '',
     ...columnsOf([['TRY', 'IN ANOTHER TERMINAL'], ...picture.hints.map(({ title, command }) => [title, command])]),
     ...(picture.notes.length === 0 ? [] : ['', ...picture.notes]),

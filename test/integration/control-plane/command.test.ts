@@ -30,6 +30,7 @@ const children: ChildProcess[] = [];
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'remora-command-'));
   mkdirSync(join(directory, 'registry'));
+  mkdirSync(join(directory, 'out'));
   writeFileSync(join(directory, 'registry/api.yaml'), meshedPod('api', '10.0.0.1'));
 });
 afterEach(() => {
