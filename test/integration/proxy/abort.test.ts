@@ -204,6 +204,29 @@ describe('a tunnel whose peer stops answering', () => {
   });
 });
 
+describe('a tunnel whose peer keeps its half open', () => {
+  it('is given up some seconds after it was closed', async () => {
+    const [near, wire] = await pair(true);
+    createRawPeer(wire, 'server');
+    const clock = createFakeClock();
+    const closed = Promise.withResolvers<void>();
+    const parts = { clock, onClose: closed.resolve };
+    const tunnel = await startTunnel(
+      { socket: near } as unknown as MutualTls,
+      parts,
+      limits,
+      new AbortController().signal,
+    );
+    const ended = once(wire, 'end');
+    tunnel.retire();
+    await ended;
+    expect(near.destroyed).toBe(false);
+    await clock.advance(5_000);
+    await closed.promise;
+    expect(near.destroyed).toBe(true);
+  });
+});
+
 describe('the last bytes of a tunnel', () => {
   it('N25: reach an application that reads late, although the peer closes the tunnel right behind them', async () => {
     const [near, wire] = await pair(false);

@@ -248,6 +248,35 @@ describe('a captured connection', () => {
     expect(plaintext).toBe(0);
   });
 
+  it('is never sent in clear to another endpoint either, after a handshake that somebody cut', async () => {
+    const outside = await application('plaintext');
+    const lookup = known({}, { address: formatAddress(outside), transport: 'plaintext', spiffeId: '' });
+    // The endpoint with a sidecar comes first, and nobody answers there.
+    const clock = createFakeClock(Date.now(), () => 0.5);
+    const plane = await capturing({ goingTo: service, lookup, hbonePort: 1, options: { clock } });
+    expect(await ending(await dial(plane))).toBe('reset');
+    expect(await plane.line({ direction: 'outbound' })).toMatchObject({
+      outcome: 'closed',
+      reason: 'upstream_refused',
+    });
+  });
+
+  it('is ended by a stop while it is still being opened, and counted as forced', async () => {
+    const asked = Promise.withResolvers<void>();
+    const lookup = async (_address: Address, signal: AbortSignal): Promise<Lookup> => {
+      asked.resolve();
+      await once(signal, 'abort');
+      return { kind: 'unavailable', why: 'aborted' };
+    };
+    const plane = await capturing({ goingTo: service, lookup });
+    const seen = ending(await dial(plane));
+    await asked.promise;
+    expect(await plane.drain.finish(0)).toBe(1);
+    expect(await seen).toBe('reset');
+    await plane.line({ direction: 'outbound' });
+    expect(plane.drain.size).toBe(0);
+  });
+
   it.each([15002, 15003])(
     'answers the capture probe on port %i with its own word, and opens no account',
     async (port) => {

@@ -7,7 +7,7 @@ import type { Clock } from '../../../src/clock.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
-import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+import { bundlesOf, createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 import { ending, readAll } from '../../support/sockets.ts';
 
 const authority = createTestAuthority('cluster.local', { intermediates: 1 });
@@ -279,6 +279,44 @@ describe('a tunnel between two sidecars', () => {
       await clock.advance(10_000);
       expect(await exchange(`tick ${tick}`)).toBe(`tick ${tick}`);
     }
+  });
+
+  it('serves a burst on a cold pool with as many tunnels as it takes, and none beyond its capacity', async () => {
+    const { dial, web } = await mesh(await application((socket) => socket.pipe(socket)));
+    const clients = await Promise.all(Array.from({ length: 600 }, dial));
+    const answers = await Promise.all(
+      clients.map(async (client) => {
+        client.write('hello');
+        return String((await once(client, 'data'))[0]);
+      }),
+    );
+    expect(answers).toEqual(clients.map(() => 'hello'));
+    const streams = [...web.pool.tunnels()].map((tunnel) => tunnel.streams());
+    expect(streams.reduce((sum, count) => sum + count, 0)).toBe(600);
+    expect(Math.max(...streams)).toBeLessThanOrEqual(256);
+  });
+
+  it('opens nothing new on a tunnel whose peer has expired or whose root was removed, and lets the running go on', async () => {
+    const { dial, web } = await mesh(await application((socket) => socket.pipe(socket)));
+    const running = await dial();
+    running.write('before');
+    await once(running, 'data');
+    const stranger = createTestAuthority('cluster.local');
+    web.identity = { ...web.identity, bundles: bundlesOf(stranger) };
+    expect(await ending(await dial())).toBe('reset');
+    expect(await web.line({ outcome: 'handshake' })).toMatchObject({ reason: 'untrusted' });
+    running.end('still here');
+    expect((await readAll(running)).toString()).toBe('still here');
+  });
+
+  it('B7: carries nothing new for a peer whose root was removed, on a tunnel that is open', async () => {
+    const { dial, api } = await mesh(await application((socket) => socket.pipe(socket)));
+    const running = await dial();
+    running.write('before');
+    await once(running, 'data');
+    api.identity = { ...api.identity, bundles: bundlesOf(createTestAuthority('cluster.local')) };
+    expect(await ending(await dial())).toBe('reset');
+    expect(await api.line({ outcome: 'handshake' })).toMatchObject({ reason: 'untrusted', peerId: webId });
   });
 
   it('R3: refuses outbound and inbound with identity_expired once its own certificate has ended', async () => {
