@@ -140,6 +140,11 @@ function captureProblems(settings: SettledSettings, { uid, gid }: Owner): string
       'capture=true without a control plane, expected controlPlane: policies and destinations come from it',
     );
   }
+  if (settings.meshNetworks.length === 0) {
+    problems.push(
+      'capture=true without meshNetworks, expected the ranges of the pods and Services of the mesh: what is outside them leaves as it is',
+    );
+  }
   if (uid !== rulesUid || gid !== rulesGid) {
     problems.push(
       `This process runs as uid ${uid} and gid ${gid}, but the redirect rules let out rulesUid=${rulesUid} and rulesGid=${rulesGid}, expected both to agree: its own connections would come back to it`,

@@ -33,7 +33,7 @@ function input({ args = [], env = {}, yaml, nodeFlags = [], uid = 1337, gid = 13
   };
 }
 
-const captured = ['--control-plane', 'https://control-plane.remora-system.svc:15012'];
+const captured = ['--control-plane', 'https://control-plane.remora-system.svc:15012', '--mesh-networks', '10.1.0.0/16'];
 const load = (given: Given) => loadAgentSettings(input({ ...given, args: [...captured, ...(given.args ?? [])] }));
 
 function problemsOf(given: Given, base: readonly string[] = captured): readonly string[] {
@@ -86,7 +86,7 @@ describe('where a value comes from', () => {
       yaml: 'hboneBind: ["10.0.0.7", "::"]\nmaxConnections: 500\nminimumInboundMode: PERMISSIVE\nunsafeListen: true\n',
     });
     expect(settings).toMatchObject({
-      meshNetworks: ['10.0.0.0/8', 'fd00::/8', '192.168.0.0/16'],
+      meshNetworks: ['10.1.0.0/16', '10.0.0.0/8', 'fd00::/8', '192.168.0.0/16'],
       keepaliveMs: 'never',
       streamWindowBytes: 1024 ** 2,
       renewalFraction: 0.4,
@@ -101,7 +101,9 @@ describe('where a value comes from', () => {
   });
 
   it('gives the control plane its port when none is written', () => {
-    const { settings } = loadAgentSettings(input({ args: ['--control-plane', 'https://[fd00::1]'] }));
+    const { settings } = loadAgentSettings(
+      input({ args: ['--control-plane', 'https://[fd00::1]', '--mesh-networks', 'fd00::/8'] }),
+    );
     expect(settings.controlPlane).toBe('https://[fd00::1]:15012');
   });
 
@@ -464,6 +466,7 @@ describe('static tunnels', () => {
     expect(problemsOf({ args: [...both, '--capture', 'true'] }, [])).toEqual([
       'deliver is set and capture=true, expected deliver only without capture',
       'capture=true without a control plane, expected controlPlane: policies and destinations come from it',
+      'capture=true without meshNetworks, expected the ranges of the pods and Services of the mesh: what is outside them leaves as it is',
     ]);
   });
 });
