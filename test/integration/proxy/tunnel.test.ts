@@ -309,7 +309,7 @@ describe('a tunnel between two sidecars', () => {
     expect((await readAll(running)).toString()).toBe('still here');
   });
 
-  it('B7: carries nothing new for a peer whose root was removed, on a tunnel that is open', async () => {
+  it('carries nothing new for a peer whose root was removed, on a tunnel that is open', async () => {
     const { dial, api } = await mesh(await application((socket) => socket.pipe(socket)));
     const running = await dial();
     running.write('before');
