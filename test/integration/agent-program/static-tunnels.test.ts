@@ -19,7 +19,7 @@ import {
   startProgram,
 } from './agent-program.ts';
 import type { IdentityFiles } from './identity-files.ts';
-import { idOf, newPath, useFolder, writeIdentity, writeText } from './identity-files.ts';
+import { authority, idOf, newPath, useFolder, writeIdentity, writeText } from './identity-files.ts';
 
 /*
  * Goal: two sidecars without capture and control plane are the two ends of a tunnel, as ghostunnel's users expect.
@@ -149,7 +149,9 @@ describe('a static tunnel', () => {
     expect((await page(client.ports.metrics, '/metrics')).text).toContain(
       'remora_tls_handshakes_total{direction="outbound",result="failure",reason="peer_identity"} 1',
     );
-    expect(await server.line({ direction: 'inbound' })).not.toHaveProperty('bytesSent');
+    const inbound = await server.line({ direction: 'inbound' });
+    expect(inbound).toMatchObject({ outcome: 'handshake', reason: 'reset' });
+    expect(inbound).not.toHaveProperty('bytesSent');
   });
 
   it('C1: refuses a server whose root is not in the bundle file as untrusted', async () => {
@@ -163,6 +165,21 @@ describe('a static tunnel', () => {
     const client = await clientEnd('web', server, port);
     expect(await ending(await client.dial())).toBe('reset');
     expect(await client.line({ direction: 'outbound' })).toMatchObject({ outcome: 'handshake', reason: 'untrusted' });
+  });
+
+  it('C1: is refused by a server that does not know its root, which says untrusted, while it says reset', async () => {
+    const port = await echo();
+    const server = await serverEnd('db', port);
+    const files = writeIdentity('web', { by: createTestAuthority('cluster.local') });
+    writeFileSync(files.bundleFile, readFileSync(files.bundleFile, 'utf8') + authority.bundlePem);
+    const client = await clientEnd('web', server, port, { files });
+    expect(await ending(await client.dial())).toBe('reset');
+    expect(await client.line({ direction: 'outbound' })).toMatchObject({
+      outcome: 'handshake',
+      reason: 'reset',
+      detail: 'The peer closed the connection after the handshake; it may have refused our certificate',
+    });
+    expect(await server.line({ direction: 'inbound' })).toMatchObject({ outcome: 'handshake', reason: 'untrusted' });
   });
 
   it('closes what it dialled when it has no bundle for the trust domain of the peer', async () => {
