@@ -258,9 +258,9 @@ describe('a client without a right to be here', () => {
   const mebibyte = Buffer.alloc(1024 * 1024, 'x');
 
   it.each([
-    ['T3', 'without a certificate', undefined, 'no_client_cert'],
-    ['C1', 'whose root is unknown', createTestAuthority('cluster.local'), 'untrusted'],
-  ] as const)('%s: %s, who writes 1 MiB right behind its handshake, reaches nothing', async (_, _name, by, reason) => {
+    ['T3: without a certificate', undefined, 'no_client_cert'],
+    ['C1: whose root is unknown', createTestAuthority('cluster.local'), 'untrusted'],
+  ] as const)('%s, who writes 1 MiB right behind its handshake, reaches nothing', async (_, by, reason) => {
     const server = await serve(await unreachable());
     const secure = startTls(await dial(server), by);
     const seen = ending(secure);
