@@ -78,7 +78,7 @@ describe('a sidecar', () => {
     expect(await expectRefused(agent, 'unreachable')).toContain(`127.0.0.1:${port}`);
   });
 
-  it('R6: whose CA file is of another authority says so, and sends no token', async () => {
+  it('R6: whose CA file is of another authority says that its certificate is not trusted', async () => {
     const { url } = await startControlPlane();
     const agent = await agentOf({
       controlPlane: url,
