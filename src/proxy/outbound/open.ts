@@ -33,7 +33,8 @@ const maxEndpointsTried = 3;
 
 /**
  * Opens the way to one of the permitted endpoints, in random order; another one is tried when an endpoint cannot be
- * reached or is not who it should be, never after a refusal. Throws the last failure.
+ * reached or is not who it should be; never after a refusal, and never one in plaintext after one with a sidecar. Throws
+ * the last failure.
  */
 export async function open(
   permit: OutboundPermit,

@@ -94,6 +94,17 @@ const known = (...endpoints: Partial<Endpoint>[]): (() => Promise<Lookup>) => {
   return async () => ({ kind: 'known', destination });
 };
 
+/** A registry that says nothing until it is told to stop, and the moment at which it was asked. */
+function untilAborted() {
+  const asked = Promise.withResolvers<void>();
+  const lookup = async (_address: Address, signal: AbortSignal): Promise<Lookup> => {
+    asked.resolve();
+    await once(signal, 'abort');
+    return { kind: 'unavailable', why: 'aborted' };
+  };
+  return { asked: asked.promise, lookup };
+}
+
 async function sidecarOf(serviceAccount: string, delivery: Address): Promise<number> {
   const plane = await runDataPlane({ identity: identityOf(serviceAccount), deliveries: [delivery] });
   cleanups.push(() => plane.stop());
@@ -177,15 +188,10 @@ describe('a captured connection', () => {
   });
 
   it('is over when its client gives up while the registry is asked', async () => {
-    const asked = Promise.withResolvers<void>();
-    const lookup = async (_address: Address, signal: AbortSignal): Promise<Lookup> => {
-      asked.resolve();
-      await once(signal, 'abort');
-      return { kind: 'unavailable', why: 'aborted' };
-    };
+    const { asked, lookup } = untilAborted();
     const plane = await capturing({ goingTo: service, lookup });
     const client = await dial(plane);
-    await asked.promise;
+    await asked;
     client.resetAndDestroy();
     expect(await plane.line({ direction: 'outbound' })).toMatchObject({ outcome: 'closed', reason: 'reset' });
   });
@@ -262,15 +268,10 @@ describe('a captured connection', () => {
   });
 
   it('is ended by a stop while it is still being opened, and counted as forced', async () => {
-    const asked = Promise.withResolvers<void>();
-    const lookup = async (_address: Address, signal: AbortSignal): Promise<Lookup> => {
-      asked.resolve();
-      await once(signal, 'abort');
-      return { kind: 'unavailable', why: 'aborted' };
-    };
+    const { asked, lookup } = untilAborted();
     const plane = await capturing({ goingTo: service, lookup });
     const seen = ending(await dial(plane));
-    await asked.promise;
+    await asked;
     expect(await plane.drain.finish(0)).toBe(1);
     expect(await seen).toBe('reset');
     await plane.line({ direction: 'outbound' });

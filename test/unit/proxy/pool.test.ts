@@ -1,0 +1,69 @@
+import { describe, expect, it } from 'vitest';
+import type { Identity } from '../../../src/identity/identity.ts';
+import { parseSpiffeId } from '../../../src/identity/spiffe-id.ts';
+import type { Leg } from '../../../src/proxy/leg.ts';
+import type { TunnelKey } from '../../../src/proxy/transport/hbone/pool.ts';
+import { createTunnelPool } from '../../../src/proxy/transport/hbone/pool.ts';
+import type { Tunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+const parsed = parseSpiffeId('spiffe://cluster.local/ns/shop/sa/api');
+if (parsed.kind === 'invalid') throw new TypeError(parsed.why);
+const expectedId = parsed.id;
+const clock = createFakeClock();
+const local = {
+  leaf: { fingerprint256: 'AA' },
+  bundles: { domains: new Map([['cluster.local', [{ fingerprint: 'root' }]]]) },
+} as unknown as Identity;
+const key: TunnelKey = { address: { ip: '10.0.0.7', port: 15008 }, expectedId, local };
+const request = { destination: { ip: '10.0.0.7', port: 80 }, connectionId: 'test-1' };
+const never = new AbortController().signal;
+
+/** A tunnel with so many places, that counts a stream when it is asked for it, as the real one does. */
+function tunnelWithRoom(places: number): Tunnel {
+  let streams = 0;
+  const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root' };
+  return {
+    mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
+    streams: () => streams,
+    hasRoom: () => streams < places,
+    async open() {
+      streams += 1;
+      return {} as Leg;
+    },
+    retire: () => undefined,
+    destroy: () => undefined,
+  };
+}
+
+describe('the tunnel pool', () => {
+  it('gives a burst that waits for a cold tunnel no more places than each tunnel has', async () => {
+    const made: Tunnel[] = [];
+    const dial = async () => {
+      const tunnel = tunnelWithRoom(8);
+      made.push(tunnel);
+      return tunnel;
+    };
+    const pool = createTunnelPool(dial, clock);
+    await Promise.all(Array.from({ length: 40 }, () => pool.open(key, request, never)));
+    expect(made.map((tunnel) => tunnel.streams())).toEqual([8, 8, 8, 8, 8]);
+  });
+
+  it('makes one tunnel for a peer that takes no stream at all, and gives up', async () => {
+    let dialled = 0;
+    const dial = async () => {
+      dialled += 1;
+      return tunnelWithRoom(0);
+    };
+    await expect(createTunnelPool(dial, clock).open(key, request, never)).rejects.toMatchObject({
+      reason: 'tunnel_lost',
+    });
+    expect(dialled).toBe(1);
+  });
+
+  it('opens nothing once it is closed', async () => {
+    const pool = createTunnelPool(() => Promise.reject(new Error('must not dial')), clock);
+    pool.close();
+    await expect(pool.open(key, request, never)).rejects.toMatchObject({ reason: 'draining' });
+  });
+});
