@@ -2,9 +2,10 @@ import type { Owner, SettledSettings } from './config/checks.ts';
 import { contradictions } from './config/checks.ts';
 import { readSettingsFile } from './config/file.ts';
 import { agentHelp, readFlags } from './config/flags.ts';
-import type { Given, GivenSet, Origin } from './config/given.ts';
-import { describeOrigin, shown } from './config/given.ts';
+import type { GivenSet, Origin } from './config/given.ts';
+import { shown } from './config/given.ts';
 import { overrideProblems } from './config/overrides.ts';
+import { settle } from './config/settle.ts';
 import type { GivenSettings, SettingName } from './config/table.ts';
 import { agentTable } from './config/table.ts';
 import type { Environment } from './config/variables.ts';
@@ -41,20 +42,21 @@ export function loadAgentSettings(input: SettingsInput): {
   const flags = readFlags(input.args);
   const variables = readVariables(input.env);
   const file = readFile(flags.configFile ?? input.env[configVariable], input);
-  const values = settle([...file.given, ...variables.given, ...flags.given]);
+  const { values, origins, problems: bad } = settle(agentTable, [...file.given, ...variables.given, ...flags.given]);
+  const settings = complete(values);
   const problems = [
     ...overrideProblems(input.env, input.nodeFlags),
     ...variables.problems,
     ...file.problems,
-    ...values.problems,
+    ...bad,
   ];
   // Values that are wrong were replaced by their defaults; what these contradict would only confuse.
-  const found = values.problems.length > 0 ? problems : [...problems, ...contradictions(values.settings, input)];
+  const found = bad.length > 0 ? problems : [...problems, ...contradictions(settings, input)];
   if (found.length > 0) throw new ConfigurationError(found);
-  return values;
+  return { settings, origins };
 }
 
-function readFile(path: string | undefined, input: SettingsInput): GivenSet {
+function readFile(path: string | undefined, input: SettingsInput): GivenSet<SettingName> {
   if (path === undefined) return { given: [], problems: [] };
   let text: string;
   try {
@@ -67,39 +69,7 @@ function readFile(path: string | undefined, input: SettingsInput): GivenSet {
       ],
     };
   }
-  return readSettingsFile(path, text);
-}
-
-interface Settled {
-  readonly settings: AgentSettings;
-  readonly origins: Origins;
-  readonly problems: readonly string[];
-}
-
-/** `all` goes from the weakest place to the strongest. A value that is overridden is checked all the same. */
-function settle(all: readonly Given[]): Settled {
-  const values: Record<string, unknown> = {};
-  const origins: Partial<Record<SettingName, Origin>> = {};
-  for (const [name, { kind, default: value }] of Object.entries(agentTable)) {
-    values[`${name}${kind.suffix}`] = value;
-    origins[name as SettingName] = { kind: 'default' };
-  }
-  const problems: string[] = [];
-  for (const { name, texts, origin } of all) {
-    const { kind } = agentTable[name];
-    const reading = kind.read(texts);
-    origins[name] = origin;
-    if (reading.kind === 'value') values[`${name}${kind.suffix}`] = reading.value;
-    else problems.push(problem(name, reading.text, origin));
-  }
-  return { settings: complete(values as unknown as GivenSettings), origins: origins as Origins, problems };
-}
-
-function problem(name: SettingName, text: string, origin: Origin): string {
-  const { kind } = agentTable[name];
-  const meant = kind.suggest(text);
-  const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-  return `${name}=${shown(text)} from ${describeOrigin(origin)} is not ${kind.name}, expected ${kind.expected}${hint}`;
+  return readSettingsFile(path, text, agentTable);
 }
 
 function complete(given: GivenSettings): AgentSettings {

@@ -4,8 +4,7 @@ import { messageOf } from '../errors.ts';
 import type { Given, GivenSet } from './given.ts';
 import { shown } from './given.ts';
 import { nearest } from './nearest.ts';
-import type { SettingName } from './table.ts';
-import { agentTable } from './table.ts';
+import type { Setting, SettingsTable } from './setting.ts';
 import type { TunnelPart } from './tunnel.ts';
 import { tunnelParts, tunnelText } from './tunnel.ts';
 
@@ -15,13 +14,17 @@ const mostSyntaxErrors = 3;
 /** Characters of the largest file of settings. */
 const maxFileLength = 64 * 1024;
 
-/** Reads a YAML file of settings: a mapping from setting to value. Nothing of YAML beyond plain values is accepted. */
-export function readSettingsFile(path: string, text: string): GivenSet {
-  const reject = (problem: string): GivenSet => ({ given: [], problems: [problem] });
+/** Reads a YAML file of the settings in `table`: a mapping from setting to value. Nothing of YAML beyond plain values is accepted. */
+export function readSettingsFile<Table extends SettingsTable>(
+  path: string,
+  text: string,
+  table: Table,
+): GivenSet<keyof Table & string> {
+  const reject = (problem: string) => ({ given: [], problems: [problem] });
   const unreadable = refuseText(path, text);
   if (unreadable !== undefined) return reject(unreadable);
   try {
-    return readDocument(path, text);
+    return readDocument(path, text, table);
   } catch (error) {
     // A file of 60,000 brackets exhausts the parser's stack.
     return reject(`${path} is not valid YAML: ${messageOf(error)}, expected a mapping of settings`);
@@ -36,7 +39,11 @@ function refuseText(path: string, text: string): string | undefined {
   return undefined;
 }
 
-function readDocument(path: string, text: string): GivenSet {
+function readDocument<Table extends SettingsTable>(
+  path: string,
+  text: string,
+  table: Table,
+): GivenSet<keyof Table & string> {
   const lines = new LineCounter();
   const document = parseDocument(text, {
     lineCounter: lines,
@@ -61,7 +68,7 @@ function readDocument(path: string, text: string): GivenSet {
   }
   if (!isMap(document.contents))
     return { given: [], problems: [`${path} is not a mapping, expected lines such as trustDomain: cluster.local`] };
-  return readMapping(path, document.contents, lineOf);
+  return readMapping(path, document.contents, table, lineOf);
 }
 
 function firstAlias(contents: Node | null): Alias | undefined {
@@ -75,21 +82,26 @@ function firstAlias(contents: Node | null): Alias | undefined {
   return found;
 }
 
-function readMapping(path: string, mapping: YAMLMap, lineOf: (node: Node | null) => number): GivenSet {
-  const given: Given[] = [];
+function readMapping<Table extends SettingsTable>(
+  path: string,
+  mapping: YAMLMap,
+  table: Table,
+  lineOf: (node: Node | null) => number,
+): GivenSet<keyof Table & string> {
+  const given: Given<keyof Table & string>[] = [];
   const problems: string[] = [];
   for (const pair of mapping.items) {
     const key = keyOf(pair);
     const line = lineOf(pair.key as Node | null);
-    if (!Object.hasOwn(agentTable, key)) {
-      problems.push(unknownKey(key, `${path} line ${line}`));
+    const setting = Object.hasOwn(table, key) ? table[key] : undefined;
+    if (setting === undefined) {
+      problems.push(unknownKey(key, `${path} line ${line}`, Object.keys(table)));
       continue;
     }
-    const name = key as SettingName;
-    const texts = textsOf(name, pair.value as Node | null);
+    const texts = textsOf(key, setting, pair.value as Node | null);
     if (texts === undefined)
-      problems.push(`${name} in ${path} line ${line} has the wrong shape, expected ${shapeOf(name)}`);
-    else given.push({ name, texts, origin: { kind: 'file', path, line } });
+      problems.push(`${key} in ${path} line ${line} has the wrong shape, expected ${shapeOf(key, setting)}`);
+    else given.push({ name: key, texts, origin: { kind: 'file', path, line } });
   }
   return { given, problems };
 }
@@ -98,18 +110,17 @@ function keyOf(pair: Pair): string {
   return isScalar(pair.key) ? String(pair.key.value) : String(pair.key);
 }
 
-function unknownKey(key: string, where: string): string {
-  const meant = nearest(key, Object.keys(agentTable));
+function unknownKey(key: string, where: string, known: readonly string[]): string {
+  const meant = nearest(key, known);
   return `${shown(key)} in ${where} is not a setting, ${meant === undefined ? 'expected one of the settings' : `did you mean ${meant}?`}`;
 }
 
-function shapeOf(name: SettingName): string {
+function shapeOf(name: string, { kind }: Setting<unknown>): string {
   if (name === 'tunnels') return 'a sequence of mappings with listen, target, peer and optionally via';
-  return agentTable[name].kind.isList ? 'a sequence' : `a single value, ${agentTable[name].kind.expected}`;
+  return kind.isList ? 'a sequence' : `a single value, ${kind.expected}`;
 }
 
-function textsOf(name: SettingName, node: Node | null): readonly string[] | undefined {
-  const { kind } = agentTable[name];
+function textsOf(name: string, { kind }: Setting<unknown>, node: Node | null): readonly string[] | undefined {
   if (!kind.isList) return wrap(scalarText(node, kind.inFile));
   if (!isSeq(node)) return undefined;
   const texts = node.items.map((item) =>

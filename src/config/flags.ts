@@ -43,7 +43,7 @@ export function agentCommand(used: (flag: string, value: string) => void = () =>
 
 export interface FlagSettings {
   readonly configFile: string | undefined;
-  readonly given: readonly Given[];
+  readonly given: readonly Given<SettingName>[];
 }
 
 /** Reads the command line. Throws `UsageError` for a flag that does not exist, is given twice or has no value. */
@@ -61,7 +61,7 @@ export function readFlags(args: readonly string[]): FlagSettings {
   };
   const given = (Object.keys(agentTable) as SettingName[])
     .filter((name) => name !== 'tunnels')
-    .map((name): Given => {
+    .map((name): Given<SettingName> => {
       const flag = flagOf(name);
       const texts = agentTable[name].kind.isList ? of(flag).flatMap(splitList) : once(flag);
       return { name, texts, origin: { kind: 'flag', flag: `--${flag}` } };
@@ -85,7 +85,7 @@ export function splitList(text: string): string[] {
 }
 
 /** Each --listen begins a tunnel, to which the flags behind it belong. */
-function tunnelsOf(uses: readonly Use[]): Given[] {
+function tunnelsOf(uses: readonly Use[]): Given<SettingName>[] {
   const tunnels: Partial<Record<TunnelPart, string>>[] = [];
   for (const [flag, value] of uses) {
     const part = tunnelParts.find((name) => name === flag);

@@ -1,5 +1,3 @@
-import type { SettingName } from './table.ts';
-
 /** Where a value came from. */
 export type Origin =
   | { readonly kind: 'flag'; readonly flag: string }
@@ -8,15 +6,15 @@ export type Origin =
   | { readonly kind: 'default' };
 
 /** The texts that one place gives for one setting. */
-export interface Given {
-  readonly name: SettingName;
+export interface Given<Name extends string = string> {
+  readonly name: Name;
   readonly texts: readonly string[];
   readonly origin: Origin;
 }
 
 /** What one place gives altogether, and everything that is wrong with it, one sentence each. */
-export interface GivenSet {
-  readonly given: readonly Given[];
+export interface GivenSet<Name extends string = string> {
+  readonly given: readonly Given<Name>[];
   readonly problems: readonly string[];
 }
 

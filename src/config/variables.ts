@@ -26,7 +26,7 @@ function isServiceLink(variable: string, text: string | undefined): boolean {
 }
 
 /** Reads the settings of the environment; a variable of ours that does not exist is a problem, because a typo would be a silent hole. */
-export function readVariables(env: Environment): GivenSet {
+export function readVariables(env: Environment): GivenSet<SettingName> {
   const names = new Map(Object.keys(agentTable).map((name) => [variableOf(name), name as SettingName]));
   const own = Object.entries(env).filter(
     ([variable, text]) => variable.startsWith('REMORA_') && text !== undefined && !isServiceLink(variable, text),
