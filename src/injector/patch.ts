@@ -1,0 +1,22 @@
+/** One operation of a JSON patch (RFC 6902); the injector never removes and never moves. */
+export type Operation =
+  | { readonly op: 'add'; readonly path: string; readonly value: unknown }
+  | { readonly op: 'replace'; readonly path: string; readonly value: unknown };
+
+/** A JSON pointer (RFC 6901) from its unescaped parts. */
+export function pointer(...parts: readonly (string | number)[]): string {
+  return parts.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+}
+
+/** The unescaped parts of a JSON pointer. */
+export function pointerParts(path: string): string[] {
+  return path
+    .split('/')
+    .slice(1)
+    .map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~'));
+}
+
+/** The same operations on an object that holds the first one at `prefix`, itself a JSON pointer. */
+export function patchBelow(prefix: string, patch: readonly Operation[]): Operation[] {
+  return patch.map((operation) => ({ ...operation, path: `${prefix}${operation.path}` }));
+}
