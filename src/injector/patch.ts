@@ -1,7 +1,7 @@
-/** One operation of a JSON patch (RFC 6902); the injector never removes and never moves. */
+/** One operation of a JSON patch (RFC 6902). */
 export type Operation =
-  | { readonly op: 'add'; readonly path: string; readonly value: unknown }
-  | { readonly op: 'replace'; readonly path: string; readonly value: unknown };
+  | { readonly op: 'add' | 'replace'; readonly path: string; readonly value: unknown }
+  | { readonly op: 'remove'; readonly path: string };
 
 /** A JSON pointer (RFC 6901) from its unescaped parts. */
 export function pointer(...parts: readonly (string | number)[]): string {
