@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { checkServerIdentity } from 'node:tls';
 import type { Dispatcher } from 'undici';
 import { Agent } from 'undici';
+import { readBoundedFile } from '../bounded-file.ts';
 import { messageOf, RenewalError } from '../errors.ts';
-import { readBoundedFile } from './bounded-file.ts';
 
 /** Connections to the control plane, each made under the roots that the CA file held when it was asked for. */
 export interface ControlConnection {

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
+import { readBoundedFile } from '../bounded-file.ts';
 import { messageOf, RenewalError } from '../errors.ts';
-import { readBoundedFile } from './bounded-file.ts';
 
 /** Bytes of the largest token that is sent; a projected service-account token has about 1,200. */
 const maxTokenBytes = 16 * 1024;

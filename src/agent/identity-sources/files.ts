@@ -1,11 +1,11 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash, createPrivateKey } from 'node:crypto';
+import { readBoundedFile } from '../../bounded-file.ts';
 import type { Clock } from '../../clock.ts';
 import { messageOf, RenewalError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import { makeIdentity } from '../../identity/identity.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
-import { readBoundedFile } from '../bounded-file.ts';
 import type { WatchFiles } from '../file-watch.ts';
 import { watchFiles } from '../file-watch.ts';
 import { parseBundles } from './bundles.ts';
