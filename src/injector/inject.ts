@@ -1,4 +1,16 @@
+import { version } from '../version.ts';
+import { identityVolume, initContainer, sidecarContainer } from './containers.ts';
+import { chosen, conflicts, skipOf, skipped, weaknesses } from './eligibility.ts';
+import { added } from './names.ts';
+import type { PodOptions } from './options.ts';
+import { readOptions } from './options.ts';
 import type { Operation } from './patch.ts';
+import { pointer } from './patch.ts';
+import type { Pod } from './pod.ts';
+import { annotationsOf, parsePod } from './pod.ts';
+import type { RewrittenProbes } from './probes.ts';
+import { rewriteProbes } from './probes.ts';
+import { scrapeAnnotations } from './scrape.ts';
 import type { InjectionSettings } from './settings.ts';
 
 /** What the injector must know of a pod besides the pod itself. */
@@ -25,6 +37,98 @@ export type Injection =
  * Decides whether a pod gets the sidecar, and how. Pure: the same pod, context and settings give the same answer.
  * `pod` is anything that was read from outside; what does not have the shape of a pod is refused.
  */
-export function injectPod(_pod: unknown, _context: PodContext, _settings: InjectionSettings): Injection {
-  throw new TypeError('Not written yet');
+export function injectPod(value: unknown, context: PodContext, settings: InjectionSettings): Injection {
+  if (settings.systemNamespaces.includes(context.namespace)) {
+    return skipped('system_namespace', `The namespace ${context.namespace} is never touched`);
+  }
+  const parsed = parsePod(value);
+  if (parsed.kind === 'problems') return { kind: 'refused', problems: parsed.problems };
+  const { pod } = parsed;
+  const choice = chosen(pod);
+  if ('problem' in choice) return { kind: 'refused', problems: [choice.problem] };
+  if (!choice.isWanted) return skipped('opted_out', 'Its label or annotation asks for no sidecar');
+  return skipOf(pod) ?? withSidecar(pod, context, settings);
+}
+
+function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings): Injection {
+  const options = readOptions(pod, context.namespace, settings);
+  const rewritten = options.areProbesRewritten ? rewriteProbes(pod) : noProbes;
+  const problems = [...conflicts(pod), ...options.problems, ...rewritten.problems, ...modeProblems(options, context)];
+  if (problems.length > 0) return { kind: 'refused', problems };
+  const scrape = scrapeAnnotations(pod);
+  const sidecar = sidecarContainer({ pod, context, options, probes: rewritten.probes }, settings);
+  return {
+    kind: 'injected',
+    // The probes first: containers that are put in front of theirs would change their places.
+    patch: [
+      ...rewritten.patch,
+      ...annotationPatch(pod, { [added.injected]: version, ...defaultContainer(pod), ...scrape.annotations }),
+      ...containerPatch(pod, initContainer(options, settings), sidecar, options),
+      ...listPatch('volumes', pod.spec.volumes, [identityVolume(settings)], 'last'),
+    ],
+    warnings: [
+      ...options.warnings,
+      ...rewritten.warnings,
+      ...scrape.warnings,
+      ...modeWarnings(pod, options),
+      ...weaknesses(pod),
+    ],
+  };
+}
+
+const noProbes: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
+
+function modeProblems({ sidecarMode }: PodOptions, { isJob }: PodContext): string[] {
+  if (sidecarMode === 'native' || !isJob) return [];
+  return [
+    'A Job never ends beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',
+  ];
+}
+
+function modeWarnings({ spec }: Pod, { sidecarMode }: PodOptions): string[] {
+  if (sidecarMode === 'native' || (spec.initContainers ?? []).length === 0) return [];
+  return ['Its init containers run before a classic sidecar: what they connect to is not in the mesh'];
+}
+
+/** What kubectl takes when nobody names a container. */
+function defaultContainer({ spec }: Pod): Record<string, string> {
+  return { 'kubectl.kubernetes.io/default-container': spec.containers[0]?.name ?? '' };
+}
+
+/** An annotation that is there stays, except for our own mark. */
+function annotationPatch(pod: Pod, wanted: Readonly<Record<string, string>>): Operation[] {
+  const existing = annotationsOf(pod);
+  const missing = Object.entries(wanted).filter(([name]) => name === added.injected || !Object.hasOwn(existing, name));
+  const all = Object.fromEntries(missing);
+  if (pod.metadata === null || pod.metadata === undefined) {
+    return [{ op: 'add', path: '/metadata', value: { annotations: all } }];
+  }
+  if (pod.metadata.annotations === null || pod.metadata.annotations === undefined) {
+    return [{ op: 'add', path: '/metadata/annotations', value: all }];
+  }
+  return missing.map(([name, value]) => ({ op: 'add', path: pointer('metadata', 'annotations', name), value }));
+}
+
+function containerPatch({ spec }: Pod, init: object, sidecar: object, { sidecarMode }: PodOptions): Operation[] {
+  // In front of the pod's own init containers, so that they are covered too.
+  if (sidecarMode === 'native') return listPatch('initContainers', spec.initContainers, [init, sidecar], 'first');
+  return [
+    // Behind them: rules without a sidecar would stop all that they connect to.
+    ...listPatch('initContainers', spec.initContainers, [init], 'last'),
+    ...listPatch('containers', spec.containers, [sidecar], 'first'),
+  ];
+}
+
+function listPatch(
+  name: 'initContainers' | 'containers' | 'volumes',
+  existing: readonly unknown[] | null | undefined,
+  items: readonly object[],
+  place: 'first' | 'last',
+): Operation[] {
+  if (existing === null || existing === undefined) return [{ op: 'add', path: pointer('spec', name), value: items }];
+  return items.map((value, index) => ({
+    op: 'add',
+    path: pointer('spec', name, place === 'first' ? index : '-'),
+    value,
+  }));
 }
