@@ -1,9 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import process from 'node:process';
 import { exitCodes, SetupError, say, writing } from './errors.mjs';
+import { npmCommand } from './npm.mjs';
 
 const signalNumbers = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 };
 
@@ -93,12 +94,6 @@ function requireSuccess({ error, code, signal }) {
     exitCodes.unavailable,
     `\`npm ci\` failed (${how}); its own words are above. Check that a package registry can be reached, then run it again.`,
   );
-}
-
-/** The very npm that runs us, or the one on the PATH when set-up is run by hand or by another package manager. */
-function npmCommand() {
-  const script = process.env.npm_execpath;
-  return /^npm(-cli)?\.[cm]?js$/.test(basename(script ?? '')) ? [process.execPath, script] : ['npm'];
 }
 
 /** npm 9 and 10 link no `.bin/node` when two packages offer one; and npm skips what it cannot verify, without a word. */

@@ -5,7 +5,12 @@ import process from 'node:process';
 import { say } from './errors.mjs';
 
 /** Debian's package for each tool that a command may ask for. */
-const debianPackages = { nft: 'nftables', ip: 'iproute2' };
+const debianPackages = {
+  nft: 'nftables',
+  ip: 'iproute2',
+  buildah: 'buildah',
+  debootstrap: 'debootstrap',
+};
 
 const aptDeadlineMs = 5 * 60_000;
 const aptOptions = [
