@@ -33,6 +33,12 @@ interface Timed {
   readonly timeoutSeconds: number;
 }
 
+/** The port of the application that a probe asks. */
+export function portOfProbe(probe: AppProbe): number {
+  if ('httpGet' in probe) return probe.httpGet.port;
+  return 'grpc' in probe ? probe.grpc.port : probe.tcpSocket.port;
+}
+
 /** Probes by the path under which the sidecar answers them. */
 export type AppProbes = Readonly<Record<string, AppProbe>>;
 

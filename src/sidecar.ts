@@ -5,6 +5,8 @@ import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
 import type { AdminParts } from './agent/admin.ts';
 import { startAdminServer } from './agent/admin.ts';
+import type { AppHealth } from './agent/app-health/app-health.ts';
+import { createAppHealth } from './agent/app-health/app-health.ts';
 import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
@@ -26,6 +28,7 @@ import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { renewalReasons } from './outcomes.ts';
+import { reservedInbound } from './ports.ts';
 import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
@@ -107,6 +110,13 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       : createDeclaredGuard(settings.deliver),
     originalDestination,
   };
+  const appHealth = createAppHealth({
+    clock,
+    log,
+    drain,
+    probes: settings.appProbes,
+    reservedPorts: reservedInbound(settings.ports),
+  });
   const starting = new AbortController();
   const { plane, pages } = await bind();
   log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
@@ -143,7 +153,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
         connections: () => [...accounts.live()].map(shownConnection),
       };
-      const pageParts = { metrics, health: { readiness, log }, admin };
+      const pageParts = { metrics, appHealth, health: { readiness, log }, admin };
       return { plane: bound, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
     } catch (error) {
       bound?.retireInbound();
@@ -167,6 +177,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       await obtaining;
       await identity?.close();
       await sources.close();
+      appHealth.close();
       await pages.close();
       return forced;
     },
@@ -177,7 +188,12 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
 async function startPages(
   settings: AgentSettings,
   withIpv6: boolean,
-  parts: { metrics: MetricsPage; health: Parameters<typeof startHealthServer>[1]; admin: AdminParts },
+  parts: {
+    metrics: MetricsPage;
+    appHealth: AppHealth;
+    health: Parameters<typeof startHealthServer>[1];
+    admin: AdminParts;
+  },
 ) {
   const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
   const servers: { close(): void | Promise<void> }[] = [];
@@ -186,7 +202,7 @@ async function startPages(
   };
   try {
     for (const ip of usable(settings.metricsBind))
-      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, parts.metrics));
+      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, parts.metrics, parts.appHealth));
     for (const ip of usable(settings.healthBind))
       servers.push(await startHealthServer({ ip, port: settings.ports.health }, parts.health));
     servers.push(await startAdminServer(settings.adminListen, parts.admin));

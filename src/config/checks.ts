@@ -1,5 +1,6 @@
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
+import { portOfProbe } from '../app-probes.ts';
 import type { SidecarPorts } from '../ports.ts';
 import { isLoopback } from './address-kinds.ts';
 import { flagOf } from './setting.ts';
@@ -26,6 +27,7 @@ export function contradictions(settings: SettledSettings, owner: Owner): string[
     ...tunnelProblems(settings),
     ...deliveryProblems(settings),
     ...captureProblems(settings, owner),
+    ...probeProblems(settings),
   ];
 }
 
@@ -151,6 +153,15 @@ function captureProblems(settings: SettledSettings, { uid, gid }: Owner): string
     );
   }
   return problems;
+}
+
+function probeProblems({ appProbes, ports }: SettledSettings): string[] {
+  return Object.entries(appProbes).flatMap(([path, probe]) => {
+    const owner = ownerOfPort(ports, portOfProbe(probe));
+    return owner === undefined
+      ? []
+      : [`appProbes has port ${portOfProbe(probe)} at ${path}, the port of ${owner}, expected an application`];
+  });
 }
 
 function duplicated(texts: readonly string[]): string[] {

@@ -4,7 +4,8 @@ import { nearest } from './nearest.ts';
 /** What the texts of one place said; `text` is the first that is not of the kind. */
 export type Reading<T> =
   | { readonly kind: 'value'; readonly value: T }
-  | { readonly kind: 'bad'; readonly text: string };
+  /** `expected` says more than that of the kind, for values with parts. */
+  | { readonly kind: 'bad'; readonly text: string; readonly expected?: string };
 
 /**
  * How the value of a setting is written and read. `Suffix` is the unit that the setting's name gains in the program, so

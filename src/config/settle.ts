@@ -1,5 +1,6 @@
 import type { Given, Origin } from './given.ts';
 import { describeOrigin, shown } from './given.ts';
+import type { Reading } from './kinds.ts';
 import type { SettingsTable, ValuesOf } from './setting.ts';
 
 export interface Settled<Table extends SettingsTable> {
@@ -27,13 +28,17 @@ export function settle<Table extends SettingsTable>(
     const reading = kind.read(texts);
     origins[name] = origin;
     if (reading.kind === 'value') values[`${name}${kind.suffix}`] = reading.value;
-    else problems.push(`${name}=${problemOf(kind, reading.text, origin)}`);
+    else problems.push(`${name}=${problemOf(kind, reading, origin)}`);
   }
   return { values: values as ValuesOf<Table>, origins: origins as Settled<Table>['origins'], problems };
 }
 
-function problemOf(kind: SettingsTable[string]['kind'], text: string, origin: Origin): string {
+function problemOf(
+  kind: SettingsTable[string]['kind'],
+  { text, expected = kind.expected }: Extract<Reading<unknown>, { kind: 'bad' }>,
+  origin: Origin,
+): string {
   const meant = kind.suggest(text);
   const hint = meant === undefined ? '' : `; did you mean ${meant}?`;
-  return `${shown(text)} from ${describeOrigin(origin)} is not ${kind.name}, expected ${kind.expected}${hint}`;
+  return `${shown(text)} from ${describeOrigin(origin)} is not ${kind.name}, expected ${expected}${hint}`;
 }

@@ -4,6 +4,7 @@ import { outboundFloors, outboundPolicies } from '../policy/admit.ts';
 import { modes } from '../policy/mode.ts';
 import { sidecarPorts, sidecarUid } from '../ports.ts';
 import * as address from './address-kinds.ts';
+import { appProbes } from './app-probes.ts';
 import { boolean, duration, durationOrNever, fraction, integer, listOf, oneOf, path, size } from './kinds.ts';
 import type { ValuesOf } from './setting.ts';
 import { optional, setting } from './setting.ts';
@@ -133,7 +134,7 @@ const listeners = {
   outboundPort: setting(address.port, sidecarPorts.outbound, 'Outbound capture, on loopback'),
   inboundPort: setting(address.port, sidecarPorts.inbound, 'Inbound capture'),
   hbonePort: setting(address.port, sidecarPorts.hbone, 'Tunnels of peers: mutual TLS and HTTP/2 CONNECT'),
-  metricsPort: setting(address.port, sidecarPorts.metrics, 'Metrics'),
+  metricsPort: setting(address.port, sidecarPorts.metrics, 'Metrics, and the probes of the applications'),
   healthPort: setting(address.port, sidecarPorts.health, 'Readiness and liveness'),
   hboneBind: setting(listOf(address.ipAddress), ['0.0.0.0', '::'], 'Addresses that take tunnels'),
   metricsBind: setting(listOf(address.ipAddress), ['0.0.0.0', '::'], 'Addresses that serve metrics'),
@@ -165,6 +166,11 @@ const traffic = {
     oneOf('a minimum', outboundFloors),
     'plaintext',
     'The weakest way out of this pod; no control plane can lower it',
+  ),
+  appProbes: setting(
+    appProbes,
+    {},
+    'Probes and hooks of the applications that are answered on the metrics port; remora inject writes them',
   ),
 };
 

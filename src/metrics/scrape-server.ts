@@ -1,3 +1,4 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
@@ -15,14 +16,25 @@ export interface ScrapeServer {
   close(): void;
 }
 
+/** What else is answered on the port. */
+export interface OtherPages {
+  /** Answers and returns true, or leaves the request alone and returns false. */
+  answer(request: IncomingMessage, response: ServerResponse): boolean;
+}
+
 const maxConnections = 64;
 
-/** Serves `GET /metrics`. Throws `FailureError` naming the address when it cannot be bound. */
-export async function startScrapeServer(address: Address, page: MetricsPage): Promise<ScrapeServer> {
+/** Serves `GET /metrics`, and `others` where it has an answer. Throws `FailureError` naming the address when it cannot be bound. */
+export async function startScrapeServer(
+  address: Address,
+  page: MetricsPage,
+  others: OtherPages = { answer: () => false },
+): Promise<ScrapeServer> {
   const server = createServer(
     { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 5_000 },
     (request, response) => {
       const path = request.url?.split('?')[0];
+      if (path !== '/metrics' && others.answer(request, response)) return;
       if (path !== '/metrics') return void response.writeHead(404).end('Not found, expected /metrics\n');
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
