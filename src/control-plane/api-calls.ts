@@ -1,4 +1,4 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { JSONWebKeySet } from 'jose';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
@@ -23,6 +23,7 @@ import { Refusal } from './refusals.ts';
 import { refusalOf, replyTooLarge, sendJson } from './replies.ts';
 import type { ReportBook } from './report-book.ts';
 import { readBody } from './request-body.ts';
+import type { Call, Route } from './router.ts';
 import type { Streams } from './streams.ts';
 import type { TokenReviewer, Workload } from './token-review.ts';
 
@@ -34,21 +35,10 @@ export interface ApiParts {
   readonly streams: Streams;
   readonly reports: ReportBook;
   readonly reviewer: TokenReviewer;
-  /** The keys of the embedded token issuer. */
-  readonly jwks: JSONWebKeySet;
+  /** The keys of the tokens that are accepted now. */
+  jwks(): JSONWebKeySet;
   readonly metrics: { certificateRequested(result: string): void };
   isStopping(): boolean;
-}
-
-/** One request and its answer. */
-export interface Call {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-}
-/** What a path does. Rejects with `Refusal`, or with an error that is a failure of ours. */
-export interface Route {
-  readonly method: 'GET' | 'POST';
-  handle(call: Call): Promise<void>;
 }
 
 /** Every path of the API. */
@@ -65,7 +55,7 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
   return new Map<string, Route>([
     [paths.health, open(() => ({ status: 'ok' }))],
     [paths.bundle, open(() => bundleDocument(authority))],
-    [paths.jwks, open(() => jwks)],
+    [paths.jwks, open(jwks)],
     [paths.certificates, { method: 'POST', handle: (call) => countedCertificate(parts, call) }],
     [
       paths.destinations,

@@ -43,7 +43,7 @@ export async function startApiServer(
   const server = createServer(
     {
       ...tlsOptions,
-      ...serving.first,
+      ...serving.current,
       ALPNProtocols: ['http/1.1'],
       handshakeTimeout: limits.handshakeMs,
       headersTimeout: limits.headersMs,

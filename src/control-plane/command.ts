@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { systemClock } from '../clock.ts';
 import { createCommand, parseCommandLine } from '../command-line.ts';
 import { overrideProblems } from '../config/overrides.ts';
@@ -14,7 +15,10 @@ import { readControlPlaneSettings } from './settings.ts';
 export const run: Subcommand = async (host) => {
   const parsed = parseCommandLine<ControlPlaneFlags>(commandLine(), host);
   if (parsed.kind === 'done') return parsed.exitCode;
-  const { settings, logLevel } = readControlPlaneSettings(parsed.options, overrideProblems(host.env, host.nodeFlags));
+  const { settings, logLevel } = readControlPlaneSettings(parsed.options, {
+    problems: overrideProblems(host.env, host.nodeFlags),
+    readFile: (path) => readFileSync(path, 'utf8'),
+  });
   const log = createLog(logLevel, host.stdout);
   // Before the start, so that a signal during it ends in a clean stop too.
   const stopped = stopSignal(host);
@@ -48,6 +52,10 @@ function commandLine() {
       '--state-dir <directory>',
       'keep the root and the key of tokens here, private to this user; made when it is not there',
     )
+    .option(
+      '--authority <directory>',
+      'read them from the files in it, which `remora authority` made; nothing is written',
+    )
     .option('--in-memory', 'keep them in memory: a restart is a new authority that no sidecar trusts')
     .option(
       '--registry <directory>',
@@ -62,23 +70,41 @@ function commandLine() {
     .option('--listen <address>', 'certificates, discovery and policy over TLS', `:${controlPlanePorts.api}`)
     .option('--metrics-listen <address>', 'metrics and health in plain HTTP', `:${controlPlanePorts.metrics}`)
     .option(
+      '--injection <file>',
+      'answer the admission reviews of a cluster: YAML file of settings for the sidecars that are injected',
+    )
+    .option(
+      '--webhook-listen <address>',
+      `admission reviews over TLS, with --injection (default: ":${controlPlanePorts.webhook}")`,
+    )
+    .option(
       '--serving-name <name>',
       'DNS name or address that sidecars dial, besides localhost; may be repeated',
       appended,
     )
     .option('--write-root <file>', 'write the root certificate there, PEM, for sidecars to trust')
     .option('--token-issuer <uri>', 'issuer of the tokens that are accepted (default: spiffe://<trust domain>)')
+    .option(
+      '--token-keys <file>',
+      'keys of the tokens that are accepted, a JWK set as `kubectl get --raw /openid/v1/jwks` prints it; read again when it changes',
+    )
     .option('--log-level <level>', logLevels.join(', '), 'info')
     .addHelpText('after', examples);
 }
 
 const examples = `
-One of --state-dir and --in-memory is needed. Addresses are PORT, IP:PORT or [IPV6]:PORT.
+One of --state-dir, --authority and --in-memory is needed. Addresses are PORT, IP:PORT or [IPV6]:PORT.
 
   remora control-plane --in-memory --registry ./registry --write-root ./root.pem
   remora control-plane --state-dir /var/lib/remora --serving-name control-plane.remora-system.svc
 
-  remora token --state-dir /var/lib/remora --namespace shop --service-account web --pod web-0`;
+  remora token --state-dir /var/lib/remora --namespace shop --service-account web --pod web-0
+
+In a cluster, with the authority that \`remora authority\` made:
+
+  remora control-plane --authority /etc/remora/authority --registry /etc/remora/registry \\
+    --injection /etc/remora/injection.yaml --serving-name remora-control-plane.remora-system.svc \\
+    --token-keys /etc/remora/jwks.json --token-issuer https://kubernetes.default.svc.cluster.local`;
 
 function appended(value: string, values: readonly string[] = []): string[] {
   return [...values, value];

@@ -1,36 +1,44 @@
 import type { Address } from '../addresses.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
-import { tokenAudience } from '../control-api.ts';
+import { admissionResults, answerAdmission } from '../injector/admission.ts';
+import type { InjectionSettings } from '../injector/settings.ts';
 import type { Log } from '../log.ts';
 import { createControlPlaneMetrics } from '../metrics/control-plane-metrics.ts';
 import { createApi } from './api.ts';
+import type { ApiServer } from './api-server.ts';
 import { startApiServer } from './api-server.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import type { Authority } from './authority.ts';
-import { createAuthority } from './authority.ts';
 import type { ListenAddress } from './listen.ts';
 import { startMetricsServer } from './metrics-server.ts';
+import { openAuthority } from './open-authority.ts';
 import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import { createReportBook } from './report-book.ts';
+import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
-import { createAuthorityKeys, openStateDirectory } from './state-directory.ts';
 import { directoryStoreDefaults, openDirectoryStore } from './store/directory.ts';
 import { noObjects } from './store/objects.ts';
 import type { Store } from './store/store.ts';
 import { fixedStore } from './store/store.ts';
 import { createStreams } from './streams.ts';
 import type { TokenRequest } from './token-issuer.ts';
-import { createTokenIssuer, defaultTokenIssuer } from './token-issuer.ts';
-import { createTokenReviewer } from './token-review.ts';
+import type { WebhookParts } from './webhook.ts';
+import { createWebhook, webhookLimits } from './webhook.ts';
+
+/** Where the root and the key of tokens are: made by this process, or read from a directory that somebody else keeps. */
+export type AuthorityKeySource =
+  /** They end with the process. */
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'state'; readonly directory: string }
+  | { readonly kind: 'authority'; readonly directory: string };
 
 export interface ControlPlaneSettings {
   readonly trustDomain: string;
   readonly listen: ListenAddress;
   readonly metricsListen: ListenAddress;
-  /** Where root and token key are kept; undefined keeps them in memory, so that they end with the process. */
-  readonly stateDirectory?: string | undefined;
+  readonly keys: AuthorityKeySource;
   /** A directory of Kubernetes YAML; undefined is a registry that knows nothing. */
   readonly registry?: string | undefined;
   /** Lifetime of workload certificates: the default and the longest. */
@@ -41,6 +49,10 @@ export interface ControlPlaneSettings {
   readonly servingNames: readonly string[];
   /** By default `spiffe://<trust domain>`. */
   readonly tokenIssuer?: string | undefined;
+  /** A JWK set, whose keys tokens are reviewed with instead of the embedded issuer's. */
+  readonly tokenKeysFile?: string | undefined;
+  /** The injector's webhook; undefined is none. */
+  readonly webhook?: { readonly listen: ListenAddress; readonly injection: InjectionSettings } | undefined;
   /** Where to write the root for sidecars, PEM. */
   readonly writeRoot?: string | undefined;
   /** How long a sidecar may use an answer of discovery while this control plane is away; seconds. */
@@ -49,6 +61,7 @@ export interface ControlPlaneSettings {
 
 export const controlPlaneDefaults = {
   trustDomain: 'cluster.local',
+  keys: { kind: 'memory' },
   certificateLifetimeMs: 3_600_000,
   minimumCertificateLifetimeMs: 10_000,
   servingNames: [],
@@ -66,36 +79,43 @@ export interface ControlPlaneCollaborators {
 export interface ControlPlane {
   readonly apiAddress: Address;
   readonly metricsAddress: Address;
+  /** Undefined without a webhook. */
+  readonly webhookAddress: Address | undefined;
   /** What sidecars trust, for the API and for each other. */
   readonly rootPem: string;
-  /** A token of the embedded issuer. */
+  /** A token of the embedded issuer, which is of no use here when the settings name other keys for tokens. */
   mintToken(request: TokenRequest): Promise<string>;
-  /** Ends streams, lets requests finish, releases both ports. Idempotent. */
+  /** Ends streams, lets requests finish, releases every port. Idempotent. */
   close(): Promise<void>;
 }
 
-/** Resolves when both ports are bound. Throws `RemoraError` for what the operator can act on, and leaves nothing open then. */
+/** Resolves when every port is bound. Throws `RemoraError` for what the operator can act on, and leaves nothing open then. */
 export async function startControlPlane(
   collaborators: ControlPlaneCollaborators,
   settings: ControlPlaneSettings,
 ): Promise<ControlPlane> {
   const { clock, log } = collaborators;
   await using opened = new AsyncDisposableStack();
-  const { authority, tokens, reviewer } = await openAuthority(clock, settings);
+  const { authority, tokens, reviewer, tokenKeys } = opened.adopt(
+    await openAuthority({ clock, log }, settings),
+    (one) => one.close(),
+  );
   const store = collaborators.store ?? opened.adopt(await openRegistry(settings, { clock, log }), (one) => one.close());
   const publication = opened.adopt(createPublication({ authority, store }, settings), (one) => one.close());
   const streams = createStreams({ clock, publication });
-  const metrics = createControlPlaneMetrics(['issued', ...Object.keys(refusals)], {
-    rootNotAfterMs: authority.rootNotAfterMs,
-    openStreams: () => streams.open,
-  });
+  const metrics = createControlPlaneMetrics(
+    {
+      certificates: ['issued', ...Object.keys(refusals)],
+      admissions: settings.webhook === undefined ? [] : admissionResults,
+    },
+    { rootNotAfterMs: authority.rootNotAfterMs, openStreams: () => streams.open },
+  );
   const serving = keepServingCertificate({ authority, clock, log }, settings.servingNames);
   opened.defer(() => serving.close());
 
   let isStopping = false;
-  const { jwks } = tokens;
-  const parts = { clock, log, authority, publication, streams, reviewer, jwks, metrics, reports: createReportBook() };
-  const api = createApi({ ...parts, isStopping: () => isStopping });
+  const parts = { clock, log, authority, publication, streams, reviewer, metrics, reports: createReportBook() };
+  const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
   const metricsServer = opened.adopt(await startMetricsServer(metrics, settings.metricsListen), (one) => one.close());
   const apiServer = opened.adopt(await startApiServer({ clock, serving, api }, settings.listen), (one) => {
     isStopping = true;
@@ -103,16 +123,20 @@ export async function startControlPlane(
     streams.close();
     return closed;
   });
+  const webhookServer = await startWebhook({ clock, log, serving, metrics }, settings);
+  if (webhookServer !== undefined) opened.adopt(webhookServer, (one) => one.close());
   if (settings.writeRoot !== undefined) await writeFileAtomically(settings.writeRoot, authority.rootPem, 0o644);
 
   const all = opened.move();
   let closing: Promise<void> | undefined;
   const { address: apiAddress } = apiServer;
   const { address: metricsAddress } = metricsServer;
-  log.info({ ...facts(authority, settings), apiAddress, metricsAddress }, 'Control plane ready');
+  const webhookAddress = webhookServer?.address;
+  log.info({ ...facts(authority, settings), apiAddress, metricsAddress, webhookAddress }, 'Control plane ready');
   return {
     apiAddress,
     metricsAddress,
+    webhookAddress,
     rootPem: authority.rootPem,
     mintToken: tokens.mint,
     close: () => {
@@ -122,23 +146,14 @@ export async function startControlPlane(
   };
 }
 
-async function openAuthority(clock: Clock, settings: ControlPlaneSettings) {
-  const { trustDomain, stateDirectory, tokenIssuer: issuer = defaultTokenIssuer(trustDomain) } = settings;
-  const { root, tokenKey } =
-    stateDirectory === undefined
-      ? createAuthorityKeys(trustDomain, clock.now())
-      : await openStateDirectory(stateDirectory, trustDomain, clock.now());
-  const authority = createAuthority(root, clock, {
-    trustDomain,
-    lifetimeMs: settings.certificateLifetimeMs,
-    minimumLifetimeMs: settings.minimumCertificateLifetimeMs,
-  });
-  const tokens = await createTokenIssuer(tokenKey, issuer, clock);
-  return {
-    authority,
-    tokens,
-    reviewer: createTokenReviewer({ issuer, audience: tokenAudience, jwks: tokens.jwks }, clock),
-  };
+async function startWebhook(
+  { clock, log, serving, metrics }: Pick<WebhookParts, 'clock' | 'log' | 'metrics'> & { serving: ServingCertificate },
+  { webhook }: ControlPlaneSettings,
+): Promise<ApiServer | undefined> {
+  if (webhook === undefined) return undefined;
+  const { listen, injection } = webhook;
+  const api = createWebhook({ clock, log, metrics, admit: (review) => answerAdmission(review, injection) });
+  return startApiServer({ clock, serving, api }, listen, webhookLimits);
 }
 
 async function openRegistry(
@@ -150,11 +165,11 @@ async function openRegistry(
   return fixedStore(noObjects);
 }
 
-function facts({ root, rootNotAfterMs, trustDomain }: Authority, { stateDirectory = 'memory' }: ControlPlaneSettings) {
+function facts({ root, rootNotAfterMs, trustDomain }: Authority, { keys }: ControlPlaneSettings) {
   return {
     trustDomain,
     rootFingerprint: root.fingerprint256,
     rootNotAfter: timestamp(rootNotAfterMs),
-    state: stateDirectory,
+    state: keys.kind === 'memory' ? keys.kind : keys.directory,
   };
 }

@@ -19,6 +19,7 @@ export const refusals = {
   too_large: { status: 413, title: 'The body is larger than the limit' },
   reply_too_large: { status: 400, title: 'The reply would be larger than the limit' },
   unsupported_media_type: { status: 415, title: 'The body is not plain application/json' },
+  too_many_requests: { status: 429, title: 'As many requests as may are being answered' },
   too_many_streams: { status: 429, title: 'This pod has as many streams as it may' },
   internal: { status: 500, title: 'The control plane failed' },
   authority_expired: { status: 503, title: 'The root certificate has ended' },

@@ -3,14 +3,21 @@ import { maxReplyBytes } from '../control-api.ts';
 import { AuthorityExpiredError } from './authority.ts';
 import { problemOf, Refusal } from './refusals.ts';
 
-/** Sends `value` as the whole reply; throws `Refusal` when a sidecar would not read that much. */
+export interface ReplyOptions {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** What the other side reads at most; by default a sidecar. */
+  readonly maxBytes?: number;
+}
+
+/** Sends `value` as the whole reply; throws `Refusal` when the other side would not read that much. */
 export function sendJson(
   response: ServerResponse,
   value: unknown,
-  { status = 200, headers = {} }: { status?: number; headers?: Readonly<Record<string, string>> } = {},
+  { status = 200, headers = {}, maxBytes = maxReplyBytes }: ReplyOptions = {},
 ): void {
   const body = Buffer.from(JSON.stringify(value));
-  if (body.length > maxReplyBytes) throw replyTooLarge();
+  if (body.length > maxBytes) throw replyTooLarge(maxBytes);
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': body.length,
@@ -21,8 +28,8 @@ export function sendJson(
   response.end(body);
 }
 
-export function replyTooLarge(): Refusal {
-  return new Refusal('reply_too_large', `Expected a question with a reply of at most ${maxReplyBytes} bytes`);
+export function replyTooLarge(maxBytes: number = maxReplyBytes): Refusal {
+  return new Refusal('reply_too_large', `Expected a question with a reply of at most ${maxBytes} bytes`);
 }
 
 /** Sends a problem document. */

@@ -11,10 +11,10 @@ import type { SubjectName } from './ca.ts';
 /** Key and chain for a TLS server. */
 export type ServingPair = Required<Pick<SecureContextOptions, 'cert' | 'key'>>;
 
-/** The certificate that the API shows, renewed by itself. */
+/** The certificate that the API and the webhook show, renewed by itself. */
 export interface ServingCertificate {
-  readonly first: ServingPair;
-  /** Calls `use` with each later one, until `close`. */
+  readonly current: ServingPair;
+  /** Calls `use` with each later one, until `close`; several may ask. */
   onRenewal(use: (pair: ServingPair) => void): void;
   close(): void;
 }
@@ -32,7 +32,7 @@ export function keepServingCertificate(
   names: readonly string[],
 ): ServingCertificate {
   const subjects = [...new Set([...alwaysNames, ...names])].map(subjectName);
-  let use: (pair: ServingPair) => void = () => undefined;
+  const users = new Set<(pair: ServingPair) => void>();
   let issuedMs = 0;
   let timer: Timer | undefined;
 
@@ -48,19 +48,20 @@ export function keepServingCertificate(
     const ageMs = clock.now() - issuedMs;
     if (ageMs >= 0 && ageMs < lifetimeMs / 2) return;
     try {
-      use(issue());
+      current = issue();
+      for (const use of users) use(current);
     } catch (error) {
       log.error({ why: messageOf(error) }, 'The serving certificate cannot be renewed');
     }
   };
 
-  const first = issue();
+  let current = issue();
   timer = clock.after(checkIntervalMs, check);
   return {
-    first,
-    onRenewal(listener) {
-      use = listener;
+    get current() {
+      return current;
     },
+    onRenewal: (use) => void users.add(use),
     close: () => timer?.cancel(),
   };
 }

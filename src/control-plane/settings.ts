@@ -1,11 +1,14 @@
 import { canonicalIp, parsePort, splitHostPort } from '../addresses.ts';
 import { duration } from '../config/kinds.ts';
-import { ConfigurationError } from '../errors.ts';
+import { ConfigurationError, codeOf, messageOf } from '../errors.ts';
 import { isTrustDomain } from '../identity/spiffe-id.ts';
+import type { InjectionSettings } from '../injector/settings.ts';
+import { readInjectionSettings } from '../injector/settings.ts';
 import type { LogLevel } from '../log.ts';
 import { logLevels } from '../log.ts';
+import { controlPlanePorts } from '../ports.ts';
 import { lifetimeBoundsMs } from './authority.ts';
-import type { ControlPlaneSettings } from './control-plane.ts';
+import type { AuthorityKeySource, ControlPlaneSettings } from './control-plane.ts';
 import { controlPlaneDefaults } from './control-plane.ts';
 import type { ListenAddress } from './listen.ts';
 import { isDnsSubdomain } from './names.ts';
@@ -14,24 +17,36 @@ import { isDnsSubdomain } from './names.ts';
 export interface ControlPlaneFlags {
   readonly listen: string;
   readonly metricsListen: string;
+  readonly webhookListen?: string;
   readonly trustDomain: string;
   readonly stateDir?: string;
+  readonly authority?: string;
   readonly inMemory?: true;
   readonly registry?: string;
   readonly certificateLifetime: string;
   readonly servingName?: readonly string[];
   readonly tokenIssuer?: string;
+  readonly tokenKeys?: string;
+  readonly injection?: string;
   readonly writeRoot?: string;
   readonly logLevel: string;
+}
+
+/** What was given besides the flags. */
+export interface ControlPlaneSurroundings {
+  /** What was found already. */
+  readonly problems: readonly string[];
+  /** The text of a file; throws when it cannot be read. */
+  readFile(path: string): string;
 }
 
 /** How a lifetime is written. */
 export const certificateLifetime = duration(lifetimeBoundsMs.shortest, lifetimeBoundsMs.longest);
 
-/** Throws `ConfigurationError` with `problems` and every problem of the flags. */
+/** Throws `ConfigurationError` with every problem of the flags and of the file of the injector. */
 export function readControlPlaneSettings(
   flags: ControlPlaneFlags,
-  problems: readonly string[],
+  { problems, readFile }: ControlPlaneSurroundings,
 ): { readonly settings: ControlPlaneSettings; readonly logLevel: LogLevel } {
   const found = [...problems];
   const check = <T>(
@@ -46,9 +61,11 @@ export function readControlPlaneSettings(
   };
   const that = (isValid: (text: string) => boolean) => (text: string) => (isValid(text) ? text : undefined);
   const address = 'a port or an address with a port such as :15012, 127.0.0.1:15012 or [::1]:15012';
+  const checkAddress = (flag: string, text: string) => check(flag, text, parseListenAddress, address);
 
-  const listen = check('listen', flags.listen, parseListenAddress, address);
-  const metricsListen = check('metrics-listen', flags.metricsListen, parseListenAddress, address);
+  const listen = checkAddress('listen', flags.listen);
+  const metricsListen = checkAddress('metrics-listen', flags.metricsListen);
+  const webhookListen = checkAddress('webhook-listen', flags.webhookListen ?? `:${controlPlanePorts.webhook}`);
   const trustDomain = check(
     'trust-domain',
     flags.trustDomain,
@@ -70,15 +87,11 @@ export function readControlPlaneSettings(
   for (const name of flags.servingName ?? [])
     check('serving-name', name, that(isServingName), 'a DNS name or an IP address');
   if (flags.tokenIssuer !== undefined) check('token-issuer', flags.tokenIssuer, that(isUri), 'a URI');
-  if ((flags.stateDir === undefined) === (flags.inMemory === undefined)) {
-    found.push(
-      'Expected one of --state-dir and --in-memory: keys in a directory survive a restart, keys in memory do not',
-    );
-  }
-  if (listen !== undefined && metricsListen !== undefined && listen.port === metricsListen.port) {
-    found.push(`--listen and --metrics-listen both use port ${listen.port}, expected two ports`);
-  }
-  if (found.length > 0 || !listen || !metricsListen || !trustDomain || !lifetimeMs || !logLevel)
+  found.push(...contradictions(flags));
+  const webhookPort = flags.injection === undefined ? {} : { '--webhook-listen': webhookListen };
+  found.push(...portProblems({ '--listen': listen, '--metrics-listen': metricsListen, ...webhookPort }));
+  const injection = injectionOf(flags, readFile, found);
+  if (found.length > 0 || !listen || !metricsListen || !webhookListen || !trustDomain || !lifetimeMs || !logLevel)
     throw new ConfigurationError(found);
   return {
     logLevel,
@@ -87,14 +100,69 @@ export function readControlPlaneSettings(
       trustDomain,
       listen,
       metricsListen,
-      stateDirectory: flags.stateDir,
+      webhook: injection && { listen: webhookListen, injection },
+      keys: keysOf(flags),
       registry: flags.registry,
       certificateLifetimeMs: lifetimeMs,
       servingNames: flags.servingName ?? [],
       tokenIssuer: flags.tokenIssuer,
+      tokenKeysFile: flags.tokenKeys,
       writeRoot: flags.writeRoot,
     },
   };
+}
+
+function keysOf({ stateDir, authority }: ControlPlaneFlags): AuthorityKeySource {
+  if (stateDir !== undefined) return { kind: 'state', directory: stateDir };
+  return authority === undefined ? { kind: 'memory' } : { kind: 'authority', directory: authority };
+}
+
+function contradictions(flags: ControlPlaneFlags): string[] {
+  const problems: string[] = [];
+  if ([flags.stateDir, flags.authority, flags.inMemory].filter((one) => one !== undefined).length !== 1) {
+    problems.push(
+      'Expected one of --state-dir, --authority and --in-memory: keys in a directory survive a restart, keys in memory do not',
+    );
+  }
+  if (flags.tokenKeys !== undefined && flags.tokenIssuer === undefined)
+    problems.push('--token-keys is given without --token-issuer, expected the issuer whose keys they are');
+  if (flags.webhookListen !== undefined && flags.injection === undefined)
+    problems.push(
+      '--webhook-listen is given without --injection, expected the file of settings that the webhook needs',
+    );
+  return problems;
+}
+
+function portProblems(listeners: Readonly<Record<string, ListenAddress | undefined>>): string[] {
+  const flagOfPort = new Map<number, string>();
+  const problems: string[] = [];
+  for (const [flag, address] of Object.entries(listeners)) {
+    if (address === undefined) continue;
+    const other = flagOfPort.get(address.port);
+    if (other !== undefined) problems.push(`${other} and ${flag} both use port ${address.port}, expected two ports`);
+    flagOfPort.set(address.port, flag);
+  }
+  return problems;
+}
+
+/** Reads the file also when something else is wrong, to say everything at once: then `ConfigurationError` has `found` too. */
+function injectionOf(
+  { injection: path }: ControlPlaneFlags,
+  readFile: (path: string) => string,
+  found: readonly string[],
+): InjectionSettings | undefined {
+  if (path === undefined) return undefined;
+  let text: string;
+  try {
+    text = readFile(path);
+  } catch (error) {
+    const why = codeOf(error) || messageOf(error);
+    throw new ConfigurationError([
+      ...found,
+      `${path} cannot be read (${why}), expected a YAML file of settings of the injector`,
+    ]);
+  }
+  return readInjectionSettings({ path, text }, [], found);
 }
 
 function parseListenAddress(text: string): ListenAddress | undefined {

@@ -1,10 +1,11 @@
 import type { KeyObject } from 'node:crypto';
 import { createHash, createPublicKey, randomUUID } from 'node:crypto';
-import type { JSONWebKeySet } from 'jose';
-import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
+import { calculateJwkThumbprint, SignJWT } from 'jose';
 import type { Clock } from '../clock.ts';
 import { tokenAudience } from '../control-api.ts';
 import { isDnsLabel, isDnsSubdomain } from './names.ts';
+import type { TokenKeys } from './token-keys.ts';
+import { tokenKeysOf } from './token-keys.ts';
 
 /** Who a token is for. */
 export interface TokenRequest {
@@ -23,8 +24,8 @@ export interface TokenRequest {
 export interface TokenIssuer {
   /** The `iss` claim. */
   readonly issuer: string;
-  /** The keys that verify its tokens (RFC 7517), without any private part. */
-  readonly jwks: JSONWebKeySet;
+  /** What verifies its tokens. */
+  readonly keys: TokenKeys;
   /** Throws `TypeError` for a name that Kubernetes would not take; see `tokenRequestProblems`. */
   mint(request: TokenRequest): Promise<string>;
 }
@@ -38,11 +39,11 @@ export function defaultTokenIssuer(trustDomain: string): string {
 
 /** `key` is a P-256 private key. */
 export async function createTokenIssuer(key: KeyObject, issuer: string, clock: Clock): Promise<TokenIssuer> {
-  const publicJwk = await exportJWK(createPublicKey(key));
-  const kid = await calculateJwkThumbprint(publicJwk);
+  const publicKey = createPublicKey(key);
+  const kid = await calculateJwkThumbprint(publicKey);
   return {
     issuer,
-    jwks: { keys: [{ ...publicJwk, kid, alg: 'ES256', use: 'sig' }] },
+    keys: tokenKeysOf({ [kid]: publicKey }),
     mint(request) {
       const problems = tokenRequestProblems(request);
       if (problems.length > 0) throw new TypeError(problems.join('; '));

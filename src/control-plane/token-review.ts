@@ -1,10 +1,12 @@
-import type { JSONWebKeySet, JWTPayload } from 'jose';
-import { createLocalJWKSet, errors, jwtVerify } from 'jose';
+import type { JWTHeaderParameters, JWTPayload } from 'jose';
+import { errors, jwtVerify } from 'jose';
 import * as v from 'valibot';
 import type { Clock } from '../clock.ts';
 import { dateOf } from '../clock.ts';
 import { isDnsLabel, isDnsSubdomain } from './names.ts';
 import { subjectOf } from './token-issuer.ts';
+import type { TokenKeys } from './token-keys.ts';
+import { tokenAlgorithms } from './token-keys.ts';
 
 /** A pod that proved who it is. Every name is a DNS name. */
 export interface Workload {
@@ -26,7 +28,7 @@ export interface TokenRefusal {
 
 export type TokenReview = { readonly kind: 'workload'; readonly workload: Workload } | TokenRefusal;
 
-/** What the API needs to know who calls: our own tokens today, a cluster's tomorrow. Never throws. */
+/** What the API needs to know who calls, by our own tokens or a cluster's. Never throws. */
 export interface TokenReviewer {
   /** `authorization` is the header as it was sent. */
   reviewToken(authorization: string | undefined): Promise<TokenReview>;
@@ -35,7 +37,8 @@ export interface TokenReviewer {
 export interface TokenReviewSettings {
   readonly issuer: string;
   readonly audience: string;
-  readonly jwks: JSONWebKeySet;
+  /** Those in force now. */
+  keys(): TokenKeys;
 }
 
 /** How far the clocks of issuer and reviewer may differ; seconds. */
@@ -55,11 +58,15 @@ const boundClaims = v.object({
 });
 
 /**
- * Reviews tokens against a fixed set of keys (RFC 7519, RFC 8725): ES256 alone, issuer and audience pinned, expiry
- * required, keys in the token's own header ignored.
+ * Reviews tokens (RFC 7519, RFC 8725): each key verifies its own algorithm alone, issuer and audience are pinned, expiry is
+ * required, keys in the token's own header are ignored.
  */
 export function createTokenReviewer(settings: TokenReviewSettings, clock: Clock): TokenReviewer {
-  const keys = createLocalJWKSet(settings.jwks);
+  const keyOf = (header: JWTHeaderParameters) => {
+    const key = settings.keys().find(header);
+    if (key === undefined) throw new errors.JWKSNoMatchingKey();
+    return key;
+  };
   return {
     async reviewToken(authorization) {
       if (authorization === undefined) return refused('token_missing', 'The request carries no bearer token');
@@ -71,8 +78,8 @@ export function createTokenReviewer(settings: TokenReviewSettings, clock: Clock)
         );
       }
       try {
-        const { payload } = await jwtVerify(token, keys, {
-          algorithms: ['ES256'],
+        const { payload } = await jwtVerify(token, keyOf, {
+          algorithms: [...tokenAlgorithms],
           issuer: settings.issuer,
           audience: settings.audience,
           clockTolerance: clockToleranceSeconds,
@@ -107,7 +114,7 @@ function refusalOf(error: unknown, { issuer, audience }: TokenReviewSettings): T
   if (claim === 'iss') return refused('token_invalid', `The token is not from the issuer '${issuer}'`);
   if (claim === 'nbf') return refused('token_invalid', 'The token is not valid yet');
   if (claim !== undefined) return refused('token_invalid', `The claim ${claim} of the token is missing or malformed`);
-  return refused('token_invalid', 'The token is not signed with ES256 by a key of its issuer');
+  return refused('token_invalid', 'The token is not signed by a key of its issuer');
 }
 
 function refused(reason: TokenRefusal['reason'], why: string): TokenRefusal {

@@ -1,4 +1,4 @@
-import { Counter, Gauge, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
 /** Values that are read when a scrape asks for them. */
 export interface ControlPlaneFacts {
@@ -10,13 +10,21 @@ export interface ControlPlaneFacts {
 export interface ControlPlaneMetrics {
   /** Counts a request for a certificate; `result` is `issued` or the reason of the refusal, from a closed list. */
   certificateRequested(result: string): void;
+  /** Counts a request of the webhook and how long its answer took, its body included; `result` is from a closed list. */
+  admissionDecided(result: string, seconds: number): void;
   /** The whole page, in Prometheus text format 0.0.4. */
   text(): Promise<string>;
   readonly contentType: string;
 }
 
-/** `results` is the closed list of results; each begins at zero, so that a first failure is a rise. */
-export function createControlPlaneMetrics(results: readonly string[], facts: ControlPlaneFacts): ControlPlaneMetrics {
+/** The closed lists of results; each result begins at zero, so that a first failure is a rise. */
+export interface ControlPlaneResults {
+  readonly certificates: readonly string[];
+  /** Empty without a webhook. */
+  readonly admissions: readonly string[];
+}
+
+export function createControlPlaneMetrics(results: ControlPlaneResults, facts: ControlPlaneFacts): ControlPlaneMetrics {
   const registry = new Registry();
   const registers = [registry];
   const requested = new Counter({
@@ -25,7 +33,20 @@ export function createControlPlaneMetrics(results: readonly string[], facts: Con
     labelNames: ['result'],
     registers,
   });
-  for (const result of results) requested.inc({ result }, 0);
+  for (const result of results.certificates) requested.inc({ result }, 0);
+  const admissions = new Counter({
+    name: 'remora_injector_requests_total',
+    help: 'Requests of API servers to the webhook, by result',
+    labelNames: ['result'],
+    registers,
+  });
+  for (const result of results.admissions) admissions.inc({ result }, 0);
+  const admissionDuration = new Histogram({
+    name: 'remora_injector_duration_seconds',
+    help: 'Time from the headers of a request to its answer',
+    buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5],
+    registers,
+  });
   new Gauge({
     name: 'remora_ca_root_not_after_timestamp_seconds',
     help: 'End of the root certificate',
@@ -44,6 +65,10 @@ export function createControlPlaneMetrics(results: readonly string[], facts: Con
   });
   return {
     certificateRequested: (result) => requested.inc({ result }),
+    admissionDecided(result, seconds) {
+      admissions.inc({ result });
+      admissionDuration.observe(seconds);
+    },
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

@@ -39,7 +39,7 @@ const startPlane = (settings: Partial<ControlPlaneSettings> = {}) => {
     ...controlPlaneDefaults,
     listen: anyPort,
     metricsListen: anyPort,
-    stateDirectory: join(directory, 'state'),
+    keys: { kind: 'state' as const, directory: join(directory, 'state') },
   };
   return startControlPlane({ clock: systemClock, log, store }, { ...all, ...settings });
 };

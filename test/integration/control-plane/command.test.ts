@@ -173,7 +173,7 @@ describe('remora control-plane', () => {
       expect.stringMatching(/^remora: --log-level=loud is not usable, expected debug, info, warn, error, silent/),
       expect.stringMatching(/^remora: --serving-name=a b is not usable, expected a DNS name or an IP address/),
       expect.stringMatching(/^remora: --token-issuer=me is not usable, expected a URI/),
-      expect.stringMatching(/^remora: Expected one of --state-dir and --in-memory/),
+      expect.stringMatching(/^remora: Expected one of --state-dir, --authority and --in-memory/),
     ]);
   });
 
@@ -186,7 +186,7 @@ describe('remora control-plane', () => {
       '--metrics-listen=15012',
     ]);
     expect(both).toMatchObject({ code: 78, stderr: expect.stringContaining('both use port 15012') });
-    expect(both.stderr).toContain('Expected one of --state-dir and --in-memory');
+    expect(both.stderr).toContain('Expected one of --state-dir, --authority and --in-memory');
     expect(await run(['control-plane', '--in-memroy'])).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('--in-memroy'),
