@@ -26,6 +26,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: 'run the certificate authority, discovery and policy server',
     load: () => import('./control-plane/command.ts'),
   },
+  authority: {
+    does: 'make the root and the keys of a mesh, once',
+    load: () => import('./control-plane/authority-command.ts'),
+  },
   token: {
     does: 'print a workload token of the embedded issuer',
     load: () => import('./control-plane/token-command.ts'),
