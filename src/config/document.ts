@@ -51,7 +51,7 @@ function row(name: string, setting: Setting<unknown>): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
-function defaultOf({ kind, default: value, defaultDoc }: Setting<unknown>): string {
+export function defaultOf({ kind, default: value, defaultDoc }: Setting<unknown>): string {
   if (defaultDoc !== undefined) return defaultDoc;
   const text = kind.show(value);
   return text === '' ? 'empty' : `\`${text}\``;

@@ -38,8 +38,16 @@ const ofEverySidecar = {
   halfCloseTimeout: agentTable.halfCloseTimeout,
   idleTimeout: agentTable.idleTimeout,
   keepalive: agentTable.keepalive,
-  drainDelay: agentTable.drainDelay,
-  drainDeadline: agentTable.drainDeadline,
+  drainDelay: optional(
+    agentTable.drainDelay.kind,
+    '`0s` for a native sidecar, which is stopped when the application has ended, else `5s`',
+    agentTable.drainDelay.does,
+  ),
+  drainDeadline: optional(
+    agentTable.drainDeadline.kind,
+    'what the grace of the pod leaves behind the delay, less 2 s',
+    agentTable.drainDeadline.does,
+  ),
   maxConnections: agentTable.maxConnections,
   maxTunnelStreams: agentTable.maxTunnelStreams,
   maxDestinations: agentTable.maxDestinations,
@@ -77,7 +85,7 @@ export const injectionTable = {
     'https://remora-control-plane.remora-system.svc:15012',
     'Where sidecars reach the control plane',
   ),
-  trustDomain: agentTable.trustDomain,
+  trustDomain: setting(address.trustDomain, 'cluster.local', 'Trust domain of the mesh'),
   meshNetworks: agentTable.meshNetworks,
   rootConfigMap: setting(
     address.objectName,
@@ -128,7 +136,9 @@ export function readInjectionSettings(
     file === undefined ? { given: [], problems: [] } : readSettingsFile(file.path, file.text, injectionTable);
   const given = [...read.given, ...flags];
   const { values, problems } = settle(injectionTable, given);
-  const found = [...before, ...read.problems, ...problems, ...contradictions(values)];
+  const bad = [...read.problems, ...problems];
+  // Values that are wrong were replaced by their defaults; what these contradict would only confuse.
+  const found = [...before, ...bad, ...(bad.length > 0 ? [] : contradictions(values))];
   const { image } = values;
   if (found.length > 0 || image === undefined) throw new ConfigurationError(found);
   const agent: Record<string, string> = {};
