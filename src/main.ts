@@ -30,10 +30,12 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: 'make the root and the keys of a mesh, once',
     load: () => import('./control-plane/authority-command.ts'),
   },
+  inject: { does: 'add the sidecar to Kubernetes YAML', load: () => import('./injector/command.ts') },
   token: {
     does: 'print a workload token of the embedded issuer',
     load: () => import('./control-plane/token-command.ts'),
   },
+  wait: { does: 'wait until the sidecar of this pod is ready', load: () => import('./cli/wait/command.ts') },
   demo: { does: 'run a whole mesh on this machine and show it', load: () => import('./cli/demo/command.ts') },
 };
 
