@@ -17,11 +17,7 @@ export function inputText(bytes: Uint8Array): InputText {
   const forbidden = isJson(text) ? /[\0\ufeff]/ : /[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\ufffd]|\r(?!\n)/u;
   const found = forbidden.exec(text.replaceAll(/[\u{10000}-\u{10ffff}]/gu, '  '));
   if (found === null) return { kind: 'text', text };
-  return broken(
-    text,
-    found.index,
-    `${nameOf(found[0])} is not allowed here, expected it as an escape such as "\\u0085"`,
-  );
+  return broken(text, found.index, `${nameOf(found[0])} is not read alike by every reader, expected text without it`);
 }
 
 function isJson(text: string): boolean {

@@ -85,12 +85,19 @@ function parse(text: string, lineCounter: LineCounter): readonly Document.Parsed
 
 function readDocument(document: Document.Parsed, number: number, text: string): SourceDocument {
   const [error] = document.errors;
-  if (error !== undefined) throw new BrokenYaml(`the YAML is not valid: ${messageOf(error)}`, error.pos[0]);
+  if (error !== undefined) throw new BrokenYaml(sentenceOf(messageOf(error)), error.pos[0]);
   const reader = createReader(text);
   const contents = document.contents as ParsedNode | null;
   const value = reader.copyOf(contents);
   const [start, , end] = document.range;
   return { ...reader, number, contents, value, range: [start, end] };
+}
+
+/** The parser calls itself for each level, until the stack is full. */
+function sentenceOf(message: string): string {
+  return /call stack/.test(message)
+    ? `it is nested deeper than ${mostLevels} levels`
+    : `the YAML is not valid: ${message}`;
 }
 
 function createReader(text: string): Pick<SourceDocument, 'aliases' | 'copyOf' | 'keyOf'> {

@@ -1,0 +1,188 @@
+import { globSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import type { Injection } from '../../../src/injector/inject.ts';
+import { injectPod } from '../../../src/injector/inject.ts';
+import type { InjectedText } from '../../../src/injector/inject-text.ts';
+import { injectText } from '../../../src/injector/inject-text.ts';
+import { readInjectionSettings } from '../../../src/injector/settings.ts';
+import { readSource } from '../../../src/injector/yaml-source.ts';
+import { fakeInjection } from '../../support/fake-injector.ts';
+
+const folder = resolve(import.meta.dirname, '../../golden/inject');
+const inputs = globSync('*.{yaml,json}', { cwd: folder })
+  .filter((name) => !name.includes('.out.'))
+  .sort();
+const settings = readInjectionSettings({
+  path: 'settings.yaml',
+  text: 'image: registry.example.com/remora:0.1.0\nmeshNetworks: [10.0.0.0/8]\n',
+});
+
+const textOf = (result: InjectedText) => (result.kind === 'done' ? result.text : result.problems.join('\n'));
+const problemsOf = (text: string) => {
+  const result = injectText(text, 'default', fakeInjection);
+  return result.kind === 'refused' ? result.problems : [];
+};
+const nothing = (): Injection => ({ kind: 'injected', patch: [], warnings: [] });
+const pod = (spec: string, metadata = '{}') => `apiVersion: v1\nkind: Pod\nmetadata: ${metadata}\nspec:\n${spec}`;
+
+describe.each(inputs)('the file %s', (name) => {
+  const text = readFileSync(join(folder, name), 'utf8');
+
+  it('gets the sidecar and keeps the rest as it was', async () => {
+    const inject = name.startsWith('real-')
+      ? (value: unknown, context: Parameters<typeof injectPod>[1]) => injectPod(value, context, settings)
+      : fakeInjection;
+    const result = injectText(text, 'default', inject);
+    expect(result.kind, textOf(result)).toBe('done');
+    await expect(textOf(result)).toMatchFileSnapshot(join(folder, name.replace('.', '.out.')));
+  });
+
+  it('keeps every comment', () => {
+    const comments = (of: string) => of.match(/(?<=^|\s)#.*/gm) ?? [];
+    const kept = comments(textOf(injectText(text, 'default', fakeInjection)));
+    expect(kept).toEqual(comments(text));
+  });
+
+  it('comes out byte for byte when nothing is to be changed', () => {
+    expect(textOf(injectText(text, 'default', nothing))).toBe(text);
+  });
+
+  it('comes out with text that readers of YAML 1.1 and of 1.2 take alike', () => {
+    const output = textOf(injectText(text, 'default', fakeInjection));
+    const as = (version: '1.1' | '1.2') =>
+      parseAllDocuments(output, { version, merge: true }).flatMap((document) => textsAddedIn(document.toJS()));
+    expect(as('1.1')).toEqual(as('1.2'));
+    if (!name.startsWith('real-')) expect(as('1.2')).toContain('007');
+  });
+});
+
+/** The arguments of the containers that were added, and the annotations, wherever they are. */
+function textsAddedIn(value: unknown): unknown[] {
+  if (typeof value !== 'object' || value === null) return [];
+  const { name, args, annotations } = value as { name?: unknown; args?: unknown[]; annotations?: object };
+  const own = [...(name === 'remora-init' ? (args ?? []) : []), ...Object.entries(annotations ?? {}).flat()];
+  return [...own, ...Object.values(value).flatMap(textsAddedIn)];
+}
+
+describe('YAML as kubectl reads it', () => {
+  const seen = (text: string) => {
+    const pods: unknown[] = [];
+    const result = injectText(text, 'default', (value) => {
+      pods.push(value);
+      return nothing();
+    });
+    expect(result.kind, textOf(result)).toBe('done');
+    return pods;
+  };
+
+  it.each([
+    ['yes', true],
+    ['On', true],
+    ['y', true],
+    ['off', false],
+    ['NO', false],
+    ['"yes"', 'yes'],
+    ['!!str yes', 'yes'],
+    ['!!bool "on"', true],
+    ['010', 8],
+    ['0o10', 8],
+    ['0x1F', 31],
+    ['-0b11', -3],
+    ['1_000', 1000],
+    ['08', 8],
+    ['1e3', 1000],
+    ['12:30:45', '12:30:45'],
+    ['2001-01-01', '2001-01-01'],
+    ['~', null],
+    ['', null],
+    ['0.1.0', '0.1.0'],
+    ['.5', 0.5],
+  ])('reads %s as %j', (written, value) => {
+    expect(seen(pod(`  hostNetwork: ${written}\n`))).toEqual([
+      expect.objectContaining({ spec: { hostNetwork: value } }),
+    ]);
+  });
+
+  it('W7: sees a pod on the network of its node whatever word says so, also through a merge', () => {
+    const text = pod('  <<: {hostNetwork: on}\n  containers: [{name: a}]\n');
+    const result = injectText(text, 'default', (value, context) => injectPod(value, context, settings));
+    expect(result).toEqual({
+      kind: 'done',
+      text,
+      remarks: [expect.stringMatching(/^Pod default\/\(without a name\): skipped: .*hostNetwork/)],
+    });
+  });
+
+  it('makes text of keys as JSON has them', () => {
+    expect(seen(pod('  1: a\n  yes: b\n  "c": d\n'))).toEqual([
+      expect.objectContaining({ spec: { 1: 'a', true: 'b', c: 'd' } }),
+    ]);
+  });
+});
+
+describe('a broken input', () => {
+  it.each([
+    ['a duplicate key', 'a: 1\n---\nb: 1\n"b": 2\n', 'Document 2, line 4, column 1: the key b stands twice'],
+    ['an unknown tag', 'a: !x 1\n', 'Document 1, line 1, column 7: the tag !x is unknown'],
+    ['an alias without an anchor', 'a: *x\n', 'Document 1, line 1, column 4: the alias *x has no anchor before it'],
+    ['an alias that contains itself', 'a: &a [*a]\n', 'Document 1, line 1, column 8: the alias *a contains itself'],
+    ['a bracket that is left open', 'a: [\n', /^Document 1, line \d+, column \d+: the YAML is not valid: /],
+    ['a list', '- a\n', 'Document 1 is no mapping, expected a Kubernetes object'],
+    ['a sentence', 'Error from server\n', 'Document 1 is no mapping, expected a Kubernetes object'],
+    ['blanks', ' \n', 'The input is empty, expected Kubernetes YAML or JSON'],
+    [
+      'a key before a merge that has it, where readers disagree',
+      'hostNetwork: no\n<<: {hostNetwork: yes}\n',
+      /^Document 1, line 2, column 1: the key hostNetwork stands before a merge that has it too/,
+    ],
+    ['brackets without end', '['.repeat(100_000), /nested deeper|not valid/],
+    ['levels without end', `a: ${'['.repeat(300)}${']'.repeat(300)}`, /nested deeper than 200 levels/],
+  ])('%s is refused in one sentence', (_, text, problem) => {
+    expect(problemsOf(text)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
+  });
+
+  it('an alias bomb is refused in one sentence, soon', () => {
+    const levels = Array.from(
+      { length: 20 },
+      (_, level) => `a${level + 1}: &a${level + 1} [${`*a${level},`.repeat(9)}]`,
+    );
+    expect(problemsOf(`a0: &a0 x\n${levels.join('\n')}\n`)).toEqual([
+      expect.stringMatching(/the aliases stand for more than 100000 values$/),
+    ]);
+  });
+
+  it('W5: a refused pod keeps everything back, and every problem carries the name of its object', () => {
+    const text = `${pod('  a: 1\n', '{name: x}')}---\n${pod('  b: 1\n', '{name: db, namespace: shop}')}`;
+    const result = injectText(text, 'other', (value) =>
+      JSON.stringify(value).includes('"db"')
+        ? { kind: 'refused', problems: ['One', 'Two\nlines'] }
+        : fakeInjection(value),
+    );
+    expect(result).toEqual({ kind: 'refused', problems: ['Pod shop/db: One', 'Pod shop/db: Two lines'] });
+  });
+
+  it('a pod in a layout that cannot be changed in place is refused and not mangled', () => {
+    expect(problemsOf('apiVersion: v1\nkind: Pod\nspec:\n  ? containers\n')).toEqual([]);
+    expect(problemsOf('{apiVersion: v1, kind: Pod, spec: {a}, metadata}')).toEqual([
+      'Pod default/(without a name): the document is written in a way that cannot be changed in place, expected plain block style',
+    ]);
+  });
+});
+
+it('is done twice without a change in meaning of the first', () => {
+  const once = textOf(injectText(pod('  containers:\n  - name: a\n'), 'default', fakeInjection));
+  expect(textOf(injectText(once, 'default', nothing))).toBe(once);
+  expect(readSource(once).kind).toBe('documents');
+});
+
+it('W16: an injected Job and CronJob say to the injector that they end', () => {
+  const contexts: unknown[] = [];
+  const job = 'apiVersion: batch/v1\nkind: Job\nmetadata: {name: j}\nspec: {template: {spec: {}}}\n';
+  injectText(job, 'shop', (_, context) => {
+    contexts.push(context);
+    return nothing();
+  });
+  expect(contexts).toEqual([{ namespace: 'shop', workloadName: 'j', isJob: true }]);
+});
