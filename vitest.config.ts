@@ -20,6 +20,12 @@ export default defineConfig({
     pool: 'forks',
     reporters: ['default', './test/support/reporter.ts'],
     globalSetup: './test/support/global-setup.ts',
-    projects: [project('unit', 1, 10_000), project('integration', 2, 60_000), project('e2e', 3, 180_000, false)],
+    // `npm test` leaves out the pods, which need podman: `npm run test:pods`.
+    projects: [
+      project('unit', 1, 10_000),
+      project('integration', 2, 60_000),
+      project('e2e', 3, 180_000, false),
+      project('pods', 4, 300_000, false),
+    ],
   },
 });

@@ -10,7 +10,14 @@ const debianPackages = {
   ip: 'iproute2',
   buildah: 'buildah',
   debootstrap: 'debootstrap',
+  podman: 'podman',
+  catatonit: 'catatonit',
+  runc: 'runc',
+  cni: 'containernetworking-plugins',
 };
+
+/** A tool that is no program on the PATH. */
+const fixedPaths = { cni: ['/usr/lib/cni/bridge', '/usr/libexec/cni/bridge', '/opt/cni/bin/bridge'] };
 
 const aptDeadlineMs = 5 * 60_000;
 const aptOptions = [
@@ -46,8 +53,9 @@ export function installTools(tools) {
 /** One sentence about each tool that is missing. Never an error: the demo falls back to loopback. */
 export function explainMissing(tools) {
   for (const tool of tools) {
+    const isForDemo = ['nft', 'ip'].includes(tool);
     say(
-      `\`${tool}\` is missing, so the demo runs on loopback and tests that need it are skipped. ` +
+      `\`${tool}\` is missing, so ${isForDemo ? 'the demo runs on loopback and ' : ''}tests that need it are skipped. ` +
         `Install the package ${debianPackages[tool]} as root, for example with \`apt-get install ${debianPackages[tool]}\`.`,
     );
   }
@@ -68,6 +76,7 @@ function aptGet(args) {
 }
 
 function find(program) {
+  if (program in fixedPaths) return fixedPaths[program].find(isExecutable);
   const folders = [...(process.env.PATH ?? '').split(':'), '/usr/local/sbin', '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, program)).find(isExecutable);
 }

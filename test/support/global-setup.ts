@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process';
 
+import { sweepPodmanRuns } from './podman/podman.ts';
+
 /**
- * Removes what interrupted runs left behind: network namespaces named `remora-test-<pid>-...` whose maker is gone, and
+ * Removes what interrupted runs left behind: real pods, and network namespaces named `remora-test-<pid>-...` whose maker is gone, and
  * the processes in them. An interrupted run calls no `afterAll`. Namespaces of a run that is still going stay.
  */
 export function setup(): void {
   if (process.getuid?.() !== 0) return;
+  sweepPodmanRuns();
   for (const namespace of namespaces().filter(isLeftover)) {
     for (const pid of linesOf('netns', 'pids', namespace)) tryKill(Number(pid));
     linesOf('netns', 'delete', namespace);

@@ -27,7 +27,8 @@ function whyNoPods(): string | undefined {
   return missing.length > 0 ? `needs ${missing.join(', ')}` : undefined;
 }
 
-function isOnPath(tool: string): boolean {
+/** True when a program of this name is on the PATH. */
+export function isOnPath(tool: string): boolean {
   return (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
 }
 
