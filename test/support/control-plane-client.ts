@@ -25,16 +25,23 @@ export interface ApiRequest {
 
 export const webPod: TokenRequest = { namespace: 'shop', serviceAccount: 'web', pod: 'web-0' };
 
-type Server = Pick<ControlPlane, 'apiAddress' | 'rootPem'>;
+type Server = Pick<ControlPlane, 'apiAddress' | 'rootPem'> & {
+  /** That the certificate must be for; localhost by default. */
+  readonly servername?: string;
+};
 
-function open({ apiAddress, rootPem }: Server, path: string, { method, token, headers, body }: ApiRequest) {
+function open(
+  { apiAddress, rootPem, servername = 'localhost' }: Server,
+  path: string,
+  { method, token, headers, body }: ApiRequest,
+) {
   const options: RequestOptions & { ca: string; servername: string } = {
     host: apiAddress.ip,
     port: apiAddress.port,
     path,
     method: method ?? (body === undefined ? 'GET' : 'POST'),
     ca: rootPem,
-    servername: 'localhost',
+    servername,
     headers: { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...headers },
   };
   const request = httpsRequest({ ...options, agent: false });
@@ -46,6 +53,8 @@ function open({ apiAddress, rootPem }: Server, path: string, { method, token, he
 /** One call over a connection of its own, whose certificate is checked against the root. */
 export async function call(server: Server, path: string, options: ApiRequest = {}): Promise<ApiReply> {
   const request = open(server, path, options);
+  // Behind an answer that came early nobody reads the rest of the body.
+  request.on('error', () => undefined);
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);
