@@ -65,7 +65,8 @@ async function ask(hop: Hop, { httpGet, target, userAgent }: HttpProbeParts, sig
   const name = hop.port === target.address.port ? target.name : formatAddress(address);
   const socket = await dial({ address, name }, hop.isTls, signal);
   const client = new Client(`${hop.isTls ? 'https' : 'http'}://${formatAddress(address)}`, {
-    connect: (_options, callback) => callback(null, socket),
+    // Later, because undici forgets a request whose connection is there before it has begun to wait for it.
+    connect: (_options, callback) => queueMicrotask(() => callback(null, socket)),
     allowH2: false,
     pipelining: 0,
     maxHeaderSize: maxHeaderBytes,

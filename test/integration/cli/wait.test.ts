@@ -55,7 +55,7 @@ describe('remora wait', () => {
       asked++;
       if (asked === 2) readiness.open('identity');
       if (asked === 3) readiness.open('policy');
-      fetch(`http://127.0.0.1:${server.address?.port}${request.url}`).then(async (answer) =>
+      void fetch(`http://127.0.0.1:${server.address?.port}${request.url}`).then(async (answer) =>
         response.writeHead(answer.status).end(await answer.text()),
       );
     });
