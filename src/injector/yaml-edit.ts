@@ -3,6 +3,7 @@ import type { Node, Pair, YAMLMap, YAMLSeq } from 'yaml';
 import { isMap, isSeq, visit } from 'yaml';
 import type { Operation } from './patch.ts';
 import { pointer, pointerParts } from './patch.ts';
+import { lastScalar } from './yaml-places.ts';
 import type { Place, SourceDocument } from './yaml-source.ts';
 import { isMergeKey } from './yaml-source.ts';
 
@@ -45,7 +46,7 @@ type Edit = MapEdit | SeqEdit;
 export type Edits = ReadonlyMap<Node, Edit>;
 
 /** The patch does not fit the document: a mistake of the program, not of the document. */
-export class UnfitPatchError extends Error {}
+export class UnfitPatchError extends TypeError {}
 
 /**
  * What a patch (RFC 6902) changes in the text of a document. Where an alias is changed, its place gets a copy; where
@@ -57,7 +58,9 @@ export function editsOf(document: SourceDocument, patch: readonly Operation[]): 
     const problem = apply(document, edits, operation);
     if (problem !== undefined) throw new UnfitPatchError(`${operation.op} ${operation.path} ${problem}`);
   }
-  expandAliases(document, edits);
+  const replaced = replacedNodes(edits);
+  for (const node of replaced) edits.delete(node);
+  expandAliases(document, edits, replaced);
   return edits;
 }
 
@@ -72,11 +75,14 @@ function apply(document: SourceDocument, edits: Map<Node, Edit>, operation: Oper
     if (rest.length === 0)
       return edit.kind === 'map' ? changeMember(edit, part, operation) : changeItem(edit, part, operation);
     const isRemoval = operation.op === 'remove' && rest.length === 1;
-    const child =
-      edit.kind === 'map' ? memberOf(document, edit, part, isRemoval) : itemOf(document, edit, part, isRemoval);
+    const child = edit.kind === 'map' ? memberOf(document, edit, part) : itemOf(edit, part);
     if (child === undefined) return 'leads nowhere';
-    if (child.kind === 'fresh') return changeFresh(child.fresh, rest, operation);
-    node = child.node;
+    const { holder, source } = child;
+    if (holder.fresh !== undefined || source === null || !isChangedInPlace(source, isRemoval, edits)) {
+      holder.fresh ??= { value: currentOf(document, edits, source) };
+      return changeFresh(holder.fresh, rest, operation);
+    }
+    node = source;
   }
   return 'names no member';
 }
@@ -120,7 +126,7 @@ function changeItem({ items }: SeqEdit, part: string, operation: Operation): str
   const item = items[index];
   if (item === undefined) return 'is no place in the sequence';
   if (operation.op === 'replace') item.fresh = { value: operation.value };
-  else items.splice(index, 1);
+  else return 'takes an item out of a sequence that is the document';
   return undefined;
 }
 
@@ -128,19 +134,19 @@ function indexOf(part: string): number | undefined {
   return /^(?:0|[1-9]\d{0,8})$/.test(part) ? Number(part) : undefined;
 }
 
-/** What stands below a collection: a node that can be changed where it stands, or a value that is written anew. */
-type Child =
-  | { readonly kind: 'node'; readonly node: Node }
-  | { readonly kind: 'fresh'; readonly fresh: Fresh }
-  | undefined;
+/** A value below a collection: where a new one goes, and the node that is in the text. */
+interface Child {
+  readonly holder: { fresh?: Fresh };
+  readonly source: Node | null;
+}
 
-function memberOf(document: SourceDocument, edit: MapEdit, key: string, isRemoval: boolean): Child {
+function memberOf(document: SourceDocument, edit: MapEdit, key: string): Child | undefined {
   const own = edit.pairs.find((pair) => pair.key === key && !isMergeKey(pair.pair) && pair.isRemoved === undefined);
-  if (own !== undefined) return childOf(document, own, own.pair.value as Node | null, isRemoval);
+  if (own !== undefined) return { holder: own, source: own.pair.value as Node | null };
   const added = edit.added.get(key) ?? merged(document, edit, key);
   if (added === undefined) return undefined;
   edit.added.set(key, added);
-  return { kind: 'fresh', fresh: added };
+  return { holder: { fresh: added }, source: null };
 }
 
 /** A member that came by a merge becomes one of the mapping's own. */
@@ -150,53 +156,72 @@ function merged(document: SourceDocument, { node }: MapEdit, key: string): Fresh
   return value === undefined ? undefined : { value };
 }
 
-function itemOf(document: SourceDocument, { node, items }: SeqEdit, part: string, isRemoval: boolean): Child {
+function itemOf({ node, items }: SeqEdit, part: string): Child | undefined {
   const item = items[indexOf(part) ?? items.length];
   if (item === undefined) return undefined;
-  const source = item.index === undefined ? null : (node.items[item.index] as Node | null);
-  return childOf(document, item, source, isRemoval);
+  return { holder: item, source: item.index === undefined ? null : (node.items[item.index] as Node | null) };
 }
 
-function childOf(document: SourceDocument, holder: { fresh?: Fresh }, node: Node | null, isRemoval: boolean): Child {
-  if (holder.fresh === undefined && node !== null && isChangedInPlace(node, isRemoval)) return { kind: 'node', node };
-  holder.fresh ??= { value: document.copyOf(node) };
-  return { kind: 'fresh', fresh: holder.fresh };
+/** Not an alias, nor the empty `{}`, which becomes lines. */
+function isChangedInPlace(node: Node, isRemoval: boolean, edits: Edits): boolean {
+  if (isRemoval) return isMap(node) && hasPlainLines(node, edits);
+  return (isMap(node) || isSeq(node)) && node.items.length > 0;
 }
 
-/** Not an alias, nor the empty `{}`, which becomes lines; and what came by a merge cannot be taken away where it stands. */
-function isChangedInPlace(node: Node, isRemoval: boolean): boolean {
-  if (isMap(node)) return node.items.length > 0 && !(isRemoval && node.items.some(isMergeKey));
-  return isSeq(node) && node.items.length > 0;
+/** Whether a member of the mapping can be taken out of the text: it is its own, the only one, and no block scalar claims lines. */
+function hasPlainLines(node: YAMLMap, edits: Edits): boolean {
+  const edit = edits.get(node);
+  const hasRemoved = edit?.kind === 'map' && edit.pairs.some(({ isRemoved }) => isRemoved);
+  return (
+    !hasRemoved &&
+    !node.items.some((pair) => isMergeKey(pair) || lastScalar(pair.value as Node | null)?.type?.startsWith('BLOCK'))
+  );
+}
+
+/** What a node means with the changes so far. */
+function currentOf(document: SourceDocument, edits: Edits, node: Node | null): unknown {
+  const edit = node === null ? undefined : edits.get(node);
+  if (edit === undefined) return document.copyOf(node);
+  const meant = ({ fresh }: { fresh?: Fresh }, source: unknown) =>
+    fresh === undefined ? currentOf(document, edits, source as Node | null) : fresh.value;
+  if (edit.kind === 'seq')
+    return edit.items.map((item) => meant(item, item.index === undefined ? null : edit.node.items[item.index]));
+  const members = new Map<string, unknown>(Object.entries(document.copyOf(node) as object));
+  for (const pair of edit.pairs) {
+    if (pair.isRemoved) members.delete(pair.key);
+    else if (!isMergeKey(pair.pair)) members.set(pair.key, meant(pair, pair.pair.value));
+  }
+  for (const [key, { value }] of edit.added) members.set(key, value);
+  return Object.fromEntries(members);
 }
 
 function changeFresh(fresh: Fresh, rest: readonly string[], operation: Operation): string | undefined {
+  if (typeof fresh.value !== 'object' || fresh.value === null) return 'leads through a plain value';
   const [problem] = applyPatch(fresh, [{ ...operation, path: pointer('value', ...rest) }]);
   return problem === null ? undefined : problem?.message;
 }
 
 /** Gives each alias whose anchor is changed or written anew a copy of what the anchor was. */
-function expandAliases(document: SourceDocument, edits: Map<Node, Edit>): void {
-  if (document.aliases.size === 0) return;
-  const changed = new Set([...edits.keys(), ...replacedNodes(edits)]);
+function expandAliases(document: SourceDocument, edits: Map<Node, Edit>, replaced: ReadonlySet<Node>): void {
+  const changed = new Set([...edits.keys(), ...replaced]);
   for (const [alias, { target, place }] of document.aliases) {
-    if (changed.has(target)) holderOf(document, edits, place).fresh ??= { value: document.copyOf(alias) };
+    const isInText = !replaced.has(alias) && !replaced.has(place.parent);
+    if (isInText && changed.has(target)) holderOf(document, edits, place).fresh ??= { value: document.copyOf(alias) };
   }
 }
 
 function holderOf(document: SourceDocument, edits: Map<Node, Edit>, { parent, index }: Place): { fresh?: Fresh } {
   const edit = editFor(document, edits, parent);
-  const holder = edit?.kind === 'map' ? edit.pairs[index] : edit?.items.find((item) => item.index === index);
-  // An item that was taken away needs no copy.
-  return holder ?? {};
+  return (edit?.kind === 'map' ? edit.pairs[index] : edit?.items.find((item) => item.index === index)) ?? {};
 }
 
 /** Every node of the text that is taken away or written anew. */
-function replacedNodes(edits: Edits): Node[] {
-  const nodes: Node[] = [];
+function replacedNodes(edits: Edits): ReadonlySet<Node> {
+  const nodes = new Set<Node>();
   const collect = (node: unknown) =>
     visit(node as Node, {
       Node(_, inner) {
-        nodes.push(inner);
+        nodes.add(inner);
       },
     });
   for (const edit of edits.values()) {
@@ -204,10 +229,9 @@ function replacedNodes(edits: Edits): Node[] {
       for (const { pair, fresh, isRemoved } of edit.pairs) {
         if ((fresh !== undefined || isRemoved) && pair.value !== null) collect(pair.value);
       }
-    else {
-      const kept = new Set(edit.items.filter(({ fresh }) => fresh === undefined).map(({ index }) => index));
-      for (const [index, item] of edit.node.items.entries()) if (!kept.has(index)) collect(item);
-    }
+    else
+      for (const { index, fresh } of edit.items)
+        if (fresh !== undefined && index !== undefined) collect(edit.node.items[index]);
   }
   return nodes;
 }

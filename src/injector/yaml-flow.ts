@@ -75,8 +75,7 @@ function seqSplices({ node, items }: SeqEdit, style: FlowStyle): Splice[] {
         splices.push(valueReplaced(node.items[index] as Node, itemPieces(node, index), fresh, style));
     }
   }
-  const kept = new Set(items.map(({ index }) => index));
-  return [...splices, ...removals(places, (index) => !kept.has(index))];
+  return splices;
 }
 
 interface Stretch {

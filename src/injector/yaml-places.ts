@@ -93,7 +93,7 @@ export function lastScalar(node: Node | null): Scalar | undefined {
 export function lineEnd(text: string, offset: number): number {
   const newline = text.indexOf('\n', offset);
   if (newline === -1) return text.length;
-  return newline > offset && text[newline - 1] === '\r' ? newline - 1 : newline;
+  return text[newline - 1] === '\r' ? newline - 1 : newline;
 }
 
 /** The blanks at the beginning of the line that `offset` is in. */

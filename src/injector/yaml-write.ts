@@ -2,7 +2,7 @@ import type { Node } from 'yaml';
 import { isCollection, isMap, isSeq, visit } from 'yaml';
 import type { Layout } from './yaml-block.ts';
 import { blockLines, indented, isBlock, itemLines, memberLines, stepOf } from './yaml-block.ts';
-import type { Edits, Fresh, ItemEdit, MapEdit, PairEdit, SeqEdit } from './yaml-edit.ts';
+import type { Edits, Fresh, MapEdit, PairEdit, SeqEdit } from './yaml-edit.ts';
 import { flowSplices } from './yaml-flow.ts';
 import type { Pieces } from './yaml-places.ts';
 import {
@@ -127,25 +127,24 @@ function pairReplaced(page: Page, { pair }: PairEdit, { value }: Fresh, column: 
 
 function replaced({ text, layout }: Page, { node, pieces }: Behind, value: unknown, lines: readonly string[]): Splice {
   const start = indicatorEnd(pieces);
-  const end = Math.max(endOf(node, pieces), start);
-  const isAtLineStart = end > start && text[end - 1] === '\n';
-  const rest = isAtLineStart || !isBlock(value) ? '' : text.slice(end, lineEnd(text, end));
+  const end = Math.max(lastLineEnd(text, endOf(node, pieces)), start);
+  const rest = isBlock(value) ? text.slice(end, lineEnd(text, end)) : '';
   const comments = [innerComments(pieces), rest.trim()].filter((comment) => comment !== '').join(' ');
   const comment = comments === '' ? '' : ` ${comments}`;
   const written = isBlock(value) ? [comment, ...lines] : [` ${scalarText(value)}${comment}`];
-  return {
-    start,
-    end: end + rest.length,
-    text: `${written.join(layout.lineEnd)}${isAtLineStart ? layout.lineEnd : ''}`,
-  };
+  return { start, end: end + rest.length, text: written.join(layout.lineEnd) };
+}
+
+/** Behind a block scalar, the end of its last line instead of the beginning of the next. */
+function lastLineEnd(text: string, end: number): number {
+  return text[end - 1] === '\n' ? lineEnd(text, end - 1) : end;
 }
 
 /** New members in the place of one that is removed. */
 function linesInstead({ text, layout }: Page, removed: PairEdit, lines: readonly string[], column: number): Splice {
   const { node, pieces } = behind(removed);
-  const end = endOf(node, pieces);
   const written = lines.join(`${layout.lineEnd}${' '.repeat(column)}`);
-  return { start: startOf(pieces), end, text: text[end - 1] === '\n' ? `${written}${layout.lineEnd}` : written };
+  return { start: startOf(pieces), end: lastLineEnd(text, endOf(node, pieces)), text: written };
 }
 
 /** Takes away the lines of a pair; the first pair behind a dash shares its line, and gives way to the next one. */
@@ -161,11 +160,14 @@ function pairRemoved({ text }: Page, { pairs }: MapEdit, removed: PairEdit): Spl
   return { ...linesOf(text, lineStart, endOf(node, pieces)), text: '' };
 }
 
-/** From the beginning of a line to the end of the line on which something ends. */
+/**
+ * The lines from the one that begins at `start` to the one on which something ends, with the line end before them and
+ * without their own: what is written behind the last one stays.
+ */
 function linesOf(text: string, start: number, end: number): { start: number; end: number } {
   if (text[end - 1] === '\n') return { start, end };
-  const newline = text.indexOf('\n', end);
-  return { start, end: newline === -1 ? text.length : newline + 1 };
+  if (start === 0) return { start, end: Math.min(text.length, text.indexOf('\n', end) + 1 || text.length) };
+  return { start: lineEnd(text, start - 1), end: lineEnd(text, end) };
 }
 
 function seqSplices(page: Page, { node, items }: SeqEdit): Splice[] {
@@ -186,7 +188,7 @@ function seqSplices(page: Page, { node, items }: SeqEdit): Splice[] {
     previous = { node: node.items[index] as Node | null, pieces: itemPieces(node, index) };
     if (fresh !== undefined) splices.push(itemReplaced(page, previous, fresh, column));
   }
-  return [...splices, ...itemsRemoved(page, node, items)];
+  return splices;
 }
 
 /** In front of the first item, and of the comments above it: they are about that item. */
@@ -233,18 +235,4 @@ function itemReplaced(page: Page, item: Behind, { value }: Fresh, column: number
   return splice.text.startsWith(separator) && isBlock(value)
     ? { ...splice, text: ` ${splice.text.slice(separator.length - first.length)}` }
     : splice;
-}
-
-function itemsRemoved({ text }: Page, node: SeqEdit['node'], items: readonly ItemEdit[]): Splice[] {
-  const kept = new Set(items.map(({ index }) => index));
-  if (node.items.length > 0 && items.length === 0)
-    throw new UnusualLayoutError('a sequence would be left without items');
-  return node.items.flatMap((item, index) => {
-    if (kept.has(index)) return [];
-    const pieces = itemPieces(node, index);
-    const start = startOf(pieces);
-    const lineStart = text.lastIndexOf('\n', start - 1) + 1;
-    if (text.slice(lineStart, start).trim() !== '') throw new UnusualLayoutError('an item shares its line');
-    return [{ ...linesOf(text, lineStart, endOf(item as Node | null, pieces)), text: '' }];
-  });
 }
