@@ -88,11 +88,11 @@ export function parseTokenKeys(source: string): ParsedTokenKeys {
   return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'keys', keys: tokenKeys(keys) };
 }
 
-/** Any public keys of a kind that tokens are signed with, by their ids. Throws `TypeError` for another kind. */
+/** Public keys of a kind that tokens are signed with, by their ids. Throws `TypeError` for others: they are published. */
 export function tokenKeysOf(named: Readonly<Record<string, KeyObject>>): TokenKeys {
   const keys = Object.entries(named).map(([kid, key]): TokenKey => {
     const algorithm = algorithmOf(key);
-    if (algorithm === undefined) throw new TypeError('expected an RSA or EC key for tokens');
+    if (algorithm === undefined || key.type !== 'public') throw new TypeError('expected a public RSA or EC key');
     return { kid, key, algorithm };
   });
   return tokenKeys(keys);
