@@ -1,17 +1,30 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { exportJWK, SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateReply } from '../../../src/control-api.ts';
 import { paths } from '../../../src/control-api.ts';
 import { createCsr, createKey } from '../../../src/identity/csr.ts';
+import type { AdmissionReply } from '../../../src/injector/admission.ts';
+import { patchedBy, recordedReview } from '../../support/admission.ts';
 import { call, openStream } from '../../support/control-plane-client.ts';
 import { spiffeId } from '../../support/identities.ts';
 import { meshedPod } from '../../support/registry-source.ts';
@@ -222,6 +235,150 @@ describe('remora control-plane', () => {
   });
 });
 
+describe('remora authority', () => {
+  it('makes an authority once, which a control plane serves and `remora token` signs with', async () => {
+    const made = await run(['authority', './mesh', '--trust-domain=mesh.example']);
+    expect(made).toMatchObject({ code: 0, stderr: '' });
+    expect(made.stdout.trimEnd().split('\n')).toEqual([
+      expect.stringContaining('remora control-plane --authority ./mesh'),
+      expect.stringContaining('Give root.pem to every namespace'),
+    ]);
+    expect(made.stdout).not.toContain('PRIVATE KEY');
+    const before = readFileSync(join(directory, 'mesh/root-key.pem'), 'utf8');
+
+    const plane = await startControlPlane('--authority=mesh', '--trust-domain=mesh.example');
+    expect(plane.rootPem).toBe(readFileSync(join(directory, 'mesh/root.pem'), 'utf8'));
+    const token = await run(['token', '--authority=mesh', ...tokenArgs.slice(2)]);
+    const csr = createCsr(createKey(), web);
+    const reply = await call(plane, paths.certificates, { token: token.stdout.trim(), body: { csr } });
+    const leaf = new X509Certificate((reply.json as CertificateReply).certificateChain);
+    expect(leaf.subjectAltName).toBe('URI:spiffe://mesh.example/ns/shop/sa/web');
+    plane.child.kill('SIGTERM');
+    await plane.finished;
+
+    expect(await run(['authority', 'mesh'])).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: 'remora: mesh is not an empty folder, expected a new one: an authority is never overwritten\n',
+    });
+    expect(readFileSync(join(directory, 'mesh/root-key.pem'), 'utf8')).toBe(before);
+    expect(readdirSync(join(directory, 'mesh'))).toEqual(['root-key.pem', 'root.pem', 'token-key.pem']);
+  });
+
+  it('needs a folder and a trust domain', async () => {
+    expect(await run(['authority'])).toMatchObject({ code: 2, stderr: expect.stringContaining('directory') });
+    expect(await run(['authority', ''])).toMatchObject({ code: 2 });
+    expect(await run(['authority', 'a', '--trust-domain=A/b'])).toMatchObject({
+      code: 78,
+      stderr: 'remora: --trust-domain=A/b is not usable, expected a trust domain such as cluster.local\n',
+    });
+    expect(existsSync(join(directory, 'a'))).toBe(false);
+  });
+});
+
+describe('remora control-plane in a cluster', () => {
+  const settingsFile = 'injection.yaml';
+  const write = (text: string) => writeFileSync(join(directory, settingsFile), text);
+  const injection = 'image: registry.example.com/remora:0.1.0\nmeshNetworks: [10.0.0.0/8]\n';
+
+  it('answers admission reviews with the settings of a file', async () => {
+    write(`${injection}sidecarMode: classic\n`);
+    const port = await freePort();
+    const name = 'remora-control-plane.remora-system.svc';
+    const { child, finished, rootPem } = await startControlPlane(
+      '--in-memory',
+      `--injection=${settingsFile}`,
+      `--webhook-listen=127.0.0.1:${port}`,
+      `--serving-name=${name}`,
+    );
+    const review = recordedReview('create-replicaset');
+    const webhook = { apiAddress: { ip: '127.0.0.1', port }, rootPem, servername: name };
+    const reply = await call(webhook, '/inject', { body: review });
+    const { spec } = patchedBy(reply.json as AdmissionReply, review.request.object);
+    expect(spec.containers.map((one: { name: string }) => one.name)).toEqual(['remora', 'web']);
+    child.kill('SIGTERM');
+    expect(await finished).toMatchObject({ code: 0, stdout: expect.stringContaining('"outcome":"injected"') });
+  });
+
+  it('G3: says everything that is wrong with the flags and with the file of the injector at once', async () => {
+    write('image: registry.example.com/remora:0.1.0\nsidecarMode: fast\nimages: 2\n');
+    const { code, stderr } = await run([
+      'control-plane',
+      '--authority=mesh',
+      '--in-memory',
+      '--token-keys=jwks.json',
+      `--injection=${settingsFile}`,
+      '--webhook-listen=:15012',
+    ]);
+    expect(code).toBe(78);
+    expect(stderr.trimEnd().split('\n')).toEqual([
+      expect.stringMatching(/^remora: Expected one of --state-dir, --authority and --in-memory/),
+      expect.stringMatching(/^remora: --token-keys is given without --token-issuer/),
+      expect.stringMatching(/^remora: --listen and --webhook-listen both use port 15012/),
+      expect.stringMatching(/^remora: images in injection\.yaml line 3 is not a setting/),
+      expect.stringMatching(/^remora: sidecarMode=fast from injection\.yaml line 2 is not/),
+    ]);
+  });
+
+  it('needs a file of settings that can be read for its webhook', async () => {
+    const alone = await run(['control-plane', '--in-memory', '--webhook-listen=:15017']);
+    expect(alone).toMatchObject({
+      code: 78,
+      stderr: expect.stringMatching(/^remora: --webhook-listen is given without --injection, expected[^\n]+\n$/),
+    });
+    const missing = await run(['control-plane', '--in-memory', '--injection=none.yaml']);
+    expect(missing).toMatchObject({
+      code: 78,
+      stderr: 'remora: none.yaml cannot be read (ENOENT), expected a YAML file of settings of the injector\n',
+    });
+  });
+
+  it('refuses an authority and token keys that are bad, and makes no port wait for them', async () => {
+    expect(await run(['control-plane', '--authority=mesh'])).toMatchObject({
+      code: 78,
+      stderr: 'remora: mesh cannot be read (ENOENT), expected the folder that remora authority makes\n',
+    });
+    writeFileSync(join(directory, 'jwks.json'), '{"keys":[{"kty":"oct","kid":"a","k":"AAAA"}]}');
+    const keys = ['--token-keys=jwks.json', '--token-issuer=https://kubernetes.default.svc'];
+    expect(await run(['control-plane', '--in-memory', ...keys])).toMatchObject({
+      code: 78,
+      stderr: 'remora: jwks.json: Key 1 cannot be used: kty is not RSA or EC\n',
+    });
+  });
+
+  it('believes the tokens of the cluster, publishes their keys, and believes its own no more', async () => {
+    await run(['authority', 'mesh']);
+    const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const published = { use: 'sig', ...(await exportJWK(publicKey)), kid: 'cluster', alg: 'RS256' };
+    writeFileSync(join(directory, 'jwks.json'), JSON.stringify({ keys: [published] }));
+    const issuer = 'https://kubernetes.default.svc.cluster.local';
+    const plane = await startControlPlane('--authority=mesh', '--token-keys=jwks.json', `--token-issuer=${issuer}`);
+    expect((await call(plane, paths.jwks)).json).toEqual({ keys: [published] });
+
+    const bound = {
+      namespace: 'shop',
+      node: { name: 'node-1', uid: 'n' },
+      pod: { name: 'web-0', uid: 'p' },
+      serviceaccount: { name: 'web', uid: 's' },
+    };
+    const token = await new SignJWT({ 'kubernetes.io': bound })
+      .setProtectedHeader({ alg: 'RS256', kid: 'cluster' })
+      .setIssuer(issuer)
+      .setSubject('system:serviceaccount:shop:web')
+      .setAudience(['remora'])
+      .setExpirationTime('1h')
+      .sign(privateKey);
+    const csr = createCsr(createKey(), web);
+    const reply = await call(plane, paths.certificates, { token, body: { csr } });
+    const leaf = new X509Certificate((reply.json as CertificateReply).certificateChain);
+    expect(leaf.subjectAltName).toBe(`URI:${web.uri}`);
+
+    const own = await run(['token', '--authority=mesh', `--token-issuer=${issuer}`, ...tokenArgs.slice(2)]);
+    const refused = await call(plane, paths.certificates, { token: own.stdout.trim(), body: { csr } });
+    expect(refused).toMatchObject({ status: 401, json: { reason: 'token_invalid' } });
+  });
+});
+
 describe('remora token', () => {
   it('says everything that is wrong at once, and exits 78', async () => {
     const { code, stderr } = await run([
@@ -247,5 +404,10 @@ describe('remora token', () => {
       stderr: expect.stringContaining('state/authority does not exist'),
     });
     expect(await run(['token', '--namespace=shop'])).toMatchObject({ code: 2 });
+    for (const more of [[], ['--state-dir=state', '--authority=mesh']])
+      expect(await run(['token', ...more, ...tokenArgs.slice(2)])).toMatchObject({
+        code: 2,
+        stderr: expect.stringMatching(/^remora: Expected one of --state-dir and --authority/),
+      });
   });
 });
