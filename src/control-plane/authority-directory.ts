@@ -44,7 +44,9 @@ export async function readAuthorityDirectory(directory: string): Promise<Authori
     try {
       texts[name] = (await readBoundedFile(path, maxFileBytes, modeRefusal(name))).toString();
     } catch (error) {
-      problems.push(`${messageOf(error)}, expected a file that remora authority made, for this user or its group alone`);
+      problems.push(
+        `${messageOf(error)}, expected a file that remora authority made, for this user or its group alone`,
+      );
     }
   }
   if (problems.length > 0) throw new ConfigurationError(problems);

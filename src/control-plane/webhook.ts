@@ -17,7 +17,7 @@ import { createPlaces } from './webhook-places.ts';
 /** An API server takes no request above 3 MiB, and wraps the pod in a little more; bytes. */
 export const maxAdmissionBytes = 4 * 1024 * 1024;
 /** Of the reply: a patch holds what is added, and not the pod; bytes. */
-const maxAdmissionReplyBytes = 1024 * 1024;
+export const maxAdmissionReplyBytes = 1024 * 1024;
 
 /** 32 MiB of bodies, one of which is parsed at a time. */
 export const webhookPlaces = { requests: 64, bytes: 32 * 1024 * 1024 } as const satisfies PlaceLimits;

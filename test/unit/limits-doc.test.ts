@@ -11,8 +11,17 @@ import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
 import { directoryStoreDefaults } from '../../src/control-plane/store/directory.ts';
 import { directoryLimits } from '../../src/control-plane/store/files.ts';
 import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
+import { tokenKeyPollIntervalMs } from '../../src/control-plane/token-key-file.ts';
+import { tokenKeyLimits } from '../../src/control-plane/token-keys.ts';
+import {
+  maxAdmissionBytes,
+  maxAdmissionReplyBytes,
+  webhookLimits,
+  webhookPlaces,
+} from '../../src/control-plane/webhook.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
+import { warningLimits } from '../../src/injector/warnings.ts';
 
 const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
 
@@ -122,6 +131,18 @@ describe('a fixed value', () => {
       [controlPlaneDefaults.minimumCertificateLifetimeMs, controlPlaneDefaults.certificateLifetimeMs],
     ],
     ['how long an answer is up to date without a stream', [controlPlaneDefaults.destinationTtlSeconds * 1000]],
+    ['connections to the webhook', [webhookLimits.connections]],
+    ['TLS handshake, headers and whole request of the webhook', [webhookLimits.handshakeMs]],
+    ['between two requests of a connection to the webhook', [webhookLimits.keepAliveMs]],
+    ['body of an admission review', [maxAdmissionBytes]],
+    ['reply to an admission review', [maxAdmissionReplyBytes]],
+    ['admission reviews at once, and their bodies together', [webhookPlaces.requests, webhookPlaces.bytes]],
+    ['warnings to one pod, each and together', [warningLimits.each, warningLimits.all]],
+    [
+      'file of the token keys, its keys, and an RSA key',
+      [tokenKeyLimits.bytes, tokenKeyLimits.keys, tokenKeyLimits.leastRsaBits, tokenKeyLimits.mostRsaBits],
+    ],
+    ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
     ['file of the registry', [directoryLimits.bytesPerFile]],
     ['all files of the registry together', [directoryLimits.bytes, directoryLimits.files]],
     ['between two looks at the registry, besides being watched', [directoryStoreDefaults.pollIntervalMs]],
