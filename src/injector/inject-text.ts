@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { applyPatch } from 'rfc6902';
 import { shown } from '../config/given.ts';
 import type { Injection, PodContext } from './inject.ts';
+import { jsonOf } from './input-text.ts';
 import type { Operation } from './patch.ts';
 import { patchBelow } from './patch.ts';
 import type { PlacedPod } from './workloads.ts';
@@ -111,11 +112,18 @@ function write(text: string, decisions: readonly Decision[], remarks: readonly s
 
 /** Reads what was written: it must mean what the patches say, in every document, whatever the text looks like. */
 function misread(written: string, decisions: readonly Decision[]): string[] {
-  const source = readSource(written);
-  return decisions.flatMap((decision, index) => {
-    const value = source.kind === 'documents' ? source.documents[index]?.value : undefined;
-    return isDeepStrictEqual(value, expectedOf(decision)) ? [] : [unusual(decision)];
-  });
+  const values = meaningsOf(written);
+  return decisions.flatMap((decision, index) =>
+    isDeepStrictEqual(values[index], expectedOf(decision)) ? [] : [unusual(decision)],
+  );
+}
+
+function meaningsOf(text: string): readonly unknown[] {
+  // In a tenth of the time and memory, which many pods of a cluster in one list need.
+  const json = jsonOf(text);
+  if (json !== undefined) return [json];
+  const source = readSource(text, 'meaning');
+  return source.kind === 'documents' ? source.documents.map(({ value }) => value) : [];
 }
 
 function expectedOf({ document, patch }: Decision): unknown {

@@ -14,19 +14,20 @@ export type InputText =
 export function inputText(bytes: Uint8Array): InputText {
   const text = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
   if (!isUtf8(bytes)) return broken(text, firstDifference(text, bytes), 'these bytes are no UTF-8');
-  const forbidden = isJson(text) ? /[\0\ufeff]/ : /[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\ufffd]|\r(?!\n)/u;
+  const forbidden =
+    jsonOf(text) !== undefined ? /[\0\ufeff]/ : /[^\t\n\r\x20-\x7e\xa0-\u2027\u202a-\ufefe\uff00-\ufffd]|\r(?!\n)/u;
   const found = forbidden.exec(text.replaceAll(/[\u{10000}-\u{10ffff}]/gu, '  '));
   if (found === null) return { kind: 'text', text };
   return broken(text, found.index, `${nameOf(found[0])} is not read alike by every reader, expected text without it`);
 }
 
-function isJson(text: string): boolean {
-  if (!/^\s*[{[]/.test(text)) return false;
+/** The object or list that a text is as JSON; undefined when it is something else. */
+export function jsonOf(text: string): unknown {
+  if (!/^\s*[{[]/.test(text)) return undefined;
   try {
-    JSON.parse(text);
-    return true;
+    return JSON.parse(text);
   } catch {
-    return false;
+    return undefined;
   }
 }
 

@@ -57,9 +57,7 @@ export function scalarText(value: unknown): string {
   if (typeof value !== 'string') return jsonText(value);
   if (isSafePlain(value)) return value;
   // JSON in single quotes stays readable.
-  return value.includes('"') && /^[\x20-\x26\x28-\x7e]+$/.test(value) && !value.includes('\\n')
-    ? `'${value}'`
-    : jsonText(value);
+  return value.includes('"') && /^[\x20-\x26\x28-\x7e]+$/.test(value) ? `'${value}'` : jsonText(value);
 }
 
 /** A value as a flow collection on one line. */
