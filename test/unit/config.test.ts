@@ -471,6 +471,29 @@ describe('static tunnels', () => {
   });
 });
 
+describe('the probes of applications', () => {
+  const probes = (port: number) =>
+    JSON.stringify({ '/app-health/web/livez': { tcpSocket: { port }, timeoutSeconds: 1 } });
+
+  it('are read from the environment, where the injector writes them', () => {
+    expect(load({ env: { REMORA_APP_PROBES: probes(8080) } }).settings.appProbes).toEqual({
+      '/app-health/web/livez': { tcpSocket: { port: 8080 }, timeoutSeconds: 1 },
+    });
+  });
+
+  it('say what part of them is wrong', () => {
+    expect(problemsOf({ env: { REMORA_APP_PROBES: probes(0) } })).toEqual([
+      `appProbes=${probes(0)} from REMORA_APP_PROBES is not a list of probes, expected a port from 1 to 65535 at /app-health/web/livez tcpSocket.port`,
+    ]);
+  });
+
+  it('never ask the sidecar itself', () => {
+    expect(problemsOf({ env: { REMORA_APP_PROBES: probes(15020) } })).toEqual([
+      'appProbes has port 15020 at /app-health/web/livez, the port of metricsPort, expected an application',
+    ]);
+  });
+});
+
 describe('what people read', () => {
   it('documents every setting as docs/configuration.md does', async () => {
     await expect(configurationDocument()).toMatchFileSnapshot('../../docs/configuration.md');

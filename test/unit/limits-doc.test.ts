@@ -1,9 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { maxMessageBytes } from '../../src/agent/app-health/grpc-health.ts';
+import { maxBodyBytes, maxHeaderBytes, maxRequests } from '../../src/agent/app-health/http.ts';
+import { placeLimits } from '../../src/agent/app-health/places.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
+import { appProbeLimits } from '../../src/app-probes.ts';
 import { agentTable } from '../../src/config/table.ts';
 import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
@@ -111,6 +115,14 @@ describe('a fixed value', () => {
     ['`Retry-After` of a 429 or 503', [longestRetryAfterMs]],
     ['silence on the stream', [streamSilenceMs]],
     ['addresses that are being asked for', [api.maxDestinations]],
+    ['a whole probe, its redirects included', [1000, appProbeLimits.maxTimeoutSeconds * 1000]],
+    ['probes that run at once, of one path', [placeLimits.perPath]],
+    ['the same for one caller', [placeLimits.perPathAndPeer]],
+    ['connections for one request', [maxRequests]],
+    ['bytes of a body that are read', [maxBodyBytes]],
+    ["headers of an application's answer", [maxHeaderBytes]],
+    ['a gRPC answer', [maxMessageBytes]],
+    ['text of `appProbes`', [appProbeLimits.textBytes, appProbeLimits.probes]],
     ['connections to the API', [apiLimits.connections]],
     ['TLS handshake', [apiLimits.handshakeMs]],
     ['headers of a request, time', [apiLimits.headersMs]],

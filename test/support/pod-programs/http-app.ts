@@ -1,0 +1,19 @@
+import { createServer } from 'node:http';
+
+/*
+ * An ordinary HTTP application on port 8080: 200 at /healthz, no answer at /hold, 500 anywhere else. Prints `ready`, then one JSON line for
+ * each request.
+ */
+const addresses = process.argv.slice(2);
+let listening = 0;
+for (const host of addresses) {
+  const server = createServer((request, response) => {
+    const { url, headers, socket } = request;
+    console.log(JSON.stringify({ url, agent: headers['user-agent'], peer: socket.remoteAddress }));
+    if (url !== '/hold') response.writeHead(url === '/healthz' ? 200 : 500).end();
+  });
+  server.listen({ host, port: 8080, ipv6Only: true }, () => {
+    listening += 1;
+    if (listening === addresses.length) console.log('ready');
+  });
+}
