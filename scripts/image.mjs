@@ -68,7 +68,9 @@ function buildImage(options) {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const image = options.tag ?? `localhost/remora:${version}`;
   const platform = options.arch === undefined ? [] : [`--platform=linux/${options.arch}`];
-  const how = ['--isolation=chroot', `--layers=${options.layers}`, '--format=oci', ...platform, ...secrets()];
+  // For another CPU buildah looks for the build stage's base in a registry, although it has it.
+  const pull = options['stand-in'] ? ['--pull-never'] : [];
+  const how = ['--isolation=chroot', `--layers=${options.layers}`, '--format=oci', ...platform, ...pull, ...secrets()];
   runAloud('buildah', ['build', ...how, ...buildArguments(options), `--tag=${image}`, root]);
   const { bytes, compressedBytes } = measureApplicationLayer(image);
   console.log(JSON.stringify({ image, applicationLayerBytes: bytes, compressedBytes }));

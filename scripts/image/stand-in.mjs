@@ -34,6 +34,7 @@ export function makeStandIn({ arch = ownArch, mirror = 'http://deb.debian.org/de
     installNode(system, nodePackage);
     installNpm(system);
     importSystem(system, join(folder.path, 'system.tar'), name, arch);
+    removeEarlierRecipes(name, arch);
   } finally {
     folder.remove();
   }
@@ -84,4 +85,11 @@ function importSystem(system, tarball, name, arch) {
   } finally {
     run('buildah', ['rm', container]);
   }
+}
+
+function removeEarlierRecipes(name, arch) {
+  const names = run('buildah', ['images', '--format', '{{.Name}}:{{.Tag}}']).split('\n');
+  const isEarlier = (other) =>
+    other.startsWith('localhost/remora-node:') && other.endsWith(`-${arch}`) && other !== name;
+  for (const earlier of names.filter(isEarlier)) succeeds('buildah', ['rmi', earlier]);
 }

@@ -1,10 +1,9 @@
 import { execFileSync } from 'node:child_process';
-
 import { sweepPodmanRuns } from './podman/podman.ts';
 
 /**
- * Removes what interrupted runs left behind: real pods, and network namespaces named `remora-test-<pid>-...` whose maker is gone, and
- * the processes in them. An interrupted run calls no `afterAll`. Namespaces of a run that is still going stay.
+ * Removes what interrupted runs left behind: real pods, network namespaces named `remora-test-<pid>-...` whose maker is
+ * gone, and the processes in them. An interrupted run calls no `afterAll`. Namespaces of a run that is still going stay.
  */
 export function setup(): void {
   if (process.getuid?.() !== 0) return;
