@@ -44,12 +44,7 @@ export function loadAgentSettings(input: SettingsInput): {
   const file = readFile(flags.configFile ?? input.env[configVariable], input);
   const { values, origins, problems: bad } = settle(agentTable, [...file.given, ...variables.given, ...flags.given]);
   const settings = complete(values);
-  const problems = [
-    ...overrideProblems(input.env, input.nodeFlags),
-    ...variables.problems,
-    ...file.problems,
-    ...bad,
-  ];
+  const problems = [...overrideProblems(input.env, input.nodeFlags), ...variables.problems, ...file.problems, ...bad];
   // Values that are wrong were replaced by their defaults; what these contradict would only confuse.
   const found = bad.length > 0 ? problems : [...problems, ...contradictions(settings, input)];
   if (found.length > 0) throw new ConfigurationError(found);
