@@ -82,12 +82,11 @@ function modeRefusal(name: AuthorityFile): (file: Stats) => string | undefined {
  */
 export async function createAuthorityDirectory(directory: string, trustDomain: string, nowMs: number): Promise<void> {
   const folder = resolve(directory);
-  if (await isTaken(folder)) throw takenError(directory);
   try {
     const draft = join(dirname(folder), `.${basename(folder)}-`);
     await writeAuthorityFolder(folder, draft, createAuthorityKeys(trustDomain, nowMs));
   } catch (error) {
-    // The rename itself refuses what came there meanwhile.
+    // The rename itself refuses, so that nothing can come between a look and it.
     const isOccupied = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(codeOf(error)) && (await isTaken(folder));
     throw isOccupied ? takenError(directory) : writeError(directory, error);
   }

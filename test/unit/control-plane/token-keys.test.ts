@@ -216,6 +216,16 @@ describe('A set of keys', () => {
     expect(parse(setOf({ kty, n, e, kid })).find({ alg: 'RS256', kid: 'rsa' })).toBeDefined();
   });
 
+  it('finds a key for its own algorithm alone', async () => {
+    const all = parse(setOf(...(await Promise.all(names.map((name) => publish(name))))));
+    for (const kid of names) {
+      const found = ['RS256', 'ES256', 'ES384', 'ES512', 'RS384', 'PS256', 'HS256', 'none'].filter(
+        (alg) => all.find({ alg, kid }) !== undefined,
+      );
+      expect(found).toEqual([algorithms[kid]]);
+    }
+  });
+
   it.each(['', 'null', '[]', '{}', '{"keys":{}}', '{"keys":[]}', '<html>', `{"keys":[${'7,'.repeat(32)}7]}`])(
     'is none: %.20j',
     (text) => {

@@ -228,10 +228,10 @@ describe('Warnings', () => {
   });
 
   it('are cut at 256 characters, and never in the middle of one', () => {
-    const [plain = '', emoji = ''] = warningsOf(['a'.repeat(300), `a${'🐟'.repeat(200)}`]) ?? [];
+    const [plain = '', emoji = ''] = warningsOf(['a'.repeat(300), '🐟'.repeat(200)]) ?? [];
     expect(plain).toBe(`${'a'.repeat(255)}…`);
     expect(emoji.length).toBeLessThanOrEqual(256);
-    expect(emoji).toMatch(/^a🐟+…$/u);
+    expect(emoji).toMatch(/^🐟+…$/u);
   });
 
   it('are at most 4096 characters together', () => {
