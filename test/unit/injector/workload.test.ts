@@ -25,8 +25,8 @@ describe('The workload of a pod', () => {
     ],
     [
       'itself, when its owner does not control it',
-      ownedBy('ReplicaSet', 'web', {}, { controller: false }),
-      'web',
+      pod({ ...ownedBy('Backup', 'nightly', {}, { controller: false }).metadata, name: 'db-0' }),
+      'db-0',
       false,
     ],
     ['itself', pod({ name: 'debug-' }), 'debug-', false],
