@@ -28,13 +28,15 @@ RUN --mount=type=secret,id=npmrc,target=/run/secrets/npmrc \
 FROM ${BASE} AS runtime
 # nft and ip are all that `remora init` starts. Package managers have no work in a sidecar, and scanners report what they
 # bring: they are out of reach, although the base's own layers keep their bytes.
-RUN if ! command -v nft >/dev/null || ! command -v ip >/dev/null; then \
-      apt-get -q update && apt-get -q install -y --no-install-recommends nftables iproute2 && rm -rf /var/lib/apt/lists/*; \
+RUN set -e; \
+    if ! command -v nft >/dev/null || ! command -v ip >/dev/null; then \
+      apt-get -q update; \
+      apt-get -q install -y --no-install-recommends nftables iproute2; \
+      rm -rf /var/lib/apt/lists/*; \
     fi; \
-    command -v node nft ip >/dev/null && \
+    for tool in env node nft ip; do command -v "$tool" >/dev/null || { echo "The base has no $tool" >&2; exit 1; }; done; \
     rm -rf /usr/local/lib/node_modules /opt/yarn-v* \
       /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /usr/local/bin/yarn /usr/local/bin/yarnpkg
-
 # A stage of its own, so that with every builder the application is one layer and the base's are shared.
 FROM runtime
 # The application layer: /opt/remora and the link /usr/local/bin/remora.
