@@ -60,21 +60,21 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
     [
       paths.destinations,
       proved(async ({ request, response }) => {
-        const { addresses } = await readBody(request, destinationsRequest, maxRequestBytes);
+        const { addresses } = await readBody(request, destinationsRequest, { bytes: maxRequestBytes });
         sendJson(response, { destinations: answersTo(addresses, publication) });
       }),
     ],
     [
       paths.reports,
       proved(async ({ request, response }, workload) => {
-        reports.keep(workload, await readBody(request, report, maxReportBytes));
+        reports.keep(workload, await readBody(request, report, { bytes: maxReportBytes }));
         response.writeHead(202).end();
       }),
     ],
     [
       paths.stream,
       proved(async ({ request, response }, workload) => {
-        const { destinations } = await readBody(request, streamRequest, maxRequestBytes);
+        const { destinations } = await readBody(request, streamRequest, { bytes: maxRequestBytes });
         if (parts.isStopping())
           throw new Refusal('stopping', 'Expected another replica', { headers: { 'retry-after': '1' } });
         streams.start(response, workload, destinations);
@@ -117,7 +117,7 @@ async function countedCertificate(parts: ApiParts, call: Call): Promise<void> {
 async function issueCertificate(parts: ApiParts, { request, response }: Call): Promise<void> {
   const { authority, clock, log, publication } = parts;
   const { namespace, serviceAccount, pod, podUid } = await authenticate(parts.reviewer, request);
-  const { csr, ttlSeconds } = await readBody(request, certificateRequest, maxRequestBytes);
+  const { csr, ttlSeconds } = await readBody(request, certificateRequest, { bytes: maxRequestBytes });
   const read = readCertificateRequest(csr);
   if (read.kind === 'refused') throw new Refusal('csr_invalid', read.why);
   const spiffeId = workloadSpiffeId(authority.trustDomain, namespace, serviceAccount);

@@ -1,18 +1,31 @@
 import type { IncomingMessage } from 'node:http';
 import * as v from 'valibot';
+import type { ShapeLimits } from './json-shape.ts';
+import { isWithinShape } from './json-shape.ts';
 import { Refusal } from './refusals.ts';
 
-/** The body of a request against a schema; throws `Refusal`. Reads at most `maxBytes`, never unpacks anything. */
+export interface BodyLimits {
+  readonly bytes: number;
+  /** For bodies that are large: what they may become. */
+  readonly shape?: ShapeLimits;
+}
+
+/** The body of a request against a schema; throws `Refusal`. Reads at most so many bytes, never unpacks anything. */
 export async function readBody<S extends v.GenericSchema>(
   request: IncomingMessage,
   schema: S,
-  maxBytes: number,
+  { bytes: maxBytes, shape }: BodyLimits,
 ): Promise<v.InferOutput<S>> {
   const { 'content-type': type = 'application/json', 'content-encoding': encoding = 'identity' } = request.headers;
   if (!/^application\/json(?:\s*;|$)/i.test(type))
     throw new Refusal('unsupported_media_type', 'Expected application/json');
   if (encoding !== 'identity') throw new Refusal('unsupported_media_type', 'Expected no content encoding');
-  const parsed = v.safeParse(schema, parse(await readAll(request, maxBytes)), { abortEarly: true });
+  const body = await readAll(request, maxBytes);
+  if (shape !== undefined && !isWithinShape(body, shape)) {
+    const { levels, containers } = shape;
+    throw new Refusal('bad_request', `Expected at most ${levels} levels and ${containers} lists and mappings`);
+  }
+  const parsed = v.safeParse(schema, parse(body), { abortEarly: true });
   if (parsed.success) return parsed.output;
   const [issue] = parsed.issues;
   // The path and what was expected there; never what was sent.

@@ -5,6 +5,7 @@ import type { Admission, AdmissionDecision, AdmissionResult } from '../injector/
 import type { Log } from '../log.ts';
 import type { ApiLimits } from './api-server.ts';
 import { apiLimits } from './api-server.ts';
+import type { ShapeLimits } from './json-shape.ts';
 import { createLineLimit } from './line-limit.ts';
 import { Refusal } from './refusals.ts';
 import { sendJson } from './replies.ts';
@@ -16,6 +17,8 @@ import { createPlaces } from './webhook-places.ts';
 
 /** An API server takes no request above 3 MiB, and wraps the pod in a little more; bytes. */
 export const maxAdmissionBytes = 4 * 1024 * 1024;
+/** A pod of 1.5 MiB, more than etcd takes, has about 100,000 when it is all variables and who manages them. */
+export const admissionShape = { levels: 128, containers: 250_000 } as const satisfies ShapeLimits;
 /** Of the reply: a patch holds what is added, and not the pod; bytes. */
 export const maxAdmissionReplyBytes = 1024 * 1024;
 
@@ -94,7 +97,7 @@ function announcedBytes({ headers }: IncomingMessage): number {
 }
 
 async function answer({ admit }: WebhookParts, { request, response }: Call): Promise<AdmissionDecision> {
-  const review = await readBody(request, v.unknown(), maxAdmissionBytes);
+  const review = await readBody(request, v.unknown(), { bytes: maxAdmissionBytes, shape: admissionShape });
   const { reply, decision } = admit(review);
   // An API server takes another status for a webhook that is broken, which a question that it cannot have asked deserves.
   const status = decision.result === 'failed' ? 400 : 200;

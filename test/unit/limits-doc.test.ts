@@ -18,6 +18,7 @@ import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
 import { tokenKeyPollIntervalMs } from '../../src/control-plane/token-key-file.ts';
 import { tokenKeyLimits } from '../../src/control-plane/token-keys.ts';
 import {
+  admissionShape,
   maxAdmissionBytes,
   maxAdmissionReplyBytes,
   webhookLimits,
@@ -147,6 +148,7 @@ describe('a fixed value', () => {
     ['TLS handshake, headers and whole request of the webhook', [webhookLimits.handshakeMs]],
     ['between two requests of a connection to the webhook', [webhookLimits.keepAliveMs]],
     ['body of an admission review', [maxAdmissionBytes]],
+    ['levels of an admission review, and lists and mappings in it', [admissionShape.levels, admissionShape.containers]],
     ['reply to an admission review', [maxAdmissionReplyBytes]],
     ['admission reviews at once, and their bodies together', [webhookPlaces.requests, webhookPlaces.bytes]],
     ['warnings to one pod, each and together', [warningLimits.each, warningLimits.all]],
