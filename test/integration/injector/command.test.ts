@@ -94,7 +94,7 @@ describe('what is refused', () => {
 
   it.each([
     ['nothing', '', /^remora: The input is empty, expected Kubernetes YAML or JSON\n$/],
-    ['broken YAML', `${pod}---\na: [\n`, /^remora: Document 2, line \d+, column \d+: the YAML is not valid: .+\n$/],
+    ['broken YAML', `${pod}---\na: [\n`, /^remora: Document 2, line \d+, column \d+: Flow sequence .+\n$/],
     ['bytes that are no UTF-8', Uint8Array.of(0xff), /^remora: Document 1, line 1, column 1: .+UTF-8\n$/],
     ['more than 16 MiB', '#'.repeat(16 * 1024 * 1024 + 1), /^remora: The input has more than 16777216 bytes .+\n$/],
   ])('keeps everything back for %s', async (_, input, said) => {

