@@ -41,6 +41,6 @@ export async function runProbe(
   return withDeadline(clock, probe.timeoutSeconds * 1000, late, outer, (signal) => {
     if ('httpGet' in probe) return probeHttp({ httpGet: probe.httpGet, target, userAgent, reservedPorts }, signal);
     if ('grpc' in probe) return probeGrpc(target, probe.grpc.service, userAgent, signal);
-    return probeTcp(target, signal);
+    return probeTcp(clock, target, signal);
   });
 }

@@ -361,6 +361,17 @@ describe('a tcpSocket probe', () => {
     expect(await ended.promise).toBe('end');
   });
 
+  it('does not wait for an application that never ends its side', async () => {
+    const ended = Promise.withResolvers<void>();
+    const app = await listen(
+      createTcpServer({ allowHalfOpen: true }, (socket) => void socket.resume().once('end', ended.resolve)),
+    );
+    const answer = probe(tcp(app.port));
+    await ended.promise;
+    await clock.advance(100);
+    expect(await answer).toEqual(passed(`web:${app.port} takes connections`));
+  });
+
   it('fails when nothing listens', async () => {
     const port = await freePort();
     expect(await probe(tcp(port))).toEqual(failed(`Nothing listens on 127.0.0.1:${port}`));
