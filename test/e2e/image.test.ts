@@ -130,13 +130,10 @@ describe.skipIf(skipped !== undefined)('The image', () => {
     ]);
   });
 
-  it('writes the rules of a pod with nft and ip as the only tools', () => {
+  it('has nft and ip, and prints the rules of a pod without a right to change any', () => {
+    expect(inside('nft', '--version')).toMatch(/^nftables v/);
+    expect(inside('ip', '-V')).toMatch(/^ip utility/);
     expect(inside('remora', 'init', '--dry-run')).toMatch(/^add table inet remora\n/);
-    const link = 'mkdir /tmp/only && for tool in env node nft ip; do ln -s $(command -v $tool) /tmp/only/; done';
-    const init = 'PATH=/tmp/only /usr/local/bin/remora init --dry-run';
-    expect(inside('sh', '-c', `${link} && ${init}; status=$?; rm -r /tmp/only; exit $status`)).toContain(
-      'redirect to :15001',
-    );
   });
 
   it("shows the settings of the sidecar as the sidecar's user", () => {

@@ -55,6 +55,15 @@ describe.skipIf(noPodmanBecause !== undefined)('A pod of the image', () => {
     expect(await podman.run('inspect', '--format={{.HostConfig.Memory}}', 'ground-remora')).toBe('134217728');
   });
 
+  it('has its rules written with nft and ip as the only programs', async () => {
+    const link = 'mkdir /only && for tool in env node nft ip; do ln -s "$(command -v "$tool")" /only/; done';
+    const init = 'export PATH=/only; /usr/local/bin/remora init --cleanup && /usr/local/bin/remora init';
+    const said = await podman.run('exec', '--user=0', '--privileged', 'ground-app', 'sh', '-c', `${link} && ${init}`);
+    expect(said).toContain('Removed the redirect rules');
+    expect(said).toContain('Applied the redirect rules');
+    expect(said).toContain('proved for outbound IPv4 and IPv6');
+  });
+
   it('runs the program without a writable folder', async () => {
     expect(await podman.run('exec', 'ground-remora', 'remora', 'agent', '--help')).toMatch(/^Usage: remora agent/);
   });
