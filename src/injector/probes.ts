@@ -2,6 +2,7 @@ import type { AppProbe, AppProbeField, AppProbes } from '../app-probes.ts';
 import { appProbePath, formatAppProbes, parseAppProbes } from '../app-probes.ts';
 import { shown } from '../config/given.ts';
 import { sidecarPorts } from '../ports.ts';
+import { takenPorts } from './names.ts';
 import type { Operation } from './patch.ts';
 import { pointer } from './patch.ts';
 import type { Container, HttpGet, PlacedContainer, Pod } from './pod.ts';
@@ -78,10 +79,12 @@ function probeOutcome(placed: PlacedContainer, field: 'livenessProbe' | 'readine
     if (probe.tcpSocket.host) return elsewhere(container, field, probe.tcpSocket.host);
     const port = portNumber(container, probe.tcpSocket.port);
     if (port === undefined) return unknownPort(container, field, probe.tcpSocket.port);
+    if (takenPorts.has(port)) return ofSidecar(container, field, port);
     return { path, probe: { tcpSocket: { port }, timeoutSeconds }, patch: moved('tcpSocket') };
   }
   if (probe.grpc) {
     const { port, service } = probe.grpc;
+    if (takenPorts.has(port)) return ofSidecar(container, field, port);
     return { path, probe: { grpc: { port, service: service ?? '' }, timeoutSeconds }, patch: moved('grpc') };
   }
   return undefined;
@@ -98,6 +101,7 @@ function httpOutcome(
   if (httpGet.host) return elsewhere(container, field, httpGet.host);
   const port = portNumber(container, httpGet.port);
   if (port === undefined) return unknownPort(container, field, httpGet.port);
+  if (takenPorts.has(port)) return ofSidecar(container, field, port);
   const path = appProbePath(container.name, field);
   const original = {
     path: absolute(httpGet.path || '/'),
@@ -130,6 +134,10 @@ function unknownPort({ name }: Container, field: string, port: number | string):
   return {
     warning: `The ${field} of ${shown(name)} names the port '${shown(String(port))}', which the container does not have: it is left as it is and fails`,
   };
+}
+
+function ofSidecar({ name }: Container, field: string, port: number): Outcome {
+  return { warning: `The ${field} of ${shown(name)} asks the sidecar's own port ${port}: it is left as it is` };
 }
 
 function elsewhere({ name }: Container, field: string, host: string): Outcome {

@@ -124,6 +124,16 @@ describe('Probes', () => {
     expect(injection).toMatchObject({ warnings: [expect.stringContaining("'nowhere'")] });
   });
 
+  it.each([{ httpGet: { port: 15021 } }, { tcpSocket: { port: 15006 } }, { grpc: { port: 15008 } }])(
+    'of a port of the sidecar stay as they are: %j',
+    (probe) => {
+      const pod = podWith({ containers: [{ ...container, readinessProbe: probe }] });
+      const injection = inject(pod);
+      expect(injected(pod, injection).spec.containers[0].readinessProbe).toEqual(probe);
+      expect(injection).toMatchObject({ warnings: [expect.stringContaining("the sidecar's own port")] });
+    },
+  );
+
   it('with a port in quotes are taken as Kubernetes takes them', () => {
     const pod = podWith({ containers: [{ ...container, livenessProbe: { tcpSocket: { port: '8080' } } }] });
     expect(probesOf(pod)).toEqual({ '/app-health/web/livez': { tcpSocket: { port: 8080 }, timeoutSeconds: 1 } });
