@@ -1,5 +1,6 @@
 import type { AppProbes } from '../app-probes.ts';
 import { formatAppProbes } from '../app-probes.ts';
+import { objectName } from '../config/address-kinds.ts';
 import { flagOf, variableOf } from '../config/setting.ts';
 import { agentTable } from '../config/table.ts';
 import { tokenAudience } from '../control-api.ts';
@@ -99,7 +100,7 @@ function agentArguments({ pod, context, options }: SidecarParts, settings: Injec
     controlPlane: settings.controlPlane,
     trustDomain: settings.trustDomain,
     meshNetworks: settings.meshNetworks.join(','),
-    workloadName: context.workloadName,
+    ...(objectName.parse(context.workloadName) === undefined ? {} : { workloadName: context.workloadName }),
     ...drain(pod, options, settings),
     ...settings.agent,
     ...options.agent,

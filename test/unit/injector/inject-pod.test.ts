@@ -100,6 +100,14 @@ describe('The patch of a pod', () => {
     expect(classic).toEqual(expect.arrayContaining(['--drain-delay=5s', '--drain-deadline=53s']));
   });
 
+  it('leaves a workload without a usable name out, which the sidecar would refuse', () => {
+    for (const workloadName of ['', 'No Name']) {
+      const pod = podWith({});
+      const [, sidecar] = injected(pod, inject(pod, {}, { workloadName })).spec.initContainers;
+      expect(sidecar.args.join(' ')).not.toContain('--workload-name');
+    }
+  });
+
   it('gives the operator’s settings of the sidecar, and the pod’s own above them', () => {
     const settings = { agent: { logLevel: 'warn', outboundPolicy: 'REGISTRY_ONLY' } } as const;
     const pod = annotated({ 'remora.dev/log-level': 'debug' });
