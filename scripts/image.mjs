@@ -64,13 +64,16 @@ function secrets() {
   return Object.entries(files).flatMap(([id, file]) => (existsSync(file) ? [`--secret=id=${id},src=${file}`] : []));
 }
 
+/** A stand-in has its CPU in its name; told the platform, buildah 1.28 looks for both stages' bases on one CPU. */
+function target({ arch, 'stand-in': isStandIn }) {
+  if (isStandIn) return ['--pull-never', ...(arch === undefined ? [] : [`--build-arg=TARGETARCH=${arch}`])];
+  return arch === undefined ? [] : [`--platform=linux/${arch}`];
+}
+
 function buildImage(options) {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const image = options.tag ?? `localhost/remora:${version}`;
-  const platform = options.arch === undefined ? [] : [`--platform=linux/${options.arch}`];
-  // For another CPU buildah looks for the build stage's base in a registry, although it has it.
-  const pull = options['stand-in'] ? ['--pull-never'] : [];
-  const how = ['--isolation=chroot', `--layers=${options.layers}`, '--format=oci', ...platform, ...pull, ...secrets()];
+  const how = ['--isolation=chroot', `--layers=${options.layers}`, '--format=oci', ...target(options), ...secrets()];
   runAloud('buildah', ['build', ...how, ...buildArguments(options), `--tag=${image}`, root]);
   const { bytes, compressedBytes } = measureApplicationLayer(image);
   console.log(JSON.stringify({ image, applicationLayerBytes: bytes, compressedBytes }));
