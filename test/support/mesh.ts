@@ -134,12 +134,17 @@ async function writeToken(folder: string, name: string, control: TestPod): Promi
   await writeFile(join(folder, `${name}.token`), stdout, { mode: 0o644 });
 }
 
-async function writeRegistry<Name extends string>(
-  folder: string,
-  { pods, services }: MeshOptions<Name>,
-): Promise<void> {
+async function writeRegistry<Name extends string>(folder: string, options: MeshOptions<Name>): Promise<void> {
   const registry = join(folder, 'registry');
   await mkdir(registry);
+  await writeFile(join(registry, 'mesh.yaml'), registryText(options));
+}
+
+/** The objects of a cluster with these pods and Services, in the namespace `shop`. */
+export function registryText<Name extends string>({
+  pods,
+  services,
+}: Pick<MeshOptions<Name>, 'pods' | 'services'>): string {
   const objects = [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
     ...(Object.keys(pods) as Name[]).flatMap((name) => [serviceAccount(name), pod(name, pods[name])]),
@@ -157,7 +162,7 @@ async function writeRegistry<Name extends string>(
     ...services.flatMap((service) => (['v4', 'v6'] as const).map((family) => endpointSlice(service, family, pods))),
   ];
   // JSON is YAML.
-  await writeFile(join(registry, 'mesh.yaml'), objects.map((object) => JSON.stringify(object)).join('\n---\n'));
+  return objects.map((object) => JSON.stringify(object)).join('\n---\n');
 }
 
 const serviceAccount = (name: string) => ({

@@ -158,7 +158,8 @@ async function ended(child: ChildProcess): Promise<Ended> {
   return { status: code, ...text };
 }
 
-function runningProgram(child: ChildProcess): RunningProgram {
+/** Follows a child that speaks in lines. */
+export function runningProgram(child: ChildProcess): RunningProgram {
   const lines: string[] = [];
   const waiting = new Set<() => void>();
   let stderr = '';

@@ -1,7 +1,7 @@
 import type { TestPod } from './pods.ts';
 
 /** How many packets each rule of the pod has matched, by chain and comment: `outbound: The sidecar itself`. */
-export async function ruleCounters(pod: TestPod): Promise<Record<string, number>> {
+export async function ruleCounters(pod: Pick<TestPod, 'sh'>): Promise<Record<string, number>> {
   const counters: Record<string, number> = {};
   let chain = '';
   for (const line of (await pod.sh('nft list table inet remora')).split('\n')) {

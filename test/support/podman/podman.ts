@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -41,6 +42,12 @@ export interface Podman {
   run(...args: readonly string[]): Promise<string>;
   /** `podman kube play`: makes what the YAML says, and resolves when init containers are done and the others started. */
   play(yaml: string): Promise<void>;
+  /** Runs `podman …` with this text as its input. */
+  feed(input: string, ...args: readonly string[]): Promise<PodmanResult>;
+  /** `podman kube play` of one pod at these addresses, without starting it. */
+  create(yaml: string, at: { readonly v4: string; readonly v6: string }): Promise<void>;
+  /** Starts `podman …` for as long as it takes. */
+  start(...args: readonly string[]): ChildProcess;
   /** Addresses of a pod, IPv4 first. */
   addressesOf(pod: string): Promise<readonly string[]>;
   /** Removes everything. */
@@ -65,22 +72,26 @@ export function startPodman(): Podman {
   mkdirSync(join(folder, 'cni'), { recursive: true });
   writeFileSync(join(folder, 'cni', `${network}.conflist`), networkConfiguration(network, folder));
   let played = 0;
+  const play = async (yaml: string, ...args: readonly string[]) => {
+    const file = join(folder, `play-${played++}.yaml`);
+    writeFileSync(file, yaml);
+    const { status, stderr } = await attempt('kube', 'play', '--log-driver=k8s-file', ...args, file);
+    if (status !== 0) throw new Error(`podman kube play: ${stderr}${await wordsOfFailed(attempt)}`);
+  };
   const attempt = (...args: readonly string[]) => podman(folder, args);
   const run = async (...args: readonly string[]) => {
     const { status, stdout, stderr } = await attempt(...args);
-    if (status !== 0) throw new Error(`podman ${args.join(' ')}: ${stderr}`);
+    if (status !== 0) throw new Error(`podman ${args.join(' ')} (${status}): ${stderr}${stdout}`);
     return stdout.trim();
   };
   return {
     network,
     try: attempt,
     run,
-    async play(yaml) {
-      const file = join(folder, `play-${played++}.yaml`);
-      writeFileSync(file, yaml);
-      const { status, stderr } = await attempt('kube', 'play', `--network=${network}`, '--log-driver=k8s-file', file);
-      if (status !== 0) throw new Error(`podman kube play: ${stderr}${await wordsOfFailed(attempt)}`);
-    },
+    feed: (input, ...args) => podman(folder, args, input),
+    play: (yaml) => play(yaml, `--network=${network}`),
+    create: (yaml, { v4, v6 }) => play(yaml, '--start=false', `--network=${network}:ip=${v4},ip=${v6}`),
+    start: (...args) => spawn('podman', [...globalOptions(folder), ...args], environment()),
     async addressesOf(pod) {
       const infra = await run('pod', 'inspect', '--format={{.InfraContainerID}}', pod);
       const [{ IPAddress, GlobalIPv6Address }] = JSON.parse(
@@ -163,8 +174,11 @@ function globalOptions(folder: string): string[] {
   ];
 }
 
-async function podman(folder: string, args: readonly string[]): Promise<PodmanResult> {
+async function podman(folder: string, args: readonly string[], input = ''): Promise<PodmanResult> {
   const child = spawn('podman', [...globalOptions(folder), ...args], environment());
+  // Whoever does not read its input may be gone before it is there.
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(input);
   const text = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk) => (text.stdout += chunk));
   child.stderr.on('data', (chunk) => (text.stderr += chunk));
