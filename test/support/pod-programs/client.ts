@@ -6,9 +6,9 @@ import { createInterface } from 'node:readline';
 import { buffer } from 'node:stream/consumers';
 
 /*
- * An ordinary TCP client that knows nothing of the mesh. `client.ts MANNER HOST PORT [NUMBER]`; prints one JSON line.
+ * An ordinary TCP client that knows nothing of the mesh. `client.ts MANNER HOST PORT [NUMBER [TEXT]]`; prints one JSON line.
  */
-const [manner = '', host = '', portText = '', numberText = '1'] = process.argv.slice(2);
+const [manner = '', host = '', portText = '', numberText = '1', text = 'hello'] = process.argv.slice(2);
 const port = Number(portText);
 const number = Number(numberText);
 
@@ -40,7 +40,7 @@ const manners: Record<string, () => Promise<unknown>> = {
   /** Says one thing and reads to the end. */
   async ask() {
     const socket = await dial();
-    socket.end('hello');
+    socket.end(text);
     return read(socket);
   },
   /** Says one thing, keeps its side open, and reads to the end. */
@@ -98,6 +98,34 @@ const manners: Record<string, () => Promise<unknown>> = {
       isEqual: all.subarray(-64).toString() === createHash('sha256').update(bytes).digest('hex'),
       bytes: bytes.length,
     };
+  },
+  /** Asks for so many bytes, and reads on from the first of them only when a line comes from standard input. */
+  async slow() {
+    const socket = await dial();
+    socket.write(String(number));
+    await once(socket, 'readable');
+    const first: Buffer = socket.read();
+    console.log(JSON.stringify({ started: true }));
+    await once(createInterface({ input: process.stdin }), 'line');
+    const all = Buffer.concat([first, await buffer(socket)]);
+    const bytes = all.subarray(0, -64);
+    return {
+      isEqual: all.subarray(-64).toString() === createHash('sha256').update(bytes).digest('hex'),
+      bytes: bytes.length,
+    };
+  },
+  /** Opens so many connections, says one thing on each, and leaves them open until standard input ends. */
+  async idle() {
+    const sockets: Socket[] = [];
+    for (let opened = 0; opened < number; opened += 1) {
+      const socket = await dial();
+      socket.write('hello');
+      await once(socket, 'data');
+      sockets.push(socket);
+    }
+    console.log(JSON.stringify({ started: true }));
+    await once(process.stdin.resume(), 'end');
+    return { open: sockets.filter(({ readyState }) => readyState === 'open').length };
   },
   /** One connection that echoes each line of standard input, until that ends; prints each echo as it comes. */
   async long() {

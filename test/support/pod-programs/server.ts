@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createServer } from 'node:net';
 
 /*
@@ -34,6 +34,12 @@ const manners: Record<number, (socket: Socket) => void> = {
   },
 };
 
+/** As a well-behaved application ends: connections that are open go on. */
+const servers: Server[] = [];
+process.on('SIGTERM', () => {
+  for (const server of servers) server.close();
+});
+
 const addresses = process.argv.slice(2);
 let listening = 0;
 for (const [port, serve] of Object.entries(manners)) {
@@ -52,6 +58,7 @@ for (const [port, serve] of Object.entries(manners)) {
       );
       serve(socket);
     });
+    servers.push(server);
     server.listen({ host: address, port: Number(port), ipv6Only: true }, () => {
       listening += 1;
       if (listening === Object.keys(manners).length * addresses.length) console.log('ready');

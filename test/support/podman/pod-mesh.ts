@@ -58,7 +58,7 @@ export interface PodMesh {
   start(yaml: string): Promise<readonly PodForPodman[]>;
   stop(pod: PodName, graceSeconds: number): Promise<ExitCodes>;
   remove(pod: PodName): Promise<void>;
-  /** Lines that a container has written since its first start. */
+  /** Lines that a container has written since its first start; it goes on when the container is started again. */
   log(container: string): RunningProgram;
   /** The first log entry of a container in which all of these texts are. */
   logged(container: string, ...parts: readonly string[]): Promise<Record<string, unknown>>;
@@ -127,7 +127,7 @@ export async function startPodMesh(): Promise<PodMesh> {
       log(container) {
         const known = following.get(container);
         if (known) return known;
-        const follower = runningProgram(podman.start('logs', '--follow', container));
+        const follower = podman.follow(container);
         following.set(container, follower);
         return follower;
       },

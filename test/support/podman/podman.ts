@@ -3,7 +3,8 @@ import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { isOnPath } from '../pods.ts';
+import type { RunningProgram } from '../pods.ts';
+import { isOnPath, runningProgram } from '../pods.ts';
 import { cacheFolder, imageRoot, storageDriver } from './image-store.ts';
 
 /*
@@ -36,6 +37,8 @@ export interface PodmanResult {
 export interface Podman {
   /** The only network, with IPv4 and IPv6; nothing of the machine is on it. */
   readonly network: string;
+  /** Its bridge, on the machine. */
+  readonly bridge: string;
   /** Runs `podman …` to its end, whatever its exit code. */
   try(...args: readonly string[]): Promise<PodmanResult>;
   /** Runs `podman …` and resolves with its output; throws when it fails. */
@@ -48,6 +51,8 @@ export interface Podman {
   create(yaml: string, at: { readonly v4: string; readonly v6: string }): Promise<void>;
   /** Starts `podman …` for as long as it takes. */
   start(...args: readonly string[]): ChildProcess;
+  /** The log of a container, over all of its starts. */
+  follow(container: string): RunningProgram;
   /** Addresses of a pod, IPv4 first. */
   addressesOf(pod: string): Promise<readonly string[]>;
   /** Removes everything. */
@@ -86,12 +91,14 @@ export function startPodman(): Podman {
   };
   return {
     network,
+    bridge: bridgeName(folder),
     try: attempt,
     run,
     feed: (input, ...args) => podman(folder, args, input),
     play: (yaml) => play(yaml, `--network=${network}`),
     create: (yaml, { v4, v6 }) => play(yaml, '--start=false', `--network=${network}:ip=${v4},ip=${v6}`),
     start: (...args) => spawn('podman', [...globalOptions(folder), ...args], environment()),
+    follow: (container) => followLog(folder, container),
     async addressesOf(pod) {
       const infra = await run('pod', 'inspect', '--format={{.InfraContainerID}}', pod);
       const [{ IPAddress, GlobalIPv6Address }] = JSON.parse(
@@ -99,7 +106,34 @@ export function startPodman(): Podman {
       );
       return [IPAddress, GlobalIPv6Address];
     },
-    close: async () => removeRun(folder),
+    async close() {
+      // All at once: podman ends the containers of one pod after the other.
+      await attempt('kill', '--all', '--signal=KILL');
+      const { stdout } = await attempt('pod', 'ls', '--format={{.Name}}');
+      const pods = stdout.split('\n').filter(Boolean);
+      await Promise.all(pods.map((pod) => attempt('pod', 'rm', '--force', '--time=0', pod)));
+      removeRun(folder);
+    },
+  };
+}
+
+/** `podman logs --follow` ends with a start of the container, its log file does not. */
+function followLog(folder: string, container: string): RunningProgram {
+  const inspect = ['inspect', '--format={{.HostConfig.LogConfig.Path}}', container];
+  const { stdout } = spawnSync('podman', [...globalOptions(folder), ...inspect], {
+    ...environment(),
+    encoding: 'utf8',
+  });
+  const follower = runningProgram(spawn('tail', ['--lines=+1', '--follow', stdout.trim()]));
+  // Time, stream, and F for a full line, as in the log files of Kubernetes.
+  const text = (line: string) => line.replace(/^\S+ \S+ F /, '');
+  return {
+    process: follower.process,
+    stop: (signal) => follower.stop(signal),
+    get lines() {
+      return follower.lines.map(text);
+    },
+    line: async (matches) => text(await follower.line((line) => matches(text(line)))),
   };
 }
 
