@@ -37,6 +37,7 @@ const manners: Record<number, (socket: Socket) => void> = {
 /** As a well-behaved application ends: connections that are open go on. */
 const servers: Server[] = [];
 process.on('SIGTERM', () => {
+  console.log('stopping');
   for (const server of servers) server.close();
 });
 
