@@ -70,29 +70,39 @@ describe.skipIf(noPodmanBecause !== undefined)(`a mesh of real pods ${noPodmanBe
   it.each([
     ['IPv4', services.api.v4, `${services.api.v4}:7001`],
     ['IPv6', services.api.v6, `[${services.api.v6}]:7001`],
-  ])('carries a connection to a Service over %s by mutual TLS, and nothing of it in clear', async (family, host, asked) => {
-    const wire = watchWire(mesh.podman.bridge, { secret: `secret of ${family}`, plain: `spoken by ${family}` });
-    expect(await client('web-web', 'ask', host, 7001, '1', `secret of ${family}`)).toEqual({
-      text: `secret of ${family}`,
-      ended: 'end',
-    });
-    const outbound = await mesh.logged('web-remora', '"outbound"', `"${asked}"`, '"bytesSent":14');
-    const ids = { web: 'spiffe://cluster.local/ns/shop/sa/web', api: 'spiffe://cluster.local/ns/shop/sa/api' };
-    expect(outbound).toMatchObject({ security: 'mutual_tls', localId: ids.web, peerId: ids.api, reason: 'eof' });
-    expect(await mesh.logged('api-remora', '"inbound"', `"${outbound.id}"`)).toMatchObject({
-      security: 'mutual_tls',
-      localId: ids.api,
-      peerId: ids.web,
-      reason: 'eof',
-    });
-    // legacy has no sidecar: the same way in plaintext, which shows that the capture would see it.
-    await client('web-web', 'ask', mesh.places.legacy[family === 'IPv4' ? 'v4' : 'v6'], 7001, '1', `spoken by ${family}`);
-    const { clearBytes, tunnelFrames } = wire.totals();
-    wire.close();
-    expect(clearBytes.secret).toBe(0);
-    expect(clearBytes.plain).toBe(2 * 'spoken by IPv4'.length);
-    expect(tunnelFrames).toBeGreaterThan(0);
-  });
+  ])(
+    'carries a connection to a Service over %s by mutual TLS, and nothing of it in clear',
+    async (family, host, asked) => {
+      const wire = watchWire(mesh.podman.bridge, { secret: `secret of ${family}`, plain: `spoken by ${family}` });
+      expect(await client('web-web', 'ask', host, 7001, '1', `secret of ${family}`)).toEqual({
+        text: `secret of ${family}`,
+        ended: 'end',
+      });
+      const outbound = await mesh.logged('web-remora', '"outbound"', `"${asked}"`, '"bytesSent":14');
+      const ids = { web: 'spiffe://cluster.local/ns/shop/sa/web', api: 'spiffe://cluster.local/ns/shop/sa/api' };
+      expect(outbound).toMatchObject({ security: 'mutual_tls', localId: ids.web, peerId: ids.api, reason: 'eof' });
+      expect(await mesh.logged('api-remora', '"inbound"', `"${outbound.id}"`)).toMatchObject({
+        security: 'mutual_tls',
+        localId: ids.api,
+        peerId: ids.web,
+        reason: 'eof',
+      });
+      // legacy has no sidecar: the same way in plaintext, which shows that the capture would see it.
+      await client(
+        'web-web',
+        'ask',
+        mesh.places.legacy[family === 'IPv4' ? 'v4' : 'v6'],
+        7001,
+        '1',
+        `spoken by ${family}`,
+      );
+      const { clearBytes, tunnelFrames } = wire.totals();
+      wire.close();
+      expect(clearBytes.secret).toBe(0);
+      expect(clearBytes.plain).toBe(2 * 'spoken by IPv4'.length);
+      expect(tunnelFrames).toBeGreaterThan(0);
+    },
+  );
 
   it('gives each sidecar a certificate of the control plane, for the token of its own pod', async () => {
     for (const pod of ['web', 'api'] as const) {
@@ -189,7 +199,9 @@ describe.skipIf(noPodmanBecause !== undefined)(`a mesh of real pods ${noPodmanBe
     await mesh.podman.run('kill', '--signal=KILL', 'web-remora');
     expect(await mesh.podman.run('wait', 'web-remora')).toBe('137');
     for (const host of [services.api.v4, mesh.places.api.v6, mesh.places.legacy.v4, mesh.places.legacy.v6])
-      expect(await client('web-web', 'ask', host, 7001, '1', 'sent with no sidecar')).toEqual({ failed: 'ECONNREFUSED' });
+      expect(await client('web-web', 'ask', host, 7001, '1', 'sent with no sidecar')).toEqual({
+        failed: 'ECONNREFUSED',
+      });
     expect(await client('legacy-app', 'ask', mesh.places.web.v4, 7001)).toEqual({ failed: 'ECONNREFUSED' });
     expect(wire.totals().clearBytes).toEqual({ secret: 0 });
     wire.close();

@@ -18,5 +18,7 @@ const options = {
 const request = (url.startsWith('https:') ? requestHttps : requestHttp)(url, options, async (response) => {
   console.log(JSON.stringify({ status: response.statusCode, body: await text(response) }));
 });
-request.on('error', (error: NodeJS.ErrnoException) => console.log(JSON.stringify({ failed: error.code ?? error.message })));
+request.on('error', (error: NodeJS.ErrnoException) =>
+  console.log(JSON.stringify({ failed: error.code ?? error.message })),
+);
 request.end(post);

@@ -37,8 +37,8 @@ export type Step = {
   readonly container: string;
 } & (
   | { readonly until: 'ended' | 'started' }
-  /** The command runs in the container, and must end with 0. */
-  | { readonly until: 'command'; readonly command: readonly string[] }
+  /** The command runs in a container, this one or another, and must end with 0. */
+  | { readonly until: 'command'; readonly runIn: string; readonly command: readonly string[] }
 );
 
 /** A volume that the kubelet fills. */
@@ -87,7 +87,10 @@ function podOf(object: Written): Written {
 
 const named = ({ metadata: { name, namespace } }: Written) => ({ name, namespace });
 
-/** The native sidecar's startup probe asks the page that this command asks. */
+/**
+ * In place of the native sidecar's startup probe, of which it asks the page. Not in the sidecar's container: a second
+ * program there would double its memory, which the kubelet's probe does not.
+ */
 const untilReady = ['remora', 'wait', '--timeout=60s'];
 
 function forPodman({ metadata, spec }: Written, surroundings: Surroundings): PodForPodman {
@@ -111,7 +114,7 @@ function forPodman({ metadata, spec }: Written, surroundings: Surroundings): Pod
     volumes: filled,
     steps: [
       { container: `${name}-pause`, until: 'started' },
-      ...inits.map((init) => initStep(named(init), isNative(init))),
+      ...inits.map((init) => initStep(named(init), isNative(init), `${name}-pause`)),
       ...spec.containers.map((one: Written) => containerStep(named(one), one.lifecycle?.postStart?.exec?.command)),
     ],
     nativeSidecars: inits.filter(isNative).map(named),
@@ -136,11 +139,11 @@ function forPodman({ metadata, spec }: Written, surroundings: Surroundings): Pod
   };
 }
 
-const initStep = (container: string, isNative: boolean): Step =>
-  isNative ? { container, until: 'command', command: untilReady } : { container, until: 'ended' };
+const initStep = (container: string, isNative: boolean, pause: string): Step =>
+  isNative ? { container, until: 'command', runIn: pause, command: untilReady } : { container, until: 'ended' };
 
 const containerStep = (container: string, command: readonly string[] | undefined): Step =>
-  command === undefined ? { container, until: 'started' } : { container, until: 'command', command };
+  command === undefined ? { container, until: 'started' } : { container, until: 'command', runIn: container, command };
 
 const pause = (image: string) => ({
   name: 'pause',

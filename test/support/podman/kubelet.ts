@@ -33,7 +33,7 @@ async function take(podman: Podman, step: Step): Promise<void> {
   // Attached, podman ends with the exit code of the container.
   if (step.until === 'ended') return void (await podman.run('start', '--attach', step.container));
   await podman.run('start', step.container);
-  if (step.until === 'command') await podman.run('exec', step.container, ...step.command);
+  if (step.until === 'command') await podman.run('exec', step.runIn, ...step.command);
 }
 
 /** Exit codes by container. */
@@ -55,11 +55,7 @@ export async function stopPod(podman: Podman, pod: PodForPodman, graceSeconds: n
 const containersOf = ({ steps }: PodForPodman) => steps.slice(1).map(({ container }) => container);
 
 /** Fills a volume once; a token is renewed by filling it again. */
-export async function fillVolume(
-  { folder, volume }: VolumeToFill,
-  pod: PodForPodman,
-  cluster: Cluster,
-): Promise<void> {
+export async function fillVolume({ folder, volume }: VolumeToFill, pod: PodForPodman, cluster: Cluster): Promise<void> {
   await mkdir(folder, { recursive: true });
   const mode = (volume.secret ?? volume.configMap ?? volume.projected).defaultMode ?? 0o644;
   for (const [name, text] of Object.entries(await filesOf(volume, pod, cluster))) {
@@ -77,14 +73,16 @@ async function filesOf(
   cluster: Cluster,
 ): Promise<Record<string, string>> {
   if (secret) return { ...known(cluster.secrets, secret.secretName) };
-  if (configMap) return { ...(configMap.optional ? cluster.configMaps[configMap.name] : known(cluster.configMaps, configMap.name)) };
+  if (configMap)
+    return { ...(configMap.optional ? cluster.configMaps[configMap.name] : known(cluster.configMaps, configMap.name)) };
   const files: Record<string, string> = {};
   for (const { serviceAccountToken, configMap } of projected.sources) {
     if (serviceAccountToken) {
       const { audience, expirationSeconds, path } = serviceAccountToken;
       files[path] = await cluster.token(pod, audience, expirationSeconds);
     }
-    for (const { key, path } of configMap?.items ?? []) files[path] = known(cluster.configMaps, configMap.name)[key] ?? '';
+    for (const { key, path } of configMap?.items ?? [])
+      files[path] = known(cluster.configMaps, configMap.name)[key] ?? '';
   }
   return files;
 }

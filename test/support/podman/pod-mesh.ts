@@ -32,7 +32,10 @@ const places = {
 } as const satisfies Record<string, PodPlace>;
 export type PodName = keyof typeof places;
 
-export const services = { api: { v4: '10.96.0.10', v6: 'fd96::10' }, old: { v4: '10.96.0.11', v6: 'fd96::11' } } as const;
+export const services = {
+  api: { v4: '10.96.0.10', v6: 'fd96::10' },
+  old: { v4: '10.96.0.11', v6: 'fd96::11' },
+} as const;
 export const controlPlaneName = 'remora-control-plane.remora-system.svc';
 export const yamlFolder = resolve(import.meta.dirname, '../../pods/yaml');
 const programs = resolve(import.meta.dirname, '../pod-programs');
@@ -102,7 +105,16 @@ export async function startPodMesh(): Promise<PodMesh> {
       injectionYaml,
       async inject(yaml, ...flags) {
         const settings = `--volume=${join(folder, 'settings')}:/settings:ro`;
-        const run = ['run', '--rm', '--interactive', '--network=none', '--read-only', '--cap-drop=all', settings, image];
+        const run = [
+          'run',
+          '--rm',
+          '--interactive',
+          '--network=none',
+          '--read-only',
+          '--cap-drop=all',
+          settings,
+          image,
+        ];
         return podman.feed(yaml, ...run, 'inject', '--settings=/settings/injection.yaml', ...flags);
       },
       podsOf: (yaml) => asPodmanTakesIt(yaml, surroundings),
@@ -149,8 +161,7 @@ export async function startPodMesh(): Promise<PodMesh> {
       },
       counters: (pod) =>
         ruleCounters({
-          sh: (script) =>
-            podman.run('exec', '--user=0', '--privileged', `${pod}-pause`, ...script.split(' ')),
+          sh: (script) => podman.run('exec', '--user=0', '--privileged', `${pod}-pause`, ...script.split(' ')),
         }),
       close,
     };
