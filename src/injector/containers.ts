@@ -1,5 +1,4 @@
 import type { AppProbes } from '../app-probes.ts';
-import { formatAppProbes } from '../app-probes.ts';
 import { objectName } from '../config/address-kinds.ts';
 import { flagOf, variableOf } from '../config/setting.ts';
 import { agentTable } from '../config/table.ts';
@@ -10,6 +9,7 @@ import type { PodContext } from './inject.ts';
 import { added } from './names.ts';
 import type { PodOptions } from './options.ts';
 import type { Pod } from './pod.ts';
+import { probesVariable } from './probes.ts';
 import type { InjectionSettings } from './settings.ts';
 
 /** The container that writes the redirect rules: root, because Kubernetes gives a capability to nobody else, with this one. */
@@ -86,13 +86,8 @@ function environment(probes: AppProbes) {
   return [
     field(variableOf('podName'), 'metadata.name'),
     field(variableOf('workloadNamespace'), 'metadata.namespace'),
-    ...(Object.keys(probes).length === 0 ? [] : [{ name: variableOf('appProbes'), value: unexpanded(probes) }]),
+    ...(Object.keys(probes).length === 0 ? [] : [{ name: variableOf('appProbes'), value: probesVariable(probes) }]),
   ];
-}
-
-/** Kubernetes replaces `$(NAME)` and `$$` in the value of a variable, but not in a probe. */
-function unexpanded(probes: AppProbes): string {
-  return formatAppProbes(probes).replaceAll('$', '\\u0024');
 }
 
 function agentArguments({ pod, context, options }: SidecarParts, settings: InjectionSettings): string[] {
@@ -112,6 +107,9 @@ function agentArguments({ pod, context, options }: SidecarParts, settings: Injec
 /** Seconds between the sidecar's own deadline and the moment when the kubelet kills it. */
 const marginSeconds = 2;
 
+/** The longest deadline that a sidecar takes, a day; the grace of a pod has no bound. */
+const mostSeconds = 86_400;
+
 /**
  * A native sidecar is asked to stop when the application has ended, so nobody is left to be waited for; a classic one is
  * asked at the same time. Either way it is done before the grace of the pod is over.
@@ -120,7 +118,8 @@ function drain({ spec }: Pod, { agent, sidecarMode }: PodOptions, settings: Inje
   const drainDelay = agent.drainDelay ?? settings.agent.drainDelay ?? (sidecarMode === 'native' ? '0s' : '5s');
   const graceSeconds = spec.terminationGracePeriodSeconds ?? 30;
   const delaySeconds = Math.ceil((parseDuration(drainDelay) ?? 0) / 1000);
-  return { drainDelay, drainDeadline: `${Math.max(1, graceSeconds - delaySeconds - marginSeconds)}s` };
+  const restSeconds = Math.min(graceSeconds - delaySeconds - marginSeconds, mostSeconds);
+  return { drainDelay, drainDeadline: `${Math.max(1, restSeconds)}s` };
 }
 
 /** The token that proves the pod, and the root of the mesh, at the places where the sidecar looks for them. */

@@ -53,7 +53,12 @@ export function injectPod(value: unknown, context: PodContext, settings: Injecti
 function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings): Injection {
   const options = readOptions(pod, context.namespace, settings);
   const rewritten = options.areProbesRewritten ? rewriteProbes(pod) : noProbes;
-  const problems = [...conflicts(pod), ...options.problems, ...rewritten.problems, ...modeProblems(options, context)];
+  const problems = [
+    ...conflicts(pod),
+    ...options.problems,
+    ...rewritten.problems,
+    ...modeProblems(options, rewritten, context),
+  ];
   if (problems.length > 0) return { kind: 'refused', problems };
   const scrape = scrapeAnnotations(pod);
   const sidecar = sidecarContainer({ pod, context, options, probes: rewritten.probes }, settings);
@@ -78,11 +83,20 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
 
 const noProbes: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
 
-function modeProblems({ sidecarMode }: PodOptions, { isJob }: PodContext): string[] {
-  if (sidecarMode === 'native' || !isJob) return [];
-  return [
-    'A Job never ends beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',
-  ];
+function modeProblems({ sidecarMode }: PodOptions, { patch }: RewrittenProbes, { isJob }: PodContext): string[] {
+  if (sidecarMode === 'native') return [];
+  const problems: string[] = [];
+  if (isJob) {
+    problems.push(
+      'A Job never ends beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',
+    );
+  }
+  if (patch.some(({ path }) => path.startsWith('/spec/initContainers/'))) {
+    problems.push(
+      'An init container has a probe or hook that would ask a classic sidecar before it runs, expected sidecarMode native',
+    );
+  }
+  return problems;
 }
 
 function modeWarnings({ spec }: Pod, { sidecarMode }: PodOptions): string[] {

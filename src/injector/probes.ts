@@ -45,8 +45,13 @@ export function rewriteProbes(pod: Pod): RewrittenProbes {
 
 /** What the sidecar would refuse to read must not reach it: it would not start. */
 function problemsOf(probes: AppProbes): string[] {
-  const parsed = parseAppProbes(formatAppProbes(probes));
+  const parsed = parseAppProbes(probesVariable(probes));
   return parsed.kind === 'value' ? [] : [`The probes cannot go through the sidecar, expected ${parsed.expected}`];
+}
+
+/** The probes as the value of a variable, where Kubernetes would replace `$(NAME)` and `$$`; in a probe it does not. */
+export function probesVariable(probes: AppProbes): string {
+  return formatAppProbes(probes).replaceAll('$', '\\u0024');
 }
 
 function outcomesOf(placed: PlacedContainer, pod: Pod): Outcome[] {

@@ -100,6 +100,11 @@ describe('The patch of a pod', () => {
     expect(classic).toEqual(expect.arrayContaining(['--drain-delay=5s', '--drain-deadline=53s']));
   });
 
+  it('says no deadline that the sidecar would refuse, however long the grace of the pod is', () => {
+    const pod = podWith({ terminationGracePeriodSeconds: 3 * 86_400 });
+    expect(injected(pod, inject(pod)).spec.initContainers[1].args).toContain('--drain-deadline=86400s');
+  });
+
   it('leaves a workload without a usable name out, which the sidecar would refuse', () => {
     for (const workloadName of ['', 'No Name']) {
       const pod = podWith({});
@@ -152,6 +157,12 @@ describe('Probes', () => {
     const pod = podWith({ containers: [{ ...container, livenessProbe: { httpGet } }] });
     expect(probesOf(pod)).toMatchObject({ '/app-health/web/livez': { httpGet: { path: httpGet.path } } });
     expect(JSON.stringify(injected(pod, inject(pod)).spec.initContainers)).not.toContain('$');
+  });
+
+  it('are refused when they are too large as the sidecar gets them, every $ written as six characters', () => {
+    const httpHeaders = ['a', 'b'].map((name) => ({ name, value: '$'.repeat(8000) }));
+    const pod = podWith({ containers: [{ ...container, livenessProbe: { httpGet: { port: 8080, httpHeaders } } }] });
+    expect(problemsOf(inject(pod))).toEqual(['The probes cannot go through the sidecar, expected at most 65536 bytes']);
   });
 
   it('stay as they are when an annotation says so', () => {
@@ -326,6 +337,14 @@ describe('A pod is refused', () => {
     expect(inject(podWith({}), { sidecarMode: 'native' }, job).kind).toBe('injected');
     const native = annotated({ 'sidecar.istio.io/nativeSidecar': 'true' });
     expect(inject(native, { sidecarMode: 'classic' }, job).kind).toBe('injected');
+  });
+
+  it('W16: when an init container would be probed through a classic sidecar, which does not run yet', () => {
+    const initContainers = [{ name: 'db', restartPolicy: 'Always', startupProbe: { tcpSocket: { port: 5432 } } }];
+    expect(problemsOf(inject(podWith({ initContainers }), { sidecarMode: 'classic' }))).toEqual([
+      'An init container has a probe or hook that would ask a classic sidecar before it runs, expected sidecarMode native',
+    ]);
+    expect(inject(podWith({ initContainers })).kind).toBe('injected');
   });
 
   it('with every problem at once', () => {
