@@ -14,6 +14,8 @@ const root = resolve(import.meta.dirname, '../../..');
 export const cacheFolder = join(root, 'node_modules/.cache/remora-containers');
 const storageConf = join(cacheFolder, 'storage.conf');
 export const imageRoot = join(cacheFolder, 'images');
+/** A folder for each podman of the tests, named after the process that runs it. */
+export const runsFolder = join(cacheFolder, 'runs');
 
 const overlayMagic = 0x794c7630;
 
@@ -50,7 +52,7 @@ export async function imageOfThisCheckout(): Promise<string> {
   await withLock(cacheFolder, () => {
     for (const left of leftContainers()) buildah('rm', left);
     if (exists(image)) return;
-    for (const old of imagesOfEarlierSource()) buildah('rmi', old);
+    if (!isInUse()) for (const old of imagesOfEarlierSource()) buildah('rmi', old);
     const script = [join(root, 'scripts/image.mjs'), '--stand-in', '--tag', image];
     execFileSync(process.execPath, script, { cwd: root, env: buildahEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
     buildah('rmi', '--prune');
@@ -65,6 +67,12 @@ function leftContainers(): string[] {
     const maker = /^remora-test-(\d+)-/.exec(name)?.[1];
     return maker === undefined || !existsSync(`/proc/${maker}`);
   });
+}
+
+/** By pods of another run, whose podman reads these images without buildah's knowledge. */
+function isInUse(): boolean {
+  const runs = existsSync(runsFolder) ? readdirSync(runsFolder) : [];
+  return runs.some((pid) => Number(pid) !== process.pid && existsSync(`/proc/${pid}`));
 }
 
 function exists(image: string): boolean {

@@ -5,14 +5,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { basename, join, resolve } from 'node:path';
 import type { RunningProgram } from '../pods.ts';
 import { isOnPath, runningProgram } from '../pods.ts';
-import { cacheFolder, imageRoot, storageDriver } from './image-store.ts';
+import { cacheFolder, imageRoot, runsFolder, storageDriver } from './image-store.ts';
 
 /*
  * Real pods for tests, from the same YAML that a cluster takes. Each run of the tests has a podman of its own: its storage,
  * its locks, its network. It only reads the images of image-store.ts, and the machine's own podman knows nothing of it.
  */
 
-const runsFolder = join(cacheFolder, 'runs');
 /** Sockets and locks of each run; podman takes no path of more than 50 letters here. */
 const stateFolder = '/run/remora-pods';
 const cniPlugins = ['/usr/lib/cni', '/usr/libexec/cni', '/opt/cni/bin'];
