@@ -4,6 +4,7 @@ import type { Document, Scalar, ScalarTag, Tags } from 'yaml';
 import { isCollection, isMap, isNode, isSeq, LineCounter, parseAllDocuments, stringify, visit } from 'yaml';
 import { shown } from '../config/given.ts';
 import { messageOf } from '../errors.ts';
+import { ambiguousMerge } from './merges.ts';
 import type { Operation } from './patch.ts';
 import { pointerParts } from './patch.ts';
 
@@ -26,6 +27,9 @@ export type YamlDocuments =
 /** How often aliases may be expanded in one document; what people write stays far below, a bomb does not. */
 const maxAliasCount = 100;
 
+const mergeProblem =
+  'A merge (<<) brings a key that stands before it, expected the merge first: readers differ in which counts';
+
 /** Reads YAML 1.1, as kubectl does: `yes` is true and `010` is 8. Never throws. */
 export function readYaml(text: string): YamlDocuments {
   const lineCounter = new LineCounter();
@@ -46,7 +50,9 @@ export function readYaml(text: string): YamlDocuments {
         else if (isRecursive(nodes)) broken(start, 'An alias contains itself');
         else {
           const value: unknown = nodes.toJS({ maxAliasCount });
-          documents.push({ number: documents.length + 1, value, source: text.slice(start, end), nodes });
+          const merge = ambiguousMerge(nodes);
+          if (merge !== undefined) broken(merge, mergeProblem);
+          else documents.push({ number: documents.length + 1, value, source: text.slice(start, end), nodes });
         }
       } catch (cause) {
         broken(start, cause);
@@ -136,7 +142,12 @@ function hasAliases(nodes: Document.Parsed): boolean {
 function edited(nodes: Document.Parsed, patch: readonly Operation[], source: string): string {
   const copy = nodes.clone();
   for (const operation of patch) apply(copy, operation);
-  return copy.toString(layoutOf(source));
+  return `${copy.toString(layoutOf(source))}${endOf(nodes)}`;
+}
+
+/** The marker that may be all that separates a document from the next one; a copy does not have it. */
+function endOf({ directives }: Document.Parsed): string {
+  return directives.docEnd ? '...\n' : '';
 }
 
 function apply(document: Document, operation: Operation): void {
@@ -144,7 +155,7 @@ function apply(document: Document, operation: Operation): void {
   if (operation.op === 'remove') return void document.deleteIn(path);
   const parent = document.getIn(path.slice(0, -1), true);
   const key = path.at(-1) ?? '';
-  const node = document.createNode(operation.value);
+  const node = document.createNode(operation.value, { aliasDuplicateObjects: false });
   // An empty `[]` becomes lines like its neighbours.
   if (isCollection(parent) && parent.items.length === 0) parent.flow = false;
   if (isSeq(parent) && operation.op === 'add') {
@@ -165,7 +176,7 @@ function apply(document: Document, operation: Operation): void {
 
 function anew(nodes: Document.Parsed, value: unknown, source: string): string {
   const marker = nodes.directives.docStart === true ? '---\n' : '';
-  return `${marker}${stringify(value, { ...layoutOf(source), version: '1.1', aliasDuplicateObjects: false })}`;
+  return `${marker}${stringify(value, { ...layoutOf(source), version: '1.1', aliasDuplicateObjects: false })}${endOf(nodes)}`;
 }
 
 /** As the text has it, so that the sidecar is the only difference. */

@@ -114,6 +114,14 @@ describe('YAML as kubectl reads it', () => {
     });
   });
 
+  it('refuses a merge behind a key that it brings too: kubectl takes the one that comes last', () => {
+    const merged = (spec: string) => pod(`  ${spec}\n  containers: [{name: a}]\n`);
+    for (const spec of ['hostNetwork: false\n  <<: {hostNetwork: true}', 'a: &a {b: 1}\n  b: 2\n  <<: [{c: 1}, *a]']) {
+      expect(problemsOf(merged(spec))).toEqual([expect.stringMatching(/^Document 1, line \d, column 3: A merge /)]);
+    }
+    expect(problemsOf(merged('a: 1\n  <<: {b: 2}\n  c: 3\n  b: 4'))).toEqual([]);
+  });
+
   it('makes text of keys as JSON has them', () => {
     expect(seen(pod('  1: a\n  yes: b\n  "c": d\n'))).toEqual([
       expect.objectContaining({ spec: { 1: 'a', true: 'b', c: 'd' } }),
@@ -134,6 +142,20 @@ describe('a broken input', () => {
     ['brackets without end', '['.repeat(100_000), /^Document 1, line 1, column \d+: /],
   ])('%s is refused in one sentence', (_, text, problem) => {
     expect(problemsOf(text)).toEqual([typeof problem === 'string' ? problem : expect.stringMatching(problem)]);
+  });
+
+  it('keeps the end of a document that no other marker separates from the next one', () => {
+    const text = `${pod('  containers: [{name: a}]\n')}...\n${pod('  containers: [{name: b}]\n')}`;
+    const output = textOf(injectText(text, 'default', fakeInjection));
+    expect(parseAllDocuments(output).flatMap(({ errors }) => errors)).toEqual([]);
+    expect(parseAllDocuments(output)).toHaveLength(2);
+  });
+
+  it('writes what it adds without anchors, also where it adds the same twice', () => {
+    const result = injectText(pod('  containers: [{name: a}]\n'), 'default', (value, context) =>
+      injectPod(value, context, settings),
+    );
+    expect(textOf(result)).not.toMatch(/[&*]a\d/);
   });
 
   it('an alias bomb is refused in one sentence', () => {
