@@ -119,5 +119,9 @@ export function weaknesses(pod: Pod): string[] {
     found.push(
       'The pod shares its process namespace: a container with enough rights can read the memory of the sidecar',
     );
+  if (pod.spec.hostPID === true)
+    found.push(
+      'The pod sees the processes of its node: a container with enough rights can read the memory of every sidecar there',
+    );
   return found;
 }

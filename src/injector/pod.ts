@@ -59,6 +59,7 @@ const pod = v.looseObject({
     initContainers: optional(v.array(container)),
     volumes: optional(v.array(v.looseObject({ name: v.string() }))),
     hostNetwork: optional(v.boolean()),
+    hostPID: optional(v.boolean()),
     shareProcessNamespace: optional(v.boolean()),
     terminationGracePeriodSeconds: optional(v.pipe(v.number(), v.integer())),
     os: optional(v.looseObject({ name: v.string() })),

@@ -310,6 +310,7 @@ describe('A pod is refused', () => {
       [spec({ capabilities: { add: ['NET_ADMIN', 'CHOWN'] } }), 'adds NET_ADMIN:'],
       [spec({ capabilities: { add: ['cap_setuid'] } }), 'adds SETUID:'],
       [{ shareProcessNamespace: true }, 'shares its process namespace'],
+      [{ hostPID: true }, 'sees the processes of its node'],
     ] as const) {
       expect(inject(podWith(pod))).toMatchObject({ warnings: [expect.stringContaining(warning)] });
     }
