@@ -6,6 +6,7 @@ import type { ValuesOf } from '../config/setting.ts';
 import { optional, setting } from '../config/setting.ts';
 import { settle } from '../config/settle.ts';
 import { agentTable } from '../config/table.ts';
+import { formatDuration } from '../durations.ts';
 import { ConfigurationError } from '../errors.ts';
 import { cpu, cpuMillis, memory, memoryBytes } from './quantity.ts';
 
@@ -147,6 +148,7 @@ export function readInjectionSettings(
 }
 
 function contradictions({
+  certificateLifetimeMs,
   image,
   meshNetworks,
   cpuRequest,
@@ -158,6 +160,9 @@ function contradictions({
   if (image === undefined) problems.push('image is missing, expected the image of the sidecar');
   if (meshNetworks.length === 0)
     problems.push('meshNetworks is empty, expected the ranges of pods and Services such as 10.0.0.0/8');
+  const longestMs = agentTable.maximumCertificateLifetime.default;
+  if (certificateLifetimeMs > longestMs)
+    problems.push(`certificateLifetime is above ${formatDuration(longestMs)}, no sidecar uses one that lives longer`);
   problems.push(...limitProblems({ cpuRequest, cpuLimit, memoryRequest, memoryLimit }));
   return problems;
 }

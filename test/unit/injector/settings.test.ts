@@ -48,6 +48,7 @@ describe('The settings of the injector', () => {
     ['tokenLifetime: 5m', '10m to 1d'],
     ['memoryLimit: 1Mi', '64Mi to 16Gi'],
     ['memoryLimit: 64Mi', 'is above its limit'],
+    ['certificateLifetime: 31d', 'no sidecar uses one that lives longer'],
     ['cpuLimit: 10m', 'is above its limit'],
     ['exclusionNamespaces: [Shop]', 'is not a namespace'],
     ['meshNetworks: 10.0.0.0/8', 'wrong shape'],
