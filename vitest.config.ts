@@ -20,7 +20,6 @@ export default defineConfig({
     pool: 'forks',
     reporters: ['default', './test/support/reporter.ts'],
     globalSetup: './test/support/global-setup.ts',
-    // `npm test` leaves out the pods, which need podman: `npm run test:pods`.
     projects: [
       project('unit', 1, 10_000),
       project('integration', 2, 60_000),

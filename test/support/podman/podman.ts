@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import type { RunningProgram } from '../pods.ts';
 import { isOnPath, runningProgram } from '../pods.ts';
@@ -23,7 +23,21 @@ function whyNoPodman(): string | undefined {
   if (process.getuid?.() !== 0) return 'needs root';
   const missing = ['podman', 'catatonit', 'runc', 'buildah', 'debootstrap'].filter((tool) => !isOnPath(tool));
   if (!cniPlugins.some((folder) => existsSync(join(folder, 'bridge')))) missing.push('the bridge plugin of CNI');
-  return missing.length > 0 ? `needs ${missing.join(', ')}` : undefined;
+  if (missing.length > 0) return `needs ${missing.join(', ')}`;
+  return mayMakeCgroups() ? undefined : 'needs cgroups that can be written to';
+}
+
+/** Inside of another container they are often read-only. */
+function mayMakeCgroups(): boolean {
+  const root = existsSync('/sys/fs/cgroup/memory') ? '/sys/fs/cgroup/memory' : '/sys/fs/cgroup';
+  const probe = join(root, `remora-test-${process.pid}`);
+  try {
+    mkdirSync(probe);
+    rmdirSync(probe);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** How a command of podman ended. */
