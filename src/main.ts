@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { exitCodes, messageOf, RemoraError, UnavailableError } from './errors.ts';
+import { codeOf, exitCodes, messageOf, RemoraError, UnavailableError } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import { version } from './version.ts';
 
@@ -117,7 +117,11 @@ function report(error: unknown): number {
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
   process.on(event, (error: unknown) => process.exit(report(error)));
 }
-process.stdout.on('error', () => process.exit(exitCodes.failure));
+// Whoever reads the output may stop; anything else, such as a full disk, is worth a sentence.
+process.stdout.on('error', (error) => {
+  if (codeOf(error) !== 'EPIPE') process.stderr.write(`remora: the output cannot be written: ${messageOf(error)}\n`);
+  process.exit(exitCodes.failure);
+});
 
 // At once: a peer that does not close its end must not keep a process that has stopped.
 try {

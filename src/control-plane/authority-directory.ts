@@ -1,6 +1,6 @@
 import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
-import { readdir, stat } from 'node:fs/promises';
+import { lstat, readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { readBoundedFile } from '../bounded-file.ts';
 import { ConfigurationError, codeOf, FailureError, messageOf } from '../errors.ts';
@@ -82,6 +82,7 @@ function modeRefusal(name: AuthorityFile): (file: Stats) => string | undefined {
  */
 export async function createAuthorityDirectory(directory: string, trustDomain: string, nowMs: number): Promise<void> {
   const folder = resolve(directory);
+  await checkPlace(directory, folder);
   try {
     const draft = join(dirname(folder), `.${basename(folder)}-`);
     await writeAuthorityFolder(folder, draft, createAuthorityKeys(trustDomain, nowMs));
@@ -90,6 +91,21 @@ export async function createAuthorityDirectory(directory: string, trustDomain: s
     const isOccupied = ['ENOTEMPTY', 'EEXIST', 'ENOTDIR'].includes(codeOf(error)) && (await isTaken(folder));
     throw isOccupied ? takenError(directory) : writeError(directory, error);
   }
+}
+
+/** What the file system would only hint at, with the name of a draft. */
+async function checkPlace(directory: string, folder: string): Promise<void> {
+  const above = dirname(folder);
+  const isThere = await stat(above).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (!isThere) throw new FailureError(`${above} is not a folder, expected one to make ${basename(folder)} in`);
+  const isLink = await lstat(folder).then(
+    (found) => found.isSymbolicLink(),
+    () => false,
+  );
+  if (isLink) throw new FailureError(`${directory} is a symbolic link, expected a new name or an empty folder`);
 }
 
 async function isTaken(folder: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readBoundedFile } from '../bounded-file.ts';
 import { systemClock } from '../clock.ts';
 import { createCommand, parseCommandLine } from '../command-line.ts';
 import { overrideProblems } from '../config/overrides.ts';
@@ -15,9 +15,10 @@ import { readControlPlaneSettings } from './settings.ts';
 export const run: Subcommand = async (host) => {
   const parsed = parseCommandLine<ControlPlaneFlags>(commandLine(), host);
   if (parsed.kind === 'done') return parsed.exitCode;
+  const { injection } = parsed.options;
   const { settings, logLevel } = readControlPlaneSettings(parsed.options, {
     problems: overrideProblems(host.env, host.nodeFlags),
-    readFile: (path) => readFileSync(path, 'utf8'),
+    injection: injection === undefined ? undefined : await textOf(injection),
   });
   const log = createLog(logLevel, host.stdout);
   // Before the start, so that a signal during it ends in a clean stop too.
@@ -29,6 +30,14 @@ export const run: Subcommand = async (host) => {
   log.info('Control plane stopped');
   return exitCodes.ok;
 };
+
+/** Characters are at most bytes, and the settings say how many of them there may be. */
+const maxInjectionBytes = 256 * 1024;
+
+/** The text of a file, or why there is none. */
+function textOf(path: string): Promise<string | Error> {
+  return readBoundedFile(path, maxInjectionBytes).then(String, (error: Error) => error);
+}
 
 /** Ctrl-C may arrive twice within a millisecond, from the terminal and from npm: that is one signal. */
 const sameSignalMs = 1_000;

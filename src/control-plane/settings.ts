@@ -1,6 +1,6 @@
 import { canonicalIp, parsePort, splitHostPort } from '../addresses.ts';
 import { duration } from '../config/kinds.ts';
-import { ConfigurationError, codeOf, messageOf } from '../errors.ts';
+import { ConfigurationError, messageOf } from '../errors.ts';
 import { isTrustDomain } from '../identity/spiffe-id.ts';
 import type { InjectionSettings } from '../injector/settings.ts';
 import { readInjectionSettings } from '../injector/settings.ts';
@@ -36,8 +36,8 @@ export interface ControlPlaneFlags {
 export interface ControlPlaneSurroundings {
   /** What was found already. */
   readonly problems: readonly string[];
-  /** The text of a file; throws when it cannot be read. */
-  readFile(path: string): string;
+  /** The text of the file of `--injection`, or why it cannot be read; undefined without the flag. */
+  readonly injection: string | Error | undefined;
 }
 
 /** How a lifetime is written. */
@@ -46,7 +46,7 @@ export const certificateLifetime = duration(lifetimeBoundsMs.shortest, lifetimeB
 /** Throws `ConfigurationError` with every problem of the flags and of the file of the injector. */
 export function readControlPlaneSettings(
   flags: ControlPlaneFlags,
-  { problems, readFile }: ControlPlaneSurroundings,
+  { problems, injection: injectionText }: ControlPlaneSurroundings,
 ): { readonly settings: ControlPlaneSettings; readonly logLevel: LogLevel } {
   const found = [...problems];
   const check = <T>(
@@ -90,7 +90,7 @@ export function readControlPlaneSettings(
   found.push(...contradictions(flags));
   const webhookPort = flags.injection === undefined ? {} : { '--webhook-listen': webhookListen };
   found.push(...portProblems({ '--listen': listen, '--metrics-listen': metricsListen, ...webhookPort }));
-  const injection = injectionOf(flags, readFile, found);
+  const injection = injectionOf(flags, injectionText, found);
   if (found.length > 0 || !listen || !metricsListen || !webhookListen || !trustDomain || !lifetimeMs || !logLevel)
     throw new ConfigurationError(found);
   return {
@@ -145,23 +145,15 @@ function portProblems(listeners: Readonly<Record<string, ListenAddress | undefin
   return problems;
 }
 
-/** Reads the file also when something else is wrong, to say everything at once: then `ConfigurationError` has `found` too. */
+/** Also when something else is wrong, to say everything at once: then `ConfigurationError` has `found` too. */
 function injectionOf(
   { injection: path }: ControlPlaneFlags,
-  readFile: (path: string) => string,
+  text: string | Error | undefined,
   found: readonly string[],
 ): InjectionSettings | undefined {
-  if (path === undefined) return undefined;
-  let text: string;
-  try {
-    text = readFile(path);
-  } catch (error) {
-    const why = codeOf(error) || messageOf(error);
-    throw new ConfigurationError([
-      ...found,
-      `${path} cannot be read (${why}), expected a YAML file of settings of the injector`,
-    ]);
-  }
+  if (path === undefined || text === undefined) return undefined;
+  if (text instanceof Error)
+    throw new ConfigurationError([...found, `${messageOf(text)}, expected a YAML file of settings of the injector`]);
   return readInjectionSettings({ path, text }, [], found);
 }
 

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import type { Readable, Writable } from 'node:stream';
 import type { Command } from 'commander';
 import { Option } from 'commander';
@@ -28,7 +28,7 @@ export const run: Subcommand = async (host) => {
   const namespace = once(uses, 'namespace') ?? 'default';
   if (objectName.parse(namespace) === undefined)
     throw new UsageError(`--namespace=${shown(namespace)} is not ${objectName.name}, expected ${objectName.expected}`);
-  const settings = settingsFrom(uses);
+  const settings = await settingsFrom(uses);
   const input = inputText(await readInput(host));
   if (input.kind === 'broken') throw new FailureError(input.problem);
   const result = injectText(input.text, namespace, (pod, context) => injectPod(pod, context, settings));
@@ -78,7 +78,7 @@ function once(uses: readonly Use[], flag: string): string | undefined {
   return values[0];
 }
 
-function settingsFrom(uses: readonly Use[]): InjectionSettings {
+async function settingsFrom(uses: readonly Use[]): Promise<InjectionSettings> {
   const given = names.flatMap((name): Given<InjectionSettingName>[] => {
     const flag = flagOf(name);
     const isList = injectionTable[name].kind.isList;
@@ -88,12 +88,16 @@ function settingsFrom(uses: readonly Use[]): InjectionSettings {
     return valuesOf(uses, flag).length === 0 ? [] : [{ name, texts, origin: { kind: 'flag', flag: `--${flag}` } }];
   });
   const path = once(uses, 'settings');
-  return readInjectionSettings(path === undefined ? undefined : { path, text: readSettings(path) }, given);
+  return readInjectionSettings(path === undefined ? undefined : { path, text: await readSettings(path) }, given);
 }
 
-function readSettings(path: string): string {
+/** As much as the settings may have, and a little more, so that they say that it is too much. */
+const mostSettingsBytes = 256 * 1024;
+
+/** A pipe is as good as a file: `--settings <(…)`. */
+async function readSettings(path: string): Promise<string> {
   try {
-    return readFileSync(path, 'utf8');
+    return String(await readAll(createReadStream(path, { end: mostSettingsBytes })));
   } catch (error) {
     const why = codeOf(error) || messageOf(error);
     throw new ConfigurationError(`${shown(path)} cannot be read (${why}), expected a YAML file of settings`, {
@@ -105,12 +109,16 @@ function readSettings(path: string): string {
 async function readInput({ stdin, stderr }: Host): Promise<Uint8Array> {
   if ((stdin as Readable & { isTTY?: boolean }).isTTY)
     stderr.write('remora: reading Kubernetes YAML from standard input, which ends with Ctrl-D\n');
+  return readAll(stdin, mostInputBytes);
+}
+
+async function readAll(stream: Readable, most = Number.POSITIVE_INFINITY): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of stdin) {
+  for await (const chunk of stream) {
     const bytes = Buffer.from(chunk as Uint8Array | string);
     length += bytes.length;
-    if (length > mostInputBytes)
+    if (length > most)
       throw new FailureError(
         `The input has more than ${mostInputBytes} bytes (16 MiB), expected fewer objects at once`,
       );

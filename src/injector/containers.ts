@@ -10,16 +10,21 @@ import { added } from './names.ts';
 import type { PodOptions } from './options.ts';
 import type { Pod } from './pod.ts';
 import { probesVariable } from './probes.ts';
+import { cpuMillis } from './quantity.ts';
 import type { InjectionSettings } from './settings.ts';
 
 /** The container that writes the redirect rules: root, because Kubernetes gives a capability to nobody else, with this one. */
-export function initContainer({ captureFlags }: PodOptions, settings: InjectionSettings) {
+export function initContainer({ captureFlags, resources: { cpuLimit } }: PodOptions, settings: InjectionSettings) {
   return {
     name: added.init,
     image: settings.image,
     imagePullPolicy: settings.imagePullPolicy,
     args: ['init', ...captureFlags],
-    resources: { requests: { cpu: '10m', memory: '64Mi' }, limits: { memory: '128Mi' } },
+    resources: {
+      requests: { cpu: (cpuMillis(cpuLimit ?? '') ?? 10) < 10 ? (cpuLimit as string) : '10m', memory: '64Mi' },
+      // Where a quota asks for limits, it asks every container.
+      limits: { ...(cpuLimit === undefined ? {} : { cpu: cpuLimit }), memory: '128Mi' },
+    },
     securityContext: {
       allowPrivilegeEscalation: false,
       capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] },

@@ -46,7 +46,8 @@ const annotations = [
   '|---|---|---|',
 ];
 
-const exclusion = 'needs the namespace among `exclusionNamespaces`, and may not take everything';
+const exclusion =
+  'needs the namespace among `exclusionNamespaces`; no empty list, not every port, no range wider than /8 or, in IPv6, /16';
 
 function annotationRows(): string[] {
   const capture = Object.values(captureSettings).map(({ annotation, flag }) => {
@@ -60,7 +61,7 @@ function annotationRows(): string[] {
     row(
       `${code(optIn[0])}, label`,
       '`true` or `false`',
-      `whether the pod gets a sidecar; on a namespace it decides for pods without the label. ${code(optIn[1])} counts where it is absent`,
+      `whether the pod gets a sidecar; on a namespace it decides for pods without the label. ${code(optIn[1])}, label or annotation, counts where it is absent`,
     ),
     ...podSettings.map((name) =>
       row(code(`remora.dev/${flagOf(name)}`), agentTable[name].kind.expected, agentTable[name].does),

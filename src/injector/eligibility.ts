@@ -11,17 +11,15 @@ type Skipped = Extract<Injection, { kind: 'skipped' }>;
 
 /** Whether a pod says itself that it wants no sidecar, or what is wrong with the word it says it with. */
 export function chosen(pod: Pod): { readonly isWanted: boolean } | { readonly problem: string } {
-  for (const key of optIn) {
-    for (const [what, texts] of [
-      ['label', pod.metadata?.labels],
-      ['annotation', annotationsOf(pod)],
-    ] as const) {
-      const text = textAt(texts, key);
-      if (text === undefined) continue;
-      const isWanted = parseSwitch(text);
-      if (isWanted === undefined) return { problem: captureProblem(`The ${what} ${key}`, text, 'true or false') };
-      return { isWanted };
-    }
+  const said: readonly (readonly [name: string, text: string | undefined])[] = [
+    ...optIn.map((key) => [`label ${key}`, textAt(pod.metadata?.labels, key)] as const),
+    // What Istio's users had before there was the label.
+    [`annotation ${optIn[1]}`, textAt(annotationsOf(pod), optIn[1])],
+  ];
+  for (const [name, text] of said) {
+    if (text === undefined) continue;
+    const isWanted = parseSwitch(text);
+    return isWanted === undefined ? { problem: captureProblem(`The ${name}`, text, 'true or false') } : { isWanted };
   }
   return { isWanted: true };
 }
@@ -35,7 +33,7 @@ export function skipOf(pod: Pod): Skipped | undefined {
       'It is on the network of its node (hostNetwork), whose connections a sidecar would capture',
     );
   }
-  const os = pod.spec.os?.name;
+  const os = pod.spec.os?.name ?? textAt(pod.spec.nodeSelector, 'kubernetes.io/os');
   if (os !== undefined && os !== 'linux') return skipped('not_linux', `It runs on ${shown(os)}, expected linux`);
   return undefined;
 }

@@ -1,3 +1,4 @@
+import { applyPatch } from 'rfc6902';
 import { shown } from '../config/given.ts';
 import { messageOf } from '../errors.ts';
 import type { Injection, PodContext } from './inject.ts';
@@ -5,7 +6,7 @@ import type { Operation } from './patch.ts';
 import { patchBelow } from './patch.ts';
 import type { PlacedPod } from './workloads.ts';
 import { podsIn } from './workloads.ts';
-import { patched, patchedYaml, readYaml } from './yaml-text.ts';
+import { patchedYaml, readYaml } from './yaml-text.ts';
 
 /** Decides about one pod. */
 export type PodInjector = (pod: unknown, context: PodContext) => Injection;
@@ -48,17 +49,25 @@ type TextDocuments =
 function readJson(source: string): TextDocuments | undefined {
   if (!source.trimStart().startsWith('{')) return undefined;
   let value: unknown;
+  let asWritten: unknown;
   try {
     value = JSON.parse(source);
+    asWritten = JSON.parse(source, keepNumbers);
   } catch {
     return undefined;
   }
   const indent = /^\s*\{\r?\n([ \t]+)/.exec(source)?.[1];
   const end = source.endsWith('\n') ? '\n' : '';
   const write = (patch: readonly Operation[]) => {
-    return { text: `${JSON.stringify(patched(value, patch), undefined, indent)}${end}`, hasComments: true };
+    applyPatch(asWritten, JSON.parse(JSON.stringify(patch)) as Parameters<typeof applyPatch>[1]);
+    return { text: `${JSON.stringify(asWritten, undefined, indent)}${end}`, hasComments: true };
   };
   return { kind: 'documents', list: [{ value, source, write }] };
+}
+
+/** Numbers may be longer than JavaScript's, and are nobody's to round. */
+function keepNumbers(_: string, value: unknown, { source }: { readonly source?: string }): unknown {
+  return typeof value === 'number' && source !== undefined ? JSON.rawJSON(source) : value;
 }
 
 function readDocuments(text: string): TextDocuments {

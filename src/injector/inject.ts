@@ -1,3 +1,5 @@
+import { canonicalIp } from '../addresses.ts';
+import { parseDuration } from '../durations.ts';
 import { version } from '../version.ts';
 import { identityVolume, initContainer, sidecarContainer } from './containers.ts';
 import { chosen, conflicts, skipOf, skipped, weaknesses } from './eligibility.ts';
@@ -57,7 +59,7 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
     ...conflicts(pod),
     ...options.problems,
     ...rewritten.problems,
-    ...modeProblems(options, rewritten, context),
+    ...modeProblems(pod, options, rewritten, context.isJob),
   ];
   if (problems.length > 0) return { kind: 'refused', problems };
   const scrape = scrapeAnnotations(pod);
@@ -76,6 +78,7 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
       ...rewritten.warnings,
       ...scrape.warnings,
       ...modeWarnings(pod, options),
+      ...lifeWarnings(pod, options, settings),
       ...weaknesses(pod),
     ],
   };
@@ -83,12 +86,12 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
 
 const noProbes: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
 
-function modeProblems({ sidecarMode }: PodOptions, { patch }: RewrittenProbes, { isJob }: PodContext): string[] {
+function modeProblems(pod: Pod, { sidecarMode }: PodOptions, { patch }: RewrittenProbes, isJob: boolean): string[] {
   if (sidecarMode === 'native') return [];
   const problems: string[] = [];
-  if (isJob) {
+  if (isJob || ['Never', 'OnFailure'].includes(pod.spec.restartPolicy ?? '')) {
     problems.push(
-      'A Job never ends beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',
+      'A pod that is meant to end never does beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',
     );
   }
   if (patch.some(({ path }) => path.startsWith('/spec/initContainers/'))) {
@@ -102,6 +105,22 @@ function modeProblems({ sidecarMode }: PodOptions, { patch }: RewrittenProbes, {
 function modeWarnings({ spec }: Pod, { sidecarMode }: PodOptions): string[] {
   if (sidecarMode === 'native' || (spec.initContainers ?? []).length === 0) return [];
   return ['Its init containers run before a classic sidecar: what they connect to is not in the mesh'];
+}
+
+/** What keeps the sidecar from starting or from stopping well. */
+function lifeWarnings({ spec }: Pod, { agent }: PodOptions, { controlPlane, agent: all }: InjectionSettings): string[] {
+  const found: string[] = [];
+  const { hostname } = new URL(controlPlane);
+  const isName = canonicalIp(hostname.replace(/^\[|\]$/g, '')) === undefined;
+  if (isName && ['Default', 'None'].includes(spec.dnsPolicy ?? ''))
+    found.push(`Its dnsPolicy is ${spec.dnsPolicy}: the sidecar must find ${hostname}, which the cluster's DNS knows`);
+  const delayMs = parseDuration(agent.drainDelay ?? all.drainDelay ?? '') ?? 0;
+  const graceSeconds = spec.terminationGracePeriodSeconds ?? 30;
+  if (delayMs >= graceSeconds * 1000 && delayMs > 0)
+    found.push(
+      `The drain delay of the sidecar is not below the pod's grace of ${graceSeconds} s: it is killed before it ends`,
+    );
+  return found;
 }
 
 /** What kubectl takes when nobody names a container. */

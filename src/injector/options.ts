@@ -1,4 +1,4 @@
-import type { CaptureSetting } from '../annotations.ts';
+import type { CaptureSetting, ParsedSetting, PortRange } from '../annotations.ts';
 import { captureFlags, captureProblem, captureSettings, parseCaptureSetting } from '../annotations.ts';
 import { nearest } from '../config/nearest.ts';
 import { flagOf } from '../config/setting.ts';
@@ -36,14 +36,14 @@ export const resourceAnnotations = {
   memoryLimit: 'sidecar.istio.io/proxyMemoryLimit',
 } as const;
 
-/** Labels, and for pods that come from elsewhere also annotations, that switch injection for a pod; the first that is there decides. */
+/** Labels that switch injection for a pod; the first that is there decides. The second counts as an annotation as well. */
 export const optIn = ['remora.dev/inject', 'sidecar.istio.io/inject'] as const;
 
 const ownPrefix = 'remora.dev/';
 const podAnnotations = new Map(podSettings.map((name) => [`${ownPrefix}${flagOf(name)}`, name]));
 const understood: ReadonlySet<string> = new Set([
   added.injected,
-  ...optIn,
+  optIn[1],
   ...Object.values(switches),
   ...Object.values(resourceAnnotations),
   ...podAnnotations.keys(),
@@ -131,9 +131,10 @@ function exclusionProblems(
         `The annotation ${annotation} takes connections out of the mesh, expected the namespace ${namespace} among the exclusionNamespaces of the injector`,
       ];
     }
-    if (!takesEverything(name, text)) return [];
+    if (!takesTooMuch(name, text)) return [];
+    const expected = 'less: no empty list, not every port, no range wider than /8 or, in IPv6, /16';
     return [
-      `${captureProblem(`The annotation ${annotation}`, text, `less than everything`)}; to leave the mesh set the label remora.dev/inject to false`,
+      `${captureProblem(`The annotation ${annotation}`, text, expected)}; to leave the mesh set the label remora.dev/inject to false`,
     ];
   });
 }
@@ -144,11 +145,30 @@ function isExclusion(name: CaptureSetting, text: string): boolean {
   return name !== 'includeOutboundPorts' && list !== '';
 }
 
-/** Ports without a gap, or a range with the length 0. */
-function takesEverything(name: CaptureSetting, text: string): boolean {
-  if (name === 'excludeOutboundIpRanges') return text.split(',').some((range) => /\/0+$/.test(range.trim()));
-  if (name !== 'excludeInboundPorts' && name !== 'excludeOutboundPorts') return false;
-  const parsed = parseCaptureSetting(name, text);
+/** Whether so much leaves the mesh that the pod would only seem to be in it. */
+function takesTooMuch(name: CaptureSetting, text: string): boolean {
+  switch (name) {
+    case 'includeInboundPorts':
+    case 'includeOutboundIpRanges':
+      return text.trim() === '';
+    case 'excludeOutboundIpRanges':
+      return text.split(',').some(isTooWide);
+    case 'excludeInboundPorts':
+    case 'excludeOutboundPorts':
+      return isEveryPort(parseCaptureSetting(name, text));
+    case 'includeOutboundPorts':
+      return false;
+    default:
+      return name satisfies never;
+  }
+}
+
+function isTooWide(range: string): boolean {
+  const [ip = '', length] = range.trim().split('/');
+  return length !== undefined && Number(length) < (ip.includes(':') ? 16 : 8);
+}
+
+function isEveryPort(parsed: ParsedSetting<readonly PortRange[]>): boolean {
   if (parsed.kind === 'problem') return false;
   let next = 1;
   for (const { first, last } of parsed.value.toSorted((a, b) => a.first - b.first)) {

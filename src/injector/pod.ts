@@ -63,6 +63,9 @@ const pod = v.looseObject({
     shareProcessNamespace: optional(v.boolean()),
     terminationGracePeriodSeconds: optional(v.pipe(v.number(), v.integer())),
     os: optional(v.looseObject({ name: v.string() })),
+    nodeSelector: optional(texts),
+    restartPolicy: optional(v.string()),
+    dnsPolicy: optional(v.string()),
     securityContext: optional(v.looseObject({ runAsUser: optional(v.number()) })),
   }),
 });

@@ -87,7 +87,7 @@ export function patchedYaml(document: YamlDocument, patch: readonly Operation[])
 }
 
 /** A copy with the patch applied. */
-export function patched(value: unknown, patch: readonly Operation[]): unknown {
+function patched(value: unknown, patch: readonly Operation[]): unknown {
   // By way of text: what an alias stands for is one object in two places.
   const copy: unknown = JSON.parse(JSON.stringify(value));
   for (const error of applyPatch(copy, JSON.parse(JSON.stringify(patch)) as Parameters<typeof applyPatch>[1])) {

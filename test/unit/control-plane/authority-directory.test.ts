@@ -103,8 +103,16 @@ describe('remora authority', () => {
 
   it('leaves nothing where it cannot write', async () => {
     const nowhere = join(above, 'missing/authority');
-    await expect(createAuthorityDirectory(nowhere, 'cluster.local', nowMs)).rejects.toThrow(`Cannot write ${nowhere}`);
+    await expect(createAuthorityDirectory(nowhere, 'cluster.local', nowMs)).rejects.toThrow(
+      `${join(above, 'missing')} is not a folder, expected one to make authority in`,
+    );
     expect(existsSync(join(above, 'missing'))).toBe(false);
+  });
+
+  it('takes no symbolic link for a folder', async () => {
+    const link = join(above, 'link');
+    symlinkSync('elsewhere', link);
+    await expect(createAuthorityDirectory(link, 'cluster.local', nowMs)).rejects.toThrow('is a symbolic link');
   });
 });
 

@@ -105,6 +105,29 @@ describe('The patch of a pod', () => {
     expect(injected(pod, inject(pod)).spec.initContainers[1].args).toContain('--drain-deadline=86400s');
   });
 
+  it('warns of what would keep the sidecar from starting or from stopping well', () => {
+    for (const [pod, warning] of [
+      [podWith({ dnsPolicy: 'Default' }), 'dnsPolicy is Default'],
+      [annotated({ 'remora.dev/drain-delay': '30s' }), 'grace of 30 s'],
+    ] as const) {
+      expect(inject(pod)).toMatchObject({ warnings: [expect.stringContaining(warning)] });
+    }
+    expect(inject(podWith({ dnsPolicy: 'Default' }), { controlPlane: 'https://[fd00::1]:15012' })).toMatchObject({
+      warnings: [],
+    });
+  });
+
+  it('limits every container where the operator limits CPU', () => {
+    for (const [cpuLimit, request] of [
+      ['500m', '10m'],
+      ['5m', '5m'],
+    ]) {
+      const pod = podWith({});
+      const [init] = injected(pod, inject(pod, { cpuLimit, cpuRequest: '1m' })).spec.initContainers;
+      expect(init.resources).toMatchObject({ requests: { cpu: request }, limits: { cpu: cpuLimit } });
+    }
+  });
+
   it('leaves a workload without a usable name out, which the sidecar would refuse', () => {
     for (const workloadName of ['', 'No Name']) {
       const pod = podWith({});
@@ -204,6 +227,7 @@ describe('A pod is left alone', () => {
     [{ labels: { 'remora.dev/inject': 'false' } }, 'opted_out'],
     [{ labels: { 'sidecar.istio.io/inject': 'false' } }, 'opted_out'],
     [{ annotations: { 'sidecar.istio.io/inject': 'false' } }, 'opted_out'],
+    [{ labels: { 'sidecar.istio.io/inject': 'true' }, annotations: { 'sidecar.istio.io/inject': 'false' } }, undefined],
     [{ labels: { 'remora.dev/inject': 'disabled', 'sidecar.istio.io/inject': 'true' } }, 'opted_out'],
     [{ labels: { 'remora.dev/inject': 'true', 'sidecar.istio.io/inject': 'false' } }, undefined],
     [{ labels: { 'sidecar.istio.io/inject': 'true' }, annotations: { 'sidecar.istio.io/inject': 'false' } }, undefined],
@@ -215,6 +239,8 @@ describe('A pod is left alone', () => {
   it('on another operating system', () => {
     expect(inject(podWith({ os: { name: 'windows' } }))).toMatchObject({ kind: 'skipped', reason: 'not_linux' });
     expect(inject(podWith({ os: { name: 'linux' } })).kind).toBe('injected');
+    const byNode = { nodeSelector: { 'kubernetes.io/os': 'windows' } };
+    expect(inject(podWith(byNode))).toMatchObject({ kind: 'skipped', reason: 'not_linux' });
   });
 });
 
@@ -247,6 +273,7 @@ describe('A pod is refused', () => {
 
   it.each([
     ['remora.dev/image', 'evil:1'],
+    ['remora.dev/inject', 'false'],
     ['remora.dev/command', 'sh'],
     ['remora.dev/uid', '0'],
     ['remora.dev/privileged', 'true'],
@@ -273,6 +300,10 @@ describe('A pod is refused', () => {
       ['excludeOutboundIPRanges', '::/00'],
       ['excludeOutboundPorts', '1-65535'],
       ['excludeInboundPorts', '30000-65535,1-29999'],
+      ['excludeOutboundIPRanges', '0.0.0.0/1,128.0.0.0/1'],
+      ['excludeOutboundIPRanges', 'fc00::/7'],
+      ['includeInboundPorts', ''],
+      ['includeOutboundIPRanges', ' '],
     ]) {
       const pod = annotated({ [`traffic.sidecar.istio.io/${annotation}`]: text as string });
       for (const exclusionNamespaces of [['*'], ['shop']]) {
@@ -336,6 +367,8 @@ describe('A pod is refused', () => {
     const job = { isJob: true };
     expect(problemsOf(inject(podWith({}), { sidecarMode: 'classic' }, job))).toHaveLength(1);
     expect(inject(podWith({}), { sidecarMode: 'native' }, job).kind).toBe('injected');
+    for (const restartPolicy of ['Never', 'OnFailure'])
+      expect(problemsOf(inject(podWith({ restartPolicy }), { sidecarMode: 'classic' }))).toHaveLength(1);
     const native = annotated({ 'sidecar.istio.io/nativeSidecar': 'true' });
     expect(inject(native, { sidecarMode: 'classic' }, job).kind).toBe('injected');
   });

@@ -185,6 +185,13 @@ it('the sidecar stands above the comment of the container that was first', () =>
   expect(output).toMatch(/name: remora\n[^#]*# about prepare\n {2}- name: prepare\n/);
 });
 
+it('numbers of JSON that JavaScript would round come out as they went in', () => {
+  const spec = '{"containers":[{"name":"a","x":12345678901234567891,"y":1.0,"z":1e3}]}';
+  const output = textOf(injectText(`{"apiVersion":"v1","kind":"Pod","spec":${spec}}`, 'default', fakeInjection));
+  expect(output).toContain('"x":12345678901234567891,"y":1.0,"z":1e3');
+  expect(JSON.parse(output).spec.initContainers).toHaveLength(2);
+});
+
 it('a document with aliases is written anew, and whoever shares an anchor keeps what it had', () => {
   const text = `${pod('  containers: &c\n  - name: a # first\n')}other: *c\n`;
   const result = injectText(text, 'default', fakeInjection);
