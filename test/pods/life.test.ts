@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startPod } from '../support/podman/kubelet.ts';
 import type { PodMesh } from '../support/podman/pod-mesh.ts';
 import { services, startPodMesh, yamlFolder } from '../support/podman/pod-mesh.ts';
 import { noPodmanBecause } from '../support/podman/podman.ts';
@@ -44,11 +45,20 @@ describe.skipIf(noPodmanBecause !== undefined)(`the life of real pods ${noPodman
   const stateOf = async (container: string, field: 'StartedAt' | 'FinishedAt') =>
     Date.parse((await mesh.podman.run('inspect', `--format={{json .State.${field}}}`, container)).replaceAll('"', ''));
 
-  it('starts a classic pod in order: its application is started when the hook says that the sidecar is ready', async () => {
-    await mesh.start(await inject('old.yaml'));
+  it('starts the application of a classic pod when the hook says that the sidecar is ready, and serves it at once', async () => {
+    const controlPlane = 'remora-control-plane-control-plane';
+    const [pod] = await mesh.create(await inject('old.yaml'));
+    if (pod === undefined) throw new Error('there is no pod');
+    await mesh.podman.run('pause', controlPlane);
+    const started = startPod(mesh.podman, pod);
+    await said('old-remora', '"Listening"');
+    const answersAgainMs = Date.now();
+    await mesh.podman.run('unpause', controlPlane);
+    await started;
     expect(JSON.parse(await said('old-app', '"ended"'))).toEqual({ text: 'hello', ended: 'end' });
-    const { time } = await mesh.logged('old-remora', '"Ready"');
-    expect(Date.parse(String(time))).toBeLessThan(await stateOf('old-app', 'StartedAt'));
+    const readyMs = Date.parse(String((await mesh.logged('old-remora', '"Ready"')).time));
+    expect(readyMs).toBeGreaterThanOrEqual(answersAgainMs);
+    expect(await stateOf('old-app', 'StartedAt')).toBeGreaterThanOrEqual(readyMs);
     await said('old-app', 'ready');
   });
 
@@ -87,7 +97,7 @@ describe.skipIf(noPodmanBecause !== undefined)(`the life of real pods ${noPodman
     expect(await mesh.inject(text('report.yaml'), '--sidecar-mode=classic')).toEqual({
       status: 1,
       stdout: '',
-      stderr: expect.stringMatching(/^remora: Job shop\/report: A Job never ends beside a classic sidecar, .*\n$/),
+      stderr: expect.stringMatching(/^remora: Job shop\/report: .* classic sidecar, expected sidecarMode native .*\n$/),
     });
   });
 });

@@ -22,10 +22,14 @@ export interface PodPlace {
   readonly v6: string;
 }
 
-/** Starts a pod at these addresses, and resolves when its last container has been started. */
-export async function startPod(podman: Podman, pod: PodForPodman, place: PodPlace, cluster: Cluster): Promise<void> {
+/** Makes a pod at these addresses, with its volumes and without starting it. */
+export async function createPod(podman: Podman, pod: PodForPodman, place: PodPlace, cluster: Cluster): Promise<void> {
   for (const volume of pod.volumes) await fillVolume(volume, pod, cluster);
   await podman.create(pod.yaml, place);
+}
+
+/** Resolves when the last container has been started. */
+export async function startPod(podman: Podman, pod: PodForPodman): Promise<void> {
   for (const step of pod.steps) await take(podman, step);
 }
 

@@ -13,7 +13,7 @@ import type { PodForPodman, Surroundings } from './as-podman-takes-it.ts';
 import { asPodmanTakesIt } from './as-podman-takes-it.ts';
 import { imageOfThisCheckout } from './image-store.ts';
 import type { Cluster, ExitCodes, PodPlace } from './kubelet.ts';
-import { startPod, stopPod } from './kubelet.ts';
+import { createPod, startPod, stopPod } from './kubelet.ts';
 import type { Podman } from './podman.ts';
 import { startPodman } from './podman.ts';
 
@@ -55,10 +55,10 @@ export interface PodMesh {
   readonly injectionYaml: string;
   /** Runs `remora inject` of the image, with these settings; `flags` go before them. */
   inject(yaml: string, ...flags: readonly string[]): Promise<Injected>;
-  /** Makes pods of the YAML without starting them. */
-  podsOf(yaml: string): readonly PodForPodman[];
-  /** Starts the pods of the YAML as a kubelet does. */
-  start(yaml: string): Promise<readonly PodForPodman[]>;
+  /** Makes the pods of the YAML without starting them. */
+  create(yaml: string): Promise<readonly PodForPodman[]>;
+  /** Makes and starts the pods of the YAML as a kubelet does. */
+  start(yaml: string): Promise<void>;
   stop(pod: PodName, graceSeconds: number): Promise<ExitCodes>;
   remove(pod: PodName): Promise<void>;
   /** Lines that a container has written since its first start; it goes on when the container is started again. */
@@ -117,14 +117,16 @@ export async function startPodMesh(): Promise<PodMesh> {
         ];
         return podman.feed(yaml, ...run, 'inject', '--settings=/settings/injection.yaml', ...flags);
       },
-      podsOf: (yaml) => asPodmanTakesIt(yaml, surroundings),
-      async start(yaml) {
-        const pods = mesh.podsOf(yaml);
+      async create(yaml) {
+        const pods = asPodmanTakesIt(yaml, surroundings);
         for (const pod of pods) {
           started.set(pod.name, pod);
-          await startPod(podman, pod, placeOf(pod.name), cluster);
+          await createPod(podman, pod, placeOf(pod.name), cluster);
         }
         return pods;
+      },
+      async start(yaml) {
+        for (const pod of await mesh.create(yaml)) await startPod(podman, pod);
       },
       async stop(name, graceSeconds) {
         const pod = started.get(name);

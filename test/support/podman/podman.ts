@@ -130,14 +130,14 @@ export function startPodman(): Podman {
   };
 }
 
-/** `podman logs --follow` ends with a start of the container, its log file does not. */
+/** The log file goes on where `podman logs --follow` ends, at the next start of the container; it may not be there yet. */
 function followLog(folder: string, container: string): RunningProgram {
   const inspect = ['inspect', '--format={{.HostConfig.LogConfig.Path}}', container];
   const { stdout } = spawnSync('podman', [...globalOptions(folder), ...inspect], {
     ...environment(),
     encoding: 'utf8',
   });
-  const follower = runningProgram(spawn('tail', ['--lines=+1', '--follow', stdout.trim()]));
+  const follower = runningProgram(spawn('tail', ['--lines=+1', '--follow=name', '--retry', stdout.trim()]));
   // Time, stream, and F for a full line, as in the log files of Kubernetes.
   const text = (line: string) => line.replace(/^\S+ \S+ F /, '');
   return {
