@@ -19,7 +19,7 @@ export const injectionSettings: InjectionSettings = readInjectionSettings({
 // biome-ignore lint/suspicious/noExplicitAny: a test changes any place of a review, also to what it must never be
 export type Review = any;
 
-/** An AdmissionReview in the form in which an API server (1.29 and newer) sends it; a copy of its own for each call. */
+/** An AdmissionReview as kube-apiserver v1.33.13 sent it (v1beta1: composed); a copy of its own for each call. */
 export function recordedReview(name: string): Review {
   return JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'));
 }
