@@ -183,15 +183,15 @@ describe.skipIf(noPodmanBecause !== undefined)(`a mesh of real pods ${noPodmanBe
     const review = recordedReview('create-bare-pod');
     const [pod] = parseAllDocuments(text('shop.yaml')).map((document) => document.toJS());
     review.request.object = pod;
-    const { status, body } = await mesh.ask(
+    const answer = await mesh.ask(
       ...(['legacy-app', 'fetch', `https://${controlPlaneName}:15017/inject`] as const),
       `--post=${JSON.stringify(review)}`,
       '--root=/etc/remora/ca.pem',
     );
-    expect(status).toBe(200);
+    expect(answer).toMatchObject({ status: 200 });
     const [byCommand] = parseAllDocuments(injected).map((document) => document.toJS());
     expect(byCommand.spec.initContainers).toHaveLength(2);
-    expect(patchedBy(JSON.parse(body), pod)).toEqual(byCommand);
+    expect(patchedBy(JSON.parse(answer.body), pod)).toEqual(byCommand);
   });
 
   it('refuses everything while the sidecar is killed, and lets nothing out in plaintext', async () => {

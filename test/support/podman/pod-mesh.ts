@@ -1,6 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { calculateJwkThumbprint } from 'jose';
 import { makeCertificate } from '../certificates.ts';
@@ -79,16 +78,14 @@ export interface PodMesh {
 export async function startPodMesh(): Promise<PodMesh> {
   const image = await imageOfThisCheckout();
   const podman = startPodman();
-  const folder = await mkdtemp(join(tmpdir(), 'remora-pods-'));
+  const folder = podman.files;
   const following = new Map<string, RunningProgram>();
   const running: RunningProgram[] = [];
   const close = async () => {
     await podman.close();
     for (const program of [...running, ...following.values()]) await program.stop();
-    await rm(folder, { recursive: true, force: true });
   };
   try {
-    await chmod(folder, 0o755);
     const cluster = await clusterOf(podman, image, folder);
     const surroundings: Surroundings = {
       images: { node: image, 'registry.example.com/remora:0.1.0': image },

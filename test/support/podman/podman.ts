@@ -48,6 +48,8 @@ export interface PodmanResult {
 }
 
 export interface Podman {
+  /** For files of the test; removed with everything else, also after an interrupted run. */
+  readonly files: string;
   /** The only network, with IPv4 and IPv6; nothing of the machine is on it. */
   readonly network: string;
   /** Its bridge, on the machine. */
@@ -87,7 +89,8 @@ export function startPodman(): Podman {
   sweepPodmanRuns();
   const folder = join(runsFolder, String(process.pid));
   const network = `remora-test-${process.pid}`;
-  mkdirSync(join(folder, 'cni'), { recursive: true });
+  const files = join(folder, 'files');
+  for (const needed of [join(folder, 'cni'), files]) mkdirSync(needed, { recursive: true });
   writeFileSync(join(folder, 'cni', `${network}.conflist`), networkConfiguration(network, folder));
   let played = 0;
   const play = async (yaml: string, ...args: readonly string[]) => {
@@ -103,6 +106,7 @@ export function startPodman(): Podman {
     return stdout.trim();
   };
   return {
+    files,
     network,
     bridge: bridgeName(folder),
     try: attempt,
