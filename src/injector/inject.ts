@@ -12,6 +12,7 @@ import type { Pod } from './pod.ts';
 import { annotationsOf, parsePod } from './pod.ts';
 import type { RewrittenProbes } from './probes.ts';
 import { rewriteProbes } from './probes.ts';
+import { memoryBytes } from './quantity.ts';
 import { scrapeAnnotations } from './scrape.ts';
 import type { InjectionSettings } from './settings.ts';
 
@@ -86,9 +87,18 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
 
 const noProbes: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
 
-function modeProblems(pod: Pod, { sidecarMode }: PodOptions, { patch }: RewrittenProbes, isJob: boolean): string[] {
+/** The start hook is a second process in the sidecar's memory, and takes almost 80 MiB of it for a moment. */
+const leastClassicMemory = '128Mi';
+
+function modeProblems(pod: Pod, options: PodOptions, { patch }: RewrittenProbes, isJob: boolean): string[] {
+  const { sidecarMode, resources } = options;
   if (sidecarMode === 'native') return [];
   const problems: string[] = [];
+  if ((memoryBytes(resources.memoryLimit) ?? 0) < (memoryBytes(leastClassicMemory) ?? 0)) {
+    problems.push(
+      `The memory limit of the sidecar is ${resources.memoryLimit}, expected at least ${leastClassicMemory} for a classic one`,
+    );
+  }
   if (isJob || ['Never', 'OnFailure'].includes(pod.spec.restartPolicy ?? '')) {
     problems.push(
       'A pod that is meant to end never does beside a classic sidecar, expected sidecarMode native or the label remora.dev/inject: false',

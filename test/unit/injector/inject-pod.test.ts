@@ -357,6 +357,12 @@ describe('A pod is refused', () => {
     },
   );
 
+  it('with too little memory for a classic sidecar and its start hook', () => {
+    const pod = annotated({ 'sidecar.istio.io/proxyMemoryLimit': '96Mi' });
+    expect(inject(pod).kind).toBe('injected');
+    expect(problemsOf(inject(pod, { sidecarMode: 'classic' }))).toEqual([expect.stringContaining('128Mi')]);
+  });
+
   it('for a label that is neither yes nor no', () => {
     expect(problemsOf(inject(podWith({}, { labels: { 'remora.dev/inject': 'flase' } })))).toEqual([
       "The label remora.dev/inject is 'flase', expected true or false",
