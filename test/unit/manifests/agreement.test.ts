@@ -88,8 +88,23 @@ describe('The control plane in a cluster', () => {
     expect(objectOf(objects, 'Secret').metadata.name).toMatch(/^remora-authority-\w+$/);
   });
 
+  it('reads a snapshot, whose taker may read five kinds of objects and write that one ConfigMap', () => {
+    const rights = (kind: string) =>
+      objectOf(objects, kind).rules.map(({ resources, resourceNames, verbs }: KubernetesObject) =>
+        [verbs, resources, resourceNames ?? []].map((words) => words.join(',')).join(' '),
+      );
+    expect(rights('ClusterRole')).toEqual([
+      'get,list,watch namespaces,pods,services,serviceaccounts ',
+      'get,list,watch endpointslices ',
+    ]);
+    expect(rights('Role')).toEqual(['get,patch,update configmaps remora-registry', 'create configmaps ']);
+    expect(objectOf(objects, 'Role').metadata.namespace).toBe('remora-system');
+  });
+
   it('has no right in the cluster and needs none on its node', () => {
-    expect(objects.filter(({ kind }) => /Role/.test(kind))).toEqual([]);
+    const subjects = objects.flatMap((object) => object.subjects ?? []).map(({ name }: KubernetesObject) => name);
+    expect(new Set(subjects)).toEqual(new Set(['remora-snapshot']));
+    expect(pod.spec.serviceAccountName).toBe('remora-control-plane');
     expect(pod.spec.automountServiceAccountToken).toBe(false);
     const namespace = objectOf(objects, 'Namespace');
     expect(namespace.metadata.labels['pod-security.kubernetes.io/enforce']).toBe('restricted');
