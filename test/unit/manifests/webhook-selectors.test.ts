@@ -73,13 +73,15 @@ describe('The webhook', () => {
     [undefined, 'true', ['pod']],
     [undefined, 'enabled', ['pod']],
     [undefined, 'false', []],
-    [undefined, 'yes', []],
+    // What is no answer is asked about, so that somebody is told.
+    [undefined, 'yes', ['pod']],
+    [undefined, '', ['pod']],
+    ['false', 'yes', ['pod']],
     ['true', undefined, ['namespace']],
     ['enabled', undefined, ['namespace']],
     ['true', 'true', ['namespace']],
     ['true', 'false', []],
     ['true', 'disabled', []],
-    // What is no answer is asked about, so that somebody is told.
     ['true', 'yes', ['namespace']],
     ['false', undefined, []],
     ['false', 'true', ['pod']],
