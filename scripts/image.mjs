@@ -19,9 +19,13 @@ import { run, runAloud, StepError, succeeds } from './image/tool.mjs';
 
 const root = resolve(import.meta.dirname, '..');
 
+const usage = `npm run image -- [--base IMAGE] [--build-base IMAGE] [--arch amd64|arm64] [--tag NAME]
+npm run image -- --stand-in [--mirror URL] [--arch amd64|arm64] [--tag NAME]`;
+
 function readOptions() {
-  const { values } = parseArgs({
+  const { values } = parse({
     options: {
+      help: { type: 'boolean', default: false },
       base: { type: 'string' },
       'build-base': { type: 'string' },
       'stand-in': { type: 'boolean', default: false },
@@ -34,6 +38,14 @@ function readOptions() {
   if (values['stand-in'] && values.base !== undefined)
     throw new StepError('--stand-in is a base of its own: give no --base');
   return values;
+}
+
+function parse(config) {
+  try {
+    return parseArgs(config);
+  } catch (error) {
+    throw new StepError(`${error.message.split('. ')[0]}, expected\n${usage}`);
+  }
 }
 
 /** The base for the image and the one for the build stage, which runs on this machine's CPU. */
@@ -83,7 +95,9 @@ function buildImage(options) {
 }
 
 try {
-  buildImage(readOptions());
+  const options = readOptions();
+  if (options.help) console.log(usage);
+  else buildImage(options);
 } catch (error) {
   if (!(error instanceof StepError)) throw error;
   process.stderr.write(`remora image: ${error.message}\n`);

@@ -12,7 +12,11 @@ export type ParsedCommandLine<Options> =
  * options, then pass it to `parseCommandLine`.
  */
 export function createCommand(name: string, description: string): Command {
-  return new Command(`remora ${name}`).description(description).allowExcessArguments(false).exitOverride();
+  return new Command(`remora ${name}`)
+    .description(description)
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureHelp({ helpWidth: 120, minWidthToWrap: 30 });
 }
 
 /** Parses `host.args`; throws `UsageError`. Help goes to standard output. */

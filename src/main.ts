@@ -84,7 +84,11 @@ async function run(argv: readonly string[]): Promise<number> {
   if (Number.parseInt(process.versions.node, 10) < 24) {
     throw new UnavailableError(`Node.js ${process.versions.node} is too old, expected 24 or newer`);
   }
-  const [name = '', ...args] = argv;
+  const [first = '', second = ''] = argv;
+  // `remora help inject` is `remora inject --help`.
+  const isHelpOf = first === 'help' && Object.hasOwn(subcommands, second);
+  const name = isHelpOf ? second : first;
+  const args = isHelpOf ? ['--help'] : argv.slice(1);
   const subcommand = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (subcommand !== undefined) {
     if (subcommand.nodeFlags !== undefined) runWith(subcommand.nodeFlags);

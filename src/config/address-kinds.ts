@@ -24,7 +24,8 @@ export const cidr = scalar<string>({
   name: 'a range of addresses',
   expected: 'an IP literal with a prefix length such as 10.0.0.0/8',
   placeholder: 'cidr',
-  parse: (text) => (isCidr(text) ? text : undefined),
+  // Without its length a range is one address, and the rest of it unprotected.
+  parse: (text) => (isCidr(text) && text.includes('/') ? text : undefined),
 });
 
 export const trustDomain = scalar<string>({

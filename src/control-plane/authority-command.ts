@@ -37,8 +37,8 @@ function commandLine() {
 function nextSteps(directory: string, trustDomain: string): string {
   const { root, rootKey, tokenKey } = authorityFiles;
   return [
-    `The authority of ${trustDomain} is in ${directory}: make a Secret of its files, or run remora control-plane --authority ${directory}`,
-    `Give ${root} to every namespace and to the webhook. Keep ${rootKey} and ${tokenKey} to yourself: whoever has them is every workload`,
+    `The authority of ${trustDomain} is in ${directory}: manifests/install makes a Secret of it, remora control-plane --authority reads it`,
+    `Everybody may have ${root}. Keep ${rootKey} and ${tokenKey}, and keep them to yourself: whoever has them is every workload`,
     '',
   ].join('\n');
 }

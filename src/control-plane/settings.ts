@@ -91,6 +91,10 @@ export function readControlPlaneSettings(
   const webhookPort = flags.injection === undefined ? {} : { '--webhook-listen': webhookListen };
   found.push(...portProblems({ '--listen': listen, '--metrics-listen': metricsListen, ...webhookPort }));
   const injection = injectionOf(flags, injectionText, found);
+  if (injection !== undefined && trustDomain !== undefined && injection.trustDomain !== trustDomain)
+    found.push(
+      `trustDomain in ${flags.injection} is ${injection.trustDomain}, expected ${trustDomain} as --trust-domain says: sidecars would trust nobody`,
+    );
   if (found.length > 0 || !listen || !metricsListen || !webhookListen || !trustDomain || !lifetimeMs || !logLevel)
     throw new ConfigurationError(found);
   return {
@@ -129,6 +133,10 @@ function contradictions(flags: ControlPlaneFlags): string[] {
   if (flags.webhookListen !== undefined && flags.injection === undefined)
     problems.push(
       '--webhook-listen is given without --injection, expected the file of settings that the webhook needs',
+    );
+  if (flags.injection !== undefined && (flags.servingName ?? []).length === 0)
+    problems.push(
+      '--injection is given without --serving-name, expected the name by which API servers call, such as remora-control-plane.remora-system.svc',
     );
   return problems;
 }

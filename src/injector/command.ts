@@ -20,7 +20,7 @@ import { injectionTable, readInjectionSettings } from './settings.ts';
 /** `remora inject`: Kubernetes objects from standard input to standard output, with the sidecar in their pods. */
 export const run: Subcommand = async (host) => {
   const uses: Use[] = [];
-  const parsed = parseCommandLine(
+  const parsed = parse(
     injectCommand((flag, value) => void uses.push([flag, value])),
     host,
   );
@@ -37,6 +37,26 @@ export const run: Subcommand = async (host) => {
   await writeAll(host.stdout, result.text);
   return exitCodes.ok;
 };
+
+/** Other tools take files by name. */
+function parse(command: Command, host: Host) {
+  try {
+    return parseCommandLine(command, host);
+  } catch (error) {
+    if (!(error instanceof UsageError) || !/^(?:unknown option '-f'|too many arguments)/.test(error.message))
+      throw error;
+    throw new UsageError(
+      `${error.message.replace(/\.$/, '')}; objects come by standard input: remora inject < web.yaml`,
+      { cause: error },
+    );
+  }
+}
+
+const examples = `
+Objects come by standard input, and go out by standard output.
+
+  remora inject --image registry.example.com/remora:0.1.0 --mesh-networks 10.0.0.0/8 < web.yaml
+  kubectl get deployment -n shop -o json | remora inject --settings injection.yaml | kubectl apply -f -`;
 
 /** One use of a flag. */
 type Use = readonly [flag: string, value: string];
@@ -61,11 +81,11 @@ function injectCommand(used: (flag: string, value: string) => void): Command {
     const setting: Setting<unknown> = injectionTable[name];
     add(flagOf(name), setting.kind.placeholder, `${setting.does} (default: ${defaultOf(setting)})`);
   }
-  return command;
+  return command.addHelpText('after', examples);
 }
 
 function defaultOf({ kind, default: value, defaultDoc }: Setting<unknown>): string {
-  return defaultDoc ?? (kind.show(value) || 'none');
+  return (defaultDoc ?? (kind.show(value) || 'none')).replaceAll('`', '');
 }
 
 function valuesOf(uses: readonly Use[], flag: string): string[] {

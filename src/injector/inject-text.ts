@@ -5,7 +5,7 @@ import type { Injection, PodContext } from './inject.ts';
 import type { Operation } from './patch.ts';
 import { patchBelow } from './patch.ts';
 import type { PlacedPod } from './workloads.ts';
-import { podsIn } from './workloads.ts';
+import { foreignWorkload, podsIn } from './workloads.ts';
 import { patchedYaml, readYaml } from './yaml-text.ts';
 
 /** Decides about one pod. */
@@ -97,6 +97,8 @@ function injectDocument(document: TextDocument, number: number, namespace: strin
   const hasPods = decided.length > 0;
   const problems = decided.flatMap(problemsOf);
   const remarks = decided.flatMap(remarksOf);
+  const foreign = hasPods ? undefined : foreignWorkload(value);
+  if (foreign !== undefined) remarks.push(`${shown(foreign)}: skipped: It is no workload of Kubernetes' own`);
   const patch = decided.flatMap(patchOf);
   if (problems.length > 0 || patch.length === 0) return { text: source, hasPods, problems, remarks };
   const written = document.write(patch);
@@ -116,6 +118,13 @@ function problemsOf({ placed, injection }: Decided): string[] {
 }
 
 function remarksOf({ placed, injection }: Decided): string[] {
+  const misplaced = placed.misplaced.map((name) =>
+    said(placed, `warning: ${name} stands on the workload and has no effect, expected it on the template`),
+  );
+  return [...misplaced, ...decisionRemarks({ placed, injection })];
+}
+
+function decisionRemarks({ placed, injection }: Decided): string[] {
   if (injection.kind === 'skipped') return [said(placed, `skipped: ${injection.why}`)];
   return injection.kind === 'injected' ? injection.warnings.map((warning) => said(placed, `warning: ${warning}`)) : [];
 }

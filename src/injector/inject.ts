@@ -55,7 +55,7 @@ export function injectPod(value: unknown, context: PodContext, settings: Injecti
 
 function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings): Injection {
   const options = readOptions(pod, context.namespace, settings);
-  const rewritten = options.areProbesRewritten ? rewriteProbes(pod) : noProbes;
+  const rewritten = rewriteProbes(pod, options.areProbesRewritten);
   const problems = [
     ...conflicts(pod),
     ...options.problems,
@@ -84,8 +84,6 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
     ],
   };
 }
-
-const noProbes: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
 
 /** The start hook is a second process in the sidecar's memory, and takes almost 80 MiB of it for a moment. */
 const leastClassicMemory = '128Mi';

@@ -64,6 +64,7 @@ export function readOptions(pod: Pod, namespace: string, settings: InjectionSett
   };
   const readSwitch = (annotation: string) => read(annotation, parseSwitch, 'true or false');
   const unknown = unknownAnnotations(annotations);
+  problems.push(...unknownLabels(pod.metadata?.labels ?? {}));
   const capture = captureFlags(annotations);
   problems.push(...unknown.problems, ...(capture.kind === 'problems' ? capture.problems : []));
   if (capture.kind === 'flags') problems.push(...exclusionProblems(annotations, namespace, settings));
@@ -105,7 +106,11 @@ function unknownAnnotations(annotations: Readonly<Record<string, string>>) {
   const problems = unknown
     .filter((annotation) => annotation.startsWith(ownPrefix) || annotation.startsWith('traffic.sidecar.istio.io/'))
     .map((annotation) => {
-      const meant = nearest(annotation, [...understood]);
+      if (annotation === optIn[0]) return `${annotation} is an annotation here, expected it among the labels`;
+      const meant = nearest(
+        annotation,
+        [...understood].filter((name) => name !== added.injected),
+      );
       const hint = meant === undefined ? 'expected one that is documented' : `did you mean ${meant}?`;
       return `The annotation ${annotation} is not supported, ${hint}`;
     });
@@ -113,6 +118,15 @@ function unknownAnnotations(annotations: Readonly<Record<string, string>>) {
     .filter((annotation) => annotation.startsWith('sidecar.istio.io/'))
     .map((annotation) => `The annotation ${annotation} is not supported and has no effect`);
   return { problems, warnings };
+}
+
+function unknownLabels(labels: Readonly<Record<string, string>>): string[] {
+  return Object.keys(labels)
+    .filter((label) => label.startsWith(ownPrefix) && label !== optIn[0])
+    .map((label) => {
+      const hint = understood.has(label) ? 'expected it among the annotations' : `did you mean ${optIn[0]}?`;
+      return `The label ${label} is not supported, ${hint}`;
+    });
 }
 
 /** Whoever deploys a pod must not be able to take it out of the mesh alone: the operator names the namespaces that may. */

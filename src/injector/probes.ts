@@ -31,9 +31,10 @@ type Outcome = Rewritten | { readonly warning: string } | undefined;
  * original from within the pod. Under STRICT the kubelet, which has no identity, is refused everywhere else; and a
  * tcpSocket probe would find the sidecar's capture port open whatever the application does.
  */
-export function rewriteProbes(pod: Pod): RewrittenProbes {
+export function rewriteProbes(pod: Pod, isWanted: boolean): RewrittenProbes {
   const outcomes = containersOf(pod).flatMap((placed) => outcomesOf(placed, pod));
   const rewritten = outcomes.filter((outcome) => outcome !== undefined && 'probe' in outcome);
+  if (!isWanted) return { ...nothing, warnings: rewritten.length > 0 ? [refusedWords] : [] };
   const probes = Object.fromEntries(rewritten.map(({ path, probe }) => [path, probe]));
   return {
     probes,
@@ -42,6 +43,9 @@ export function rewriteProbes(pod: Pod): RewrittenProbes {
     problems: problemsOf(probes),
   };
 }
+
+const nothing: RewrittenProbes = { probes: {}, patch: [], warnings: [], problems: [] };
+const refusedWords = 'Its probes and hooks do not go through the sidecar: under STRICT the kubelet is refused';
 
 /** What the sidecar would refuse to read must not reach it: it would not start. */
 function problemsOf(probes: AppProbes): string[] {

@@ -157,9 +157,12 @@ function contradictions({
   memoryLimit,
 }: ValuesOf<typeof injectionTable>): string[] {
   const problems: string[] = [];
-  if (image === undefined) problems.push('image is missing, expected the image of the sidecar');
+  if (image === undefined)
+    problems.push('image is missing, expected the image of the sidecar, in the file of settings or by --image');
   if (meshNetworks.length === 0)
-    problems.push('meshNetworks is empty, expected the ranges of pods and Services such as 10.0.0.0/8');
+    problems.push(
+      'meshNetworks is empty, expected the ranges of pods and Services such as 10.0.0.0/8, in the file of settings or by --mesh-networks',
+    );
   const longestMs = agentTable.maximumCertificateLifetime.default;
   if (certificateLifetimeMs > longestMs)
     problems.push(`certificateLifetime is above ${formatDuration(longestMs)}, no sidecar uses one that lives longer`);

@@ -10,6 +10,8 @@ export interface PlacedPod {
   readonly context: PodContext;
   /** As a person calls it: `Deployment shop/web`. */
   readonly title: string;
+  /** Labels and annotations for the injector that stand on the workload, where nobody looks: they belong on its template. */
+  readonly misplaced: readonly string[];
 }
 
 interface WorkloadKind {
@@ -97,8 +99,25 @@ function podOf(object: Members, kind: string, steps: readonly string[], position
       pod: steps.reduce<unknown>((value, step) => membersOf(value)?.[step], object),
       context: { namespace, workloadName: name, isJob: isJob || kind === 'Job' || kind === 'CronJob' },
       title: `${kind} ${namespace}/${ownName(object)}`,
+      misplaced: steps.length === 0 ? [] : wordsForInjector(object),
     },
   ];
+}
+
+function wordsForInjector({ metadata }: Members): string[] {
+  const { labels, annotations } = membersOf(metadata) ?? {};
+  const names = [...Object.keys(membersOf(labels) ?? {}), ...Object.keys(membersOf(annotations) ?? {})];
+  return names.filter((name) => /^(?:remora\.dev|(?:traffic\.)?sidecar\.istio\.io)\//.test(name));
+}
+
+/**
+ * What an object is called that looks as if it made pods, and is none of Kubernetes' own kinds: a Rollout, a Knative Service. Undefined for others.
+ */
+export function foreignWorkload(value: unknown): string | undefined {
+  const object = membersOf(value);
+  const spec = membersOf(membersOf(membersOf(object?.spec)?.template)?.spec);
+  if (object === undefined || !Array.isArray(spec?.containers)) return undefined;
+  return `${typeof object.kind === 'string' ? object.kind : 'Object'} ${ownName(object)}`;
 }
 
 /** The name of the object itself; where the API server makes it, what it begins with. */

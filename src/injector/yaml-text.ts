@@ -63,7 +63,11 @@ export function readYaml(text: string): YamlDocuments {
     // A hundred thousand brackets exhaust the parser's stack.
     broken(start, cause);
   }
-  return problems.length > 0 ? { kind: 'broken', problems } : { kind: 'documents', documents };
+  if (problems.length > 0) return { kind: 'broken', problems };
+  const last = documents.pop();
+  // What the library gives to nobody, such as an empty line behind the last marker.
+  if (last !== undefined) documents.push({ ...last, source: `${last.source}${text.slice(start)}` });
+  return { kind: 'documents', documents };
 }
 
 export interface PatchedYaml {

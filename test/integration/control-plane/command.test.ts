@@ -240,8 +240,8 @@ describe('remora authority', () => {
     const made = await run(['authority', './mesh', '--trust-domain=mesh.example']);
     expect(made).toMatchObject({ code: 0, stderr: '' });
     expect(made.stdout.trimEnd().split('\n')).toEqual([
-      expect.stringContaining('remora control-plane --authority ./mesh'),
-      expect.stringContaining('Give root.pem to every namespace'),
+      expect.stringContaining('mesh.example is in ./mesh'),
+      expect.stringContaining('Keep root-key.pem and token-key.pem'),
     ]);
     expect(made.stdout).not.toContain('PRIVATE KEY');
     const before = readFileSync(join(directory, 'mesh/root-key.pem'), 'utf8');
@@ -314,6 +314,7 @@ describe('remora control-plane in a cluster', () => {
     expect(stderr.trimEnd().split('\n')).toEqual([
       expect.stringMatching(/^remora: Expected one of --state-dir, --authority and --in-memory/),
       expect.stringMatching(/^remora: --token-keys is given without --token-issuer/),
+      expect.stringMatching(/^remora: --injection is given without --serving-name/),
       expect.stringMatching(/^remora: --listen and --webhook-listen both use port 15012/),
       expect.stringMatching(/^remora: images in injection\.yaml line 3 is not a setting/),
       expect.stringMatching(/^remora: sidecarMode=fast from injection\.yaml line 2 is not/),
@@ -326,10 +327,19 @@ describe('remora control-plane in a cluster', () => {
       code: 78,
       stderr: expect.stringMatching(/^remora: --webhook-listen is given without --injection, expected[^\n]+\n$/),
     });
-    const missing = await run(['control-plane', '--in-memory', '--injection=none.yaml']);
+    const missing = await run(['control-plane', '--in-memory', '--serving-name=a.b.svc', '--injection=none.yaml']);
     expect(missing).toMatchObject({
       code: 78,
       stderr: 'remora: none.yaml cannot be read (ENOENT), expected a YAML file of settings of the injector\n',
+    });
+  });
+
+  it('refuses a trust domain of the injector that is not its own', async () => {
+    write('image: remora:1\nmeshNetworks: [10.0.0.0/8]\ntrustDomain: other.local\n');
+    const flags = ['--in-memory', '--serving-name=a.b.svc', `--injection=${settingsFile}`];
+    expect(await run(['control-plane', ...flags])).toMatchObject({
+      code: 78,
+      stderr: expect.stringMatching(/^remora: trustDomain in \S+ is other\.local, expected cluster\.local/),
     });
   });
 

@@ -115,6 +115,12 @@ describe('what is refused', () => {
       2,
       /^remora: --namespace=A is not a name, expected .+\n$/,
     ],
+    [
+      'a file that is named',
+      ['-f', 'web.yaml'],
+      2,
+      /'-f'; objects come by standard input: remora inject < web.yaml\n$/,
+    ],
     ['settings that are missing', [], 78, /^remora: image is missing, .+\nremora: meshNetworks is empty, .+\n$/],
     ['a file that is not there', ['--settings=/nowhere'], 78, /^remora: \/nowhere cannot be read \(ENOENT\), .+\n$/],
     [
@@ -139,7 +145,7 @@ it('takes settings from a file, which flags override', async () => {
 it('explains every setting with its default', async () => {
   const { stdout, code } = await inject('', ['--help']);
   expect(code).toBe(0);
-  expect(stdout).toMatch(/--sidecar-mode <native\|classic> .*\(default: native\)/);
+  expect(stdout).toMatch(/--sidecar-mode <native\|classic>[^-]+\(default: native\)/);
   expect(stdout).toMatch(/--exclusion-namespaces <namespace,…> /);
 });
 

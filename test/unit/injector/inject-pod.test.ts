@@ -195,6 +195,7 @@ describe('Probes', () => {
       { annotations: { 'sidecar.istio.io/rewriteAppHTTPProbers': 'false' } },
     );
     expect(injected(pod, inject(pod)).spec.containers[0].livenessProbe).toEqual(probe);
+    expect(inject(pod)).toMatchObject({ warnings: [expect.stringContaining('the kubelet is refused')] });
   });
 
   it('that the sidecar would not read are refused here, where somebody sees it', () => {
@@ -292,6 +293,20 @@ describe('A pod is refused', () => {
     ['sidecar.istio.io/proxyMemory', '512Mi'],
   ])('W6: for the annotation %s of %j, which a pod alone must not decide', (annotation, text) => {
     expect(problemsOf(inject(annotated({ [annotation]: text })))).toHaveLength(1);
+  });
+
+  it('W6: for a label of ours that is none, or that belongs among the annotations', () => {
+    for (const [label, hint] of [
+      ['remora.dev/injekt', 'did you mean remora.dev/inject?'],
+      ['remora.dev/log-level', 'among the annotations'],
+    ] as const) {
+      expect(problemsOf(inject(podWith({}, { labels: { [label]: 'false' } })))).toEqual([
+        expect.stringContaining(hint),
+      ]);
+    }
+    expect(problemsOf(inject(annotated({ 'remora.dev/inject': 'false' })))).toEqual([
+      'remora.dev/inject is an annotation here, expected it among the labels',
+    ]);
   });
 
   it('W6: even where pods may leave the mesh, for leaving with everything', () => {

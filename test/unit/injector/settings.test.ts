@@ -20,8 +20,8 @@ function problemsOf(text: string): readonly string[] {
 describe('The settings of the injector', () => {
   it('have a default for all but the image and the networks of the mesh', () => {
     expect(problemsOf('trustDomain: cluster.local')).toEqual([
-      'image is missing, expected the image of the sidecar',
-      'meshNetworks is empty, expected the ranges of pods and Services such as 10.0.0.0/8',
+      expect.stringMatching(/^image is missing, expected .+--image$/),
+      expect.stringMatching(/^meshNetworks is empty, expected .+--mesh-networks$/),
     ]);
     expect(read(least)).toMatchObject({ image: 'remora:1', sidecarMode: 'native', agent: {} });
   });
@@ -52,6 +52,7 @@ describe('The settings of the injector', () => {
     ['cpuLimit: 10m', 'is above its limit'],
     ['exclusionNamespaces: [Shop]', 'is not a namespace'],
     ['meshNetworks: 10.0.0.0/8', 'wrong shape'],
+    ['meshNetworks: [10.0.0.0]', 'is not a range of addresses'],
     ['image: "x; rm -rf /"', 'is not an image'],
   ])('refuse %s', (line, problem) => {
     const name = line.split(':')[0] ?? '';

@@ -28,6 +28,7 @@ describe('the pods of an object', () => {
         pod: expect.objectContaining({ spec }),
         context: { namespace: 'shop', workloadName: 'web', isJob },
         title: `${kind} shop/web`,
+        misplaced: [],
       },
     ]);
   });
