@@ -35,6 +35,7 @@ export function initContainer({ captureFlags, resources: { cpuLimit } }: PodOpti
       runAsUser: 0,
       seccompProfile: { type: 'RuntimeDefault' },
     },
+    volumeMounts: [noApiTokenMount],
   };
 }
 
@@ -73,7 +74,7 @@ export function sidecarContainer(parts: SidecarParts, settings: InjectionSetting
       runAsUser: sidecarUid,
       seccompProfile: { type: 'RuntimeDefault' },
     },
-    volumeMounts: [{ name: added.volume, mountPath: '/var/run/secrets/remora', readOnly: true }],
+    volumeMounts: [{ name: added.volume, mountPath: '/var/run/secrets/remora', readOnly: true }, noApiTokenMount],
   };
 }
 
@@ -127,17 +128,26 @@ function drain({ spec }: Pod, { agent, sidecarMode }: PodOptions, settings: Inje
   return { drainDelay, drainDeadline: `${Math.max(1, restSeconds)}s` };
 }
 
-/** The token that proves the pod, and the root of the mesh, at the places where the sidecar looks for them. */
-export function identityVolume({ tokenLifetimeMs, rootConfigMap }: InjectionSettings) {
-  return {
+/** The API server mounts the application's token into every container that has nothing at this place. */
+const noApiTokenMount = {
+  name: added.noApiToken,
+  mountPath: '/var/run/secrets/kubernetes.io/serviceaccount',
+  readOnly: true,
+};
+
+/**
+ * The token that proves the pod and the root of the mesh, at the places where the sidecar looks for them; and nothing in
+ * the place of the token by which the application talks to the API server.
+ */
+export function addedVolumes({ tokenLifetimeMs, rootConfigMap }: InjectionSettings) {
+  const identity = {
     name: added.volume,
     projected: {
       sources: [
-        {
-          serviceAccountToken: { audience: tokenAudience, expirationSeconds: tokenLifetimeMs / 1000, path: 'token' },
-        },
+        { serviceAccountToken: { audience: tokenAudience, expirationSeconds: tokenLifetimeMs / 1000, path: 'token' } },
         { configMap: { name: rootConfigMap, items: [{ key: 'ca.pem', path: 'ca.pem' }] } },
       ],
     },
   };
+  return [identity, { name: added.noApiToken, emptyDir: {} }];
 }

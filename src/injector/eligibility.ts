@@ -49,7 +49,7 @@ export function conflicts(pod: Pod): string[] {
     ...containers.flatMap(nameConflicts),
     ...containers.flatMap(portConflicts),
     ...(pod.spec.volumes ?? [])
-      .filter(({ name }) => name === added.volume)
+      .filter(({ name }) => name === added.volume || name === added.noApiToken)
       .map(({ name }) => `There is a volume ${name} already, expected another name`),
     ...userConflicts(pod),
   ];

@@ -1,7 +1,7 @@
 import { canonicalIp } from '../addresses.ts';
 import { parseDuration } from '../durations.ts';
 import { version } from '../version.ts';
-import { identityVolume, initContainer, sidecarContainer } from './containers.ts';
+import { addedVolumes, initContainer, sidecarContainer } from './containers.ts';
 import { chosen, conflicts, skipOf, skipped, weaknesses } from './eligibility.ts';
 import { added } from './names.ts';
 import type { PodOptions } from './options.ts';
@@ -72,7 +72,7 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
       ...rewritten.patch,
       ...annotationPatch(pod, { [added.injected]: version, ...defaultContainer(pod), ...scrape.annotations }),
       ...containerPatch(pod, initContainer(options, settings), sidecar, options),
-      ...listPatch('volumes', pod.spec.volumes, [identityVolume(settings)], 'last'),
+      ...listPatch('volumes', pod.spec.volumes, addedVolumes(settings), 'last'),
     ],
     warnings: [
       ...options.warnings,

@@ -7,6 +7,7 @@ export const added = {
   init: 'remora-init',
   sidecar: 'remora',
   volume: 'remora-identity',
+  noApiToken: 'remora-no-api-token',
   metricsPort: 'remora-metrics',
   /** The annotation that says which version injected the pod. */
   injected: 'remora.dev/injected',

@@ -50,7 +50,7 @@ describe('A new pod', () => {
       expect(reply.response.status).toBeUndefined();
       const { spec, metadata } = patchedBy(reply, review.request.object);
       expect(spec.initContainers.map((one: { name: string }) => one.name)).toEqual(['remora-init', 'remora']);
-      expect(spec.volumes).toHaveLength(2);
+      expect(spec.volumes).toHaveLength(3);
       expect(metadata.annotations['remora.dev/injected']).toMatch(/\d/);
       expect(decision.result).toBe('injected');
     },
@@ -63,7 +63,7 @@ describe('A new pod', () => {
       delete request.object.spec.initContainers;
     });
     const { spec, metadata } = patchedBy(answer(review).reply, review.request.object);
-    expect(spec.volumes).toHaveLength(1);
+    expect(spec.volumes).toHaveLength(2);
     expect(spec.initContainers).toHaveLength(2);
     expect(metadata.annotations).toHaveProperty(['remora.dev/injected']);
   });

@@ -71,7 +71,7 @@ describe('The patch of a pod', () => {
       const { metadata, spec } = injected(pod, inject(pod));
       expect(metadata.annotations['remora.dev/injected']).toBeDefined();
       expect(spec.initContainers).toHaveLength(2);
-      expect(spec.volumes).toHaveLength(1);
+      expect(spec.volumes).toHaveLength(2);
     }
   });
 
@@ -115,6 +115,15 @@ describe('The patch of a pod', () => {
     expect(inject(podWith({ dnsPolicy: 'Default' }), { controlPlane: 'https://[fd00::1]:15012' })).toMatchObject({
       warnings: [],
     });
+  });
+
+  it("keeps the application's token for the API server out of both containers", () => {
+    const { initContainers, volumes } = injected(podWith({}), inject(podWith({}))).spec;
+    expect(volumes).toContainEqual({ name: 'remora-no-api-token', emptyDir: {} });
+    for (const { volumeMounts } of initContainers)
+      expect(volumeMounts).toContainEqual(
+        expect.objectContaining({ mountPath: '/var/run/secrets/kubernetes.io/serviceaccount', readOnly: true }),
+      );
   });
 
   it('limits every container where the operator limits CPU', () => {
