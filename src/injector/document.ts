@@ -60,7 +60,7 @@ function annotationRows(): string[] {
   return [
     row(
       `${code(optIn[0])}, label`,
-      '`true` or `false`',
+      '`true` or `false`; `enabled` and `disabled` are the same',
       `whether the pod gets a sidecar; on a namespace it decides for pods without the label. ${code(optIn[1])}, label or annotation, counts where it is absent`,
     ),
     ...podSettings.map((name) =>
