@@ -33,6 +33,7 @@ import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
+import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { createSlots } from './proxy/slots.ts';
 import { version } from './version.ts';
@@ -72,7 +73,8 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     isControlPlaneUp: sources.isControlPlaneUp,
     nowMs: clock.now,
   }));
-  const accounts = createAccounts({ observer: metrics, log, clock });
+  const refusals = createRefusalLines({ counter: metrics, log, clock });
+  const accounts = createAccounts({ observer: metrics, refusals, log, clock });
   let identity: IdentitySource | undefined;
   const counter: RenewalCounter = {
     renewalSucceeded: metrics.renewalSucceeded,
@@ -100,6 +102,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     log,
     accounts,
     observer: metrics,
+    refusals,
     drain,
     connections: createSlots(settings.maxConnections),
     identity: { current: currentIdentity },
@@ -172,6 +175,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       const forced = await drain.finish(settings.drainDeadlineMs);
       plane.retireOutbound();
       plane.close();
+      refusals.close();
       stopProbe();
       starting.abort(new Error('The sidecar is shutting down'));
       await obtaining;

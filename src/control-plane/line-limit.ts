@@ -1,6 +1,5 @@
 import type { Clock } from '../clock.ts';
-
-const windowMs = 1000;
+import { createLineRate } from '../line-rate.ts';
 
 /**
  * Whether a line of this kind may be logged now, and how many were not since the last one that was: a flood of requests
@@ -8,21 +7,17 @@ const windowMs = 1000;
  */
 export type LineLimit<Kind> = (kind: Kind) => { readonly suppressed?: number } | undefined;
 
-/** At most `linesPerSecond` for each kind; kinds are of a closed list. */
+/** `linesPerSecond` for each kind, and as many at once; kinds are of a closed list. */
 export function createLineLimit<Kind extends string>(clock: Clock, linesPerSecond: number): LineLimit<Kind> {
-  const windows = new Map<Kind, { startedMs: number; lines: number; suppressed: number }>();
+  const passes = createLineRate<Kind>(clock, { linesPerSecond, burst: linesPerSecond });
+  const suppressed = new Map<Kind, number>();
   return (kind) => {
-    const nowMs = clock.monotonic();
-    const last = windows.get(kind) ?? { startedMs: nowMs, lines: 0, suppressed: 0 };
-    const current = nowMs - last.startedMs < windowMs ? last : { ...last, startedMs: nowMs, lines: 0 };
-    windows.set(kind, current);
-    if (current.lines >= linesPerSecond) {
-      current.suppressed += 1;
+    const missing = suppressed.get(kind) ?? 0;
+    if (!passes(kind)) {
+      suppressed.set(kind, missing + 1);
       return undefined;
     }
-    const { suppressed } = current;
-    current.lines += 1;
-    current.suppressed = 0;
-    return suppressed === 0 ? {} : { suppressed };
+    suppressed.delete(kind);
+    return missing === 0 ? {} : { suppressed: missing };
   };
 }

@@ -98,6 +98,9 @@ export function createSidecarMetrics(
     'direction',
     'reason',
   ]);
+  const suppressed = counter('remora_log_lines_suppressed_total', 'Log lines left out because there were too many', [
+    'reason',
+  ]);
   const renewals = counter('remora_certificate_renewals_total', 'Attempts to renew the identity', [
     'source',
     'result',
@@ -199,6 +202,7 @@ export function createSidecarMetrics(
       negotiated.inc({ direction, ...facts });
     },
     handshakeFailed: (direction, reason: HandshakeReason) => handshakes.inc({ direction, result: 'failure', reason }),
+    logLineSuppressed: (reason) => suppressed.inc({ reason }),
     tunnelOpened: (direction) => tunnelsOpen.inc({ direction }),
     tunnelClosed: (direction) => tunnelsOpen.dec({ direction }),
     renewalSucceeded: (source) => renewals.inc({ source, result: 'success', reason: '' }),

@@ -7,6 +7,7 @@ import { ConnectionError, DeniedError, HandshakeError, messageOf } from '../erro
 import type { Log } from '../log.ts';
 import type { ClosedReason, DeniedReason, Direction, HandshakeReason, Security, Transport } from '../outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
+import type { RefusalLines, Refused, SuppressionCounter } from './refusal-lines.ts';
 import type { ByteCount } from './relay.ts';
 
 /** How a connection ended: carried, refused by us, or never authenticated. */
@@ -36,7 +37,7 @@ export interface Established {
 }
 
 /** Sees each connection once at each of its turns; implemented by the metrics. */
-export interface Observer {
+export interface Observer extends SuppressionCounter {
   connectionOpened(direction: Direction, facts: Established): void;
   connectionClosed(direction: Direction, facts: Established, reason: ClosedReason, bytes: Readonly<ByteCount>): void;
   /** It was admitted, but could not be made. */
@@ -63,7 +64,7 @@ export interface Account {
   learned(facts: Partial<Established>): void;
   /** The application's bytes begin to flow; `bytes` is read again at each scrape and at the end. */
   established(facts: Established, bytes: Readonly<ByteCount>): void;
-  /** Writes the metrics and the one log line. */
+  /** Writes the metrics and the one log line, which a flood of refusals may have to do without. */
   close(outcome: Outcome): void;
 }
 
@@ -82,7 +83,17 @@ export interface Accounts {
   live(): Iterable<LiveConnection>;
 }
 
-export function createAccounts({ observer, log, clock }: { observer: Observer; log: Log; clock: Clock }): Accounts {
+export function createAccounts({
+  observer,
+  refusals,
+  log,
+  clock,
+}: {
+  observer: Observer;
+  refusals: RefusalLines;
+  log: Log;
+  clock: Clock;
+}): Accounts {
   const prefix = randomBytes(5).toString('hex');
   const live = new Map<Account, LiveConnection>();
   let sequence = 0;
@@ -114,11 +125,14 @@ export function createAccounts({ observer, log, clock }: { observer: Observer; l
         live.delete(account);
         count(observer, direction, carried, outcome);
         const durationMs = Math.round(clock.monotonic() - startedMs);
-        writeLine(
-          log,
-          { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes },
-          outcome,
-        );
+        const write = () =>
+          writeLine(
+            log,
+            { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes },
+            outcome,
+          );
+        if (carried === undefined) refusals.tell(refusedBy(direction, outcome), write);
+        else write();
       },
     };
     return account;
@@ -141,6 +155,11 @@ function count(observer: Observer, direction: Direction, carried: LiveConnection
     default:
       outcome satisfies never;
   }
+}
+
+function refusedBy(direction: Direction, outcome: Outcome): Refused {
+  const { kind, reason } = outcome;
+  return { direction, outcome: kind, reason } as Refused;
 }
 
 function flatten(facts: Partial<Established>): Record<string, unknown> {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../addresses.ts';
+import type { Direction } from '../outcomes.ts';
 import { acceptInbound } from './inbound/capture.ts';
 import type { InboundGuard } from './inbound/guard.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
@@ -66,13 +67,14 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
 
   const bindAll = async (
     addresses: readonly Address[],
+    direction: Direction,
     allowHalfOpen: boolean,
     accept: (socket: Socket) => Promise<void>,
   ) => {
     const listeners: Listener[] = [];
     for (const address of addresses) {
-      const listenerSettings = { address, allowHalfOpen, maxConnections: settings.listen.maxConnections };
-      const listener = await listen(listenerSettings, parts.log, (socket) => void accept(socket));
+      const listenerSettings = { address, direction, allowHalfOpen, maxConnections: settings.listen.maxConnections };
+      const listener = await listen(listenerSettings, parts, (socket) => void accept(socket));
       listeners.push(listener);
       bound.push(listener);
     }
@@ -80,17 +82,17 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
   };
 
   try {
-    const hbone = await bindAll(settings.listen.hbone, false, tunnels.accept);
-    const inbound = await bindAll(settings.listen.inbound, true, (socket) =>
+    const hbone = await bindAll(settings.listen.hbone, 'inbound', false, tunnels.accept);
+    const inbound = await bindAll(settings.listen.inbound, 'inbound', true, (socket) =>
       acceptInbound(socket, inboundParts, settings.inbound),
     );
-    const outbound = await bindAll(settings.listen.outbound, true, (socket) =>
+    const outbound = await bindAll(settings.listen.outbound, 'outbound', true, (socket) =>
       acceptOutbound(socket, outboundParts, settings.outbound),
     );
     const declared: Listener[] = [];
     for (const tunnel of settings.listen.declared) {
       declared.push(
-        ...(await bindAll([tunnel.listen], true, (socket) =>
+        ...(await bindAll([tunnel.listen], 'outbound', true, (socket) =>
           acceptDeclared(socket, tunnel, outboundParts, settings.outbound),
         )),
       );

@@ -3,11 +3,13 @@ import { createServer } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
-import { messageOf } from '../errors.ts';
-import type { Log } from '../log.ts';
+import { codeOf, messageOf } from '../errors.ts';
+import type { Direction } from '../outcomes.ts';
+import type { ProxyParts } from './parts.ts';
 
 export interface ListenerSettings {
   readonly address: Address;
+  readonly direction: Direction;
   /** Application connections need it; a tunnel's must not have it. */
   readonly allowHalfOpen: boolean;
   /** Beyond it a connection is dropped as soon as it is accepted. */
@@ -21,10 +23,12 @@ export interface Listener {
   close(): void;
 }
 
+const outOfDescriptors: ReadonlySet<string | undefined> = new Set(['EMFILE', 'ENFILE']);
+
 /** Binds one address. Throws `FailureError` or `PermissionError`, naming the address. */
 export async function listen(
-  { address, allowHalfOpen, maxConnections }: ListenerSettings,
-  log: Log,
+  { address, direction, allowHalfOpen, maxConnections }: ListenerSettings,
+  { log, observer, refusals }: Pick<ProxyParts, 'log' | 'observer' | 'refusals'>,
   onConnection: (socket: Socket) => void,
 ): Promise<Listener> {
   const server = createServer({ allowHalfOpen, noDelay: true }, (socket) => {
@@ -34,16 +38,23 @@ export async function listen(
   });
   server.maxConnections = maxConnections;
   server.on('drop', (dropped) => {
-    log.warn(
-      { peerAddress: dropped?.remoteAddress, listener: formatAddress(address), reason: 'connection_limit' },
-      'Connection dropped at the limit',
+    const reason = 'connection_limit';
+    observer.connectionDenied(direction, reason);
+    refusals.tell({ direction, outcome: 'denied', reason }, () =>
+      log.warn(
+        { peerAddress: dropped?.remoteAddress, listener: formatAddress(address), reason },
+        'Connection dropped at the limit',
+      ),
     );
   });
   await bind(server, address);
   // Out of descriptors and the like: the kernel keeps the connection in its queue, and the next accept takes it.
-  server.on('error', (error) =>
-    log.error({ listener: formatAddress(address), detail: messageOf(error) }, 'Accepting failed'),
-  );
+  server.on('error', (error) => {
+    const reason = outOfDescriptors.has(codeOf(error)) ? 'descriptor_limit' : 'internal';
+    refusals.tell({ direction, outcome: 'denied', reason }, () =>
+      log.error({ listener: formatAddress(address), reason, detail: messageOf(error) }, 'Accepting failed'),
+    );
+  });
   const bound = server.address();
   const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
   return {

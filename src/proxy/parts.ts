@@ -5,6 +5,7 @@ import type { Identity } from '../identity/identity.ts';
 import type { Drain } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Accounts, Observer } from './account.ts';
+import type { RefusalLines } from './refusal-lines.ts';
 import type { Slots } from './slots.ts';
 
 /** What both directions need of the rest of the sidecar; settings are apart. Values are pulled at each use. */
@@ -13,6 +14,7 @@ export interface ProxyParts {
   readonly log: Log;
   readonly accounts: Accounts;
   readonly observer: Observer;
+  readonly refusals: RefusalLines;
   readonly drain: Drain;
   /** A place for each connection that is carried. */
   readonly connections: Slots;

@@ -12,6 +12,7 @@ import { createAccounts } from '../../src/proxy/account.ts';
 import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../../src/proxy/data-plane.ts';
 import { startDataPlane } from '../../src/proxy/data-plane.ts';
 import { createDeclaredGuard } from '../../src/proxy/inbound/guard.ts';
+import { createRefusalLines } from '../../src/proxy/refusal-lines.ts';
 import { createSlots } from '../../src/proxy/slots.ts';
 
 /** One thing that the data plane told its observer. */
@@ -50,10 +51,13 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   const observer = recorder(observed);
   const drain = createDrain(clock);
   const state = { identity: options.identity, policy: { mode: 'STRICT' } as PolicyState | undefined };
-  const accounts = createAccounts({ observer, log: createLog('info', output), clock });
+  const log = createLog('info', output);
+  const refusals = createRefusalLines({ counter: observer, log, clock });
+  const accounts = createAccounts({ observer, refusals, log, clock });
   const parts: DataPlaneParts = {
     clock,
-    log: createLog('info', output),
+    log,
+    refusals,
     accounts,
     observer,
     drain,

@@ -27,6 +27,7 @@ import {
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
+import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
 const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
 
@@ -109,6 +110,10 @@ describe('a fixed value', () => {
     ["certificates in a peer's chain", [maxChainLength]],
     ['roots, all trust domains together', [bundleLimits.roots]],
     ['trust bundles, all trust domains together', [bundleLimits.characters]],
+    [
+      'log lines about connections that were refused, or were not authenticated or made, of one direction and reason',
+      [refusalLineLimits.linesPerSecond, refusalLineLimits.burst],
+    ],
     ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
     ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
     ['between two renewals, at least', [shortestRenewalMs]],

@@ -367,6 +367,7 @@ const expectedFamilies = [
   'remora_tunnel_streams_open',
   'remora_ready',
   'remora_control_plane_up',
+  'remora_log_lines_suppressed_total',
   'remora_build_info',
 ];
 

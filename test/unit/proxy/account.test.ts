@@ -5,6 +5,7 @@ import { createLog } from '../../../src/log.ts';
 import { deniedReasons } from '../../../src/outcomes.ts';
 import type { Observer } from '../../../src/proxy/account.ts';
 import { createAccounts, outcomeOf } from '../../../src/proxy/account.ts';
+import { createRefusalLines } from '../../../src/proxy/refusal-lines.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 function scene() {
@@ -24,7 +25,9 @@ function scene() {
       },
   });
   const clock = createFakeClock(Date.parse('2026-01-02T03:04:05Z'));
-  return { accounts: createAccounts({ observer, log: createLog('info', output), clock }), lines, events, clock };
+  const log = createLog('info', output);
+  const refusals = createRefusalLines({ counter: observer, log, clock });
+  return { accounts: createAccounts({ observer, refusals, log, clock }), lines, events, clock };
 }
 
 const facts = {
@@ -97,6 +100,20 @@ describe('an account', () => {
     accounts.open({ direction: 'inbound', peerAddress: 'x' }).close(outcomeOf(new HandshakeError('expired', 'old')));
     expect(events).toEqual([]);
     expect(lines).toMatchObject([{ outcome: 'handshake', reason: 'expired' }]);
+  });
+
+  it('is counted when its line is left out of a flood of refusals, and one that was carried always has its line', () => {
+    const { accounts, lines, events } = scene();
+    const bytes = { bytesSent: 0, bytesReceived: 0 };
+    for (let number = 0; number < 1000; number += 1) {
+      accounts.open({ direction: 'inbound', peerAddress: 'x' }).close(outcomeOf(new ConnectionError('reset', 'gone')));
+      const served = accounts.open({ direction: 'inbound', peerAddress: 'y' });
+      served.established(facts, bytes);
+      served.close({ kind: 'closed', reason: 'reset' });
+    }
+    expect(lines.filter(({ peerAddress }) => peerAddress === 'x').length).toBeLessThan(100);
+    expect(lines.filter(({ peerAddress }) => peerAddress === 'y')).toHaveLength(1000);
+    expect(events.filter(([event]) => event === 'connectionFailed')).toHaveLength(1000);
   });
 
   it('cannot be closed twice', () => {
