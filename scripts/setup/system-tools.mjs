@@ -14,10 +14,22 @@ const debianPackages = {
   catatonit: 'catatonit',
   runc: 'runc',
   cni: 'containernetworking-plugins',
+  haproxy: 'haproxy',
+  nginx: 'nginx',
+  'nginx-stream': 'libnginx-mod-stream',
 };
 
+/** Tools whose packages are servers that Debian starts as soon as they are installed, and at each boot. */
+const servers = ['haproxy', 'nginx', 'nginx-stream'];
+
 /** A tool that is no program on the PATH. */
-const fixedPaths = { cni: ['/usr/lib/cni/bridge', '/usr/libexec/cni/bridge', '/opt/cni/bin/bridge'] };
+const fixedPaths = {
+  cni: ['/usr/lib/cni/bridge', '/usr/libexec/cni/bridge', '/opt/cni/bin/bridge'],
+  'nginx-stream': ['/usr/lib/nginx/modules/ngx_stream_module.so'],
+};
+
+/** What Debian asks before it starts a server; 101 forbids it, as in every container's image. */
+const startPolicy = '/usr/sbin/policy-rc.d';
 
 const aptDeadlineMs = 5 * 60_000;
 const aptOptions = [
@@ -41,8 +53,13 @@ export function canInstallTools() {
   return process.getuid() === 0 && find('apt-get') !== undefined;
 }
 
-/** Tries to install `tools`; what is still missing afterwards is for `explainMissing`. */
-export function installTools(tools) {
+/**
+ * Tries to install `tools`; what is still missing afterwards is for `explainMissing`. Servers only where nothing starts
+ * them: who wants figures has not asked for a web server on port 80.
+ */
+export function installTools(wanted) {
+  const tools = wanted.filter((tool) => !servers.includes(tool) || staysStopped(tool));
+  if (tools.length === 0) return;
   const packages = tools.map((tool) => debianPackages[tool]);
   say(`installing ${packages.join(' and ')} for ${tools.join(' and ')}.`);
   const install = ['install', '--no-install-recommends', ...packages];
@@ -53,12 +70,20 @@ export function installTools(tools) {
 /** One sentence about each tool that is missing. Never an error: the demo falls back to loopback. */
 export function explainMissing(tools) {
   for (const tool of tools) {
-    const isForDemo = ['nft', 'ip'].includes(tool);
     say(
-      `\`${tool}\` is missing, so ${isForDemo ? 'the demo runs on loopback and ' : ''}tests that need it are skipped. ` +
+      `\`${tool}\` is missing, so ${consequenceOf(tool)}. ` +
         `Install the package ${debianPackages[tool]} as root, for example with \`apt-get install ${debianPackages[tool]}\`.`,
     );
   }
+}
+
+function consequenceOf(tool) {
+  if (servers.includes(tool)) return 'there is no benchmark';
+  return `${['nft', 'ip'].includes(tool) ? 'the demo runs on loopback and ' : ''}tests that need it are skipped`;
+}
+
+function staysStopped(server) {
+  return spawnSync(startPolicy, [server, 'start'], { stdio: 'ignore' }).status === 101;
 }
 
 /** A container's image often comes without package lists: apt-get would only say that it knows no such package. */
