@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { ClosedReason, DeniedReason, HandshakeReason, RenewalReason } from './outcomes.ts';
 
 /** Exit codes of the program; 128+n is added by a signal. The numbers are those of sysexits(3). */
@@ -101,6 +102,16 @@ export class RenewalError extends Error {
     this.reason = reason;
     this.retryAfterMs = options?.retryAfterMs;
   }
+}
+
+const outOfDescriptors: ReadonlySet<number> = new Set([constants.errno.EMFILE, constants.errno.ENFILE]);
+
+/** Whether something failed because this process, or the whole host, has no descriptor left. */
+export function isOutOfDescriptors(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  // Node.js has the number with either sign.
+  const errno = 'errno' in error && typeof error.errno === 'number' ? Math.abs(error.errno) : 0;
+  return outOfDescriptors.has(errno) || isOutOfDescriptors(error.cause);
 }
 
 /** The message of anything that was thrown, on one line. */

@@ -26,6 +26,8 @@ export interface Host {
   exit(code: number): never;
   /** Bytes of memory that this process holds in RAM. */
   residentBytes(): number;
+  /** How many descriptors this process may have open; infinite where the system does not say. */
+  descriptorLimit(): number;
 }
 
 /** Runs a subcommand to its end and resolves with the exit code; throws `RemoraError` for what the operator can act on. */

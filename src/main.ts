@@ -1,5 +1,7 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { openFilesLimit } from './descriptors.ts';
 import { codeOf, exitCodes, messageOf, RemoraError, UnavailableError } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import { version } from './version.ts';
@@ -63,7 +65,16 @@ function host(args: readonly string[]): Host {
     },
     exit: (code) => process.exit(code),
     residentBytes: () => process.memoryUsage.rss(),
+    descriptorLimit,
   };
+}
+
+function descriptorLimit(): number {
+  try {
+    return openFilesLimit(readFileSync('/proc/self/limits', 'utf8'));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
 }
 
 function helpText(): Command {

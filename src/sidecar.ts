@@ -16,6 +16,7 @@ import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
+import { descriptorBudget, descriptorsFor } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
@@ -63,6 +64,7 @@ interface Sidecar {
 }
 
 async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentSettings): Promise<Sidecar> {
+  const fitting = connectionsThatFit(host.descriptorLimit(), settings, log);
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
@@ -104,7 +106,8 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     observer: metrics,
     refusals,
     drain,
-    connections: createSlots(settings.maxConnections),
+    connections: createSlots(Math.min(settings.maxConnections, fitting)),
+    descriptors: createSlots(fitting),
     identity: { current: currentIdentity },
     policy: sources.policy,
     registry: sources.registry,
@@ -186,6 +189,24 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
       return forced;
     },
   };
+}
+
+/** How many connections the descriptors of this process are enough for; says so when it is fewer than configured. */
+function connectionsThatFit(limit: number, { maxConnections }: AgentSettings, log: Log): number {
+  const { reserve, connections } = descriptorBudget(limit);
+  const needed = descriptorsFor(maxConnections);
+  if (connections < maxConnections)
+    log.warn(
+      {
+        nofile: limit,
+        reserve,
+        maxConnections,
+        connections,
+        remedy: `Raise nofile to ${needed}, or lower maxConnections`,
+      },
+      'Only some of maxConnections fit into the descriptors of this process',
+    );
+  return connections;
 }
 
 /** Metrics, health and admin. */

@@ -50,6 +50,8 @@ export async function startScrapeServer(
   server.once('error', (error) => reject(bindError(formatAddress(address), error)));
   server.listen({ host: address.ip, port: address.port, ipv6Only: true }, resolve);
   await promise;
+  // Out of descriptors and the like: the next accept takes what waits. Unheard, it would end the process.
+  server.on('error', () => undefined);
   const bound = server.address();
   const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
   return {

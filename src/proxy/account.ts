@@ -3,7 +3,7 @@ import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
-import { ConnectionError, DeniedError, HandshakeError, messageOf } from '../errors.ts';
+import { ConnectionError, DeniedError, HandshakeError, isOutOfDescriptors, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { ClosedReason, DeniedReason, Direction, HandshakeReason, Security, Transport } from '../outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
@@ -195,6 +195,7 @@ function wordsOf(outcome: Outcome): { happened: string; remedy: string } {
 /** The outcome that a failed stage stands for. What is none of ours is `internal`, with its message as the detail. */
 export function outcomeOf(error: unknown): Outcome {
   const detail = messageOf(error);
+  if (isOutOfDescriptors(error)) return { kind: 'denied', reason: 'descriptor_limit', detail };
   if (error instanceof DeniedError) return { kind: 'denied', reason: error.reason, detail };
   if (error instanceof HandshakeError) return { kind: 'handshake', reason: error.reason, detail };
   if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail };

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
@@ -18,6 +19,8 @@ export interface ProxyParts {
   readonly drain: Drain;
   /** A place for each connection that is carried. */
   readonly connections: Slots;
+  /** A place for each accepted socket, carried or not; undefined when descriptors are without a limit. */
+  readonly descriptors?: Slots;
   readonly identity: { current(): Identity };
   readonly policy: { current(): PolicyState | undefined };
 }
@@ -34,4 +37,13 @@ export function takeConnection({ connections }: Pick<ProxyParts, 'connections'>)
   const release = connections.tryTake();
   if (release === undefined) throw new DeniedError('connection_limit', `${connections.inUse} connections are open`);
   return release;
+}
+
+/** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor for what it asks for. */
+export function holdDescriptor(socket: Socket, { descriptors }: Pick<ProxyParts, 'descriptors'>): void {
+  if (descriptors === undefined) return;
+  const release = descriptors.tryTake();
+  if (release === undefined)
+    throw new DeniedError('descriptor_limit', `${descriptors.inUse} sockets are open, all that nofile has room for`);
+  socket.once('close', release);
 }

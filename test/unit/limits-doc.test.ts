@@ -24,6 +24,7 @@ import {
   webhookLimits,
   webhookPlaces,
 } from '../../src/control-plane/webhook.ts';
+import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
@@ -108,6 +109,13 @@ describe('the default of a setting', () => {
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
     ["certificates in a peer's chain", [maxChainLength]],
+    ['a connection', [descriptorShares.perConnection]],
+    ['the program, its listeners and the control plane', [descriptorShares.program]],
+    ['all of the reserve, at most', [descriptorShares.reserve]],
+    ...['64', '128', '1,024', '4,096', '20,400'].map((nofile): [string, number[]] => [
+      nofile,
+      [descriptorBudget(Number(nofile.replace(',', ''))).connections],
+    ]),
     ['roots, all trust domains together', [bundleLimits.roots]],
     ['trust bundles, all trust domains together', [bundleLimits.characters]],
     [

@@ -7,7 +7,7 @@ import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { takeConnection } from '../parts.ts';
+import { holdDescriptor, takeConnection } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import { deliver } from './deliver.ts';
 import { detect } from './detect.ts';
@@ -24,6 +24,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
+    holdDescriptor(socket, parts);
     tuneSocket(socket, settings);
     const originalDestination = parts.originalDestination(socket);
     if (originalDestination === undefined)

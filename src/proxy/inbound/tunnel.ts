@@ -9,7 +9,7 @@ import { carry } from '../carry.ts';
 import { withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
-import { currentIdentity, takeConnection } from '../parts.ts';
+import { currentIdentity, holdDescriptor, takeConnection } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
 import { tuneSocket } from '../transport/connect.ts';
@@ -51,6 +51,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
     const peerAddress = raw.remoteAddress ?? 'unknown';
     try {
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
+      holdDescriptor(raw, parts);
       tuneSocket(raw, settings);
       const tunnel = await handshake(
         raw,

@@ -11,7 +11,7 @@ import { carry } from '../carry.ts';
 import { untilClosed } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
-import { takeConnection } from '../parts.ts';
+import { holdDescriptor, takeConnection } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
@@ -55,6 +55,7 @@ async function carryOutbound(
   const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
+    holdDescriptor(socket, parts);
     if (originalDestination === undefined)
       throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     account.learned({ originalDestination });

@@ -2,13 +2,14 @@ import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
 import { canonicalIp } from '../../addresses.ts';
-import { ConnectionError, messageOf } from '../../errors.ts';
+import { hasFreeDescriptor } from '../../descriptors.ts';
+import { ConnectionError, DeniedError, messageOf } from '../../errors.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { untilClosed } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { takeConnection } from '../parts.ts';
+import { holdDescriptor, takeConnection } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OutboundParts, OutboundSettings } from './capture.ts';
 import { open } from './open.ts';
@@ -40,6 +41,7 @@ export async function acceptDeclared(
   const untrack = parts.drain.track(() => resetSocket(socket));
   let release = () => {};
   try {
+    holdDescriptor(socket, parts);
     tuneSocket(socket, settings);
     release = takeConnection(parts);
     const address = await addressOf(target);
@@ -70,6 +72,9 @@ async function addressOf({ host, port }: HostPort): Promise<Address> {
     const { address } = await lookup(host);
     return { ip: canonicalIp(address) ?? address, port };
   } catch (error) {
+    // Without descriptors the C library cannot read its files, and says that there is no such name.
+    if (!hasFreeDescriptor())
+      throw new DeniedError('descriptor_limit', `The name ${host} could not be looked up`, { cause: error });
     throw new ConnectionError('upstream_unreachable', `The name ${host} was not found: ${messageOf(error)}`, {
       cause: error,
     });

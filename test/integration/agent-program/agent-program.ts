@@ -41,6 +41,8 @@ export interface ProgramOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly nodeFlags?: readonly string[];
   readonly uid?: number;
+  /** Descriptors that it may have open. */
+  readonly nofile?: number;
 }
 
 const running = new Set<ChildProcess>();
@@ -50,8 +52,14 @@ export function killPrograms(): void {
   for (const child of running) child.kill('SIGKILL');
 }
 
-export function startProgram(args: readonly string[], { env = {}, nodeFlags = [], uid }: ProgramOptions = {}): Program {
-  const child = spawn(node, [...nodeFlags, main, ...args], {
+export function startProgram(
+  args: readonly string[],
+  { env = {}, nodeFlags = [], uid, nofile }: ProgramOptions = {},
+): Program {
+  // prlimit becomes the program: the pid is the same.
+  const limited = nofile === undefined ? [] : ['prlimit', `--nofile=${nofile}:${nofile}`];
+  const [command = node, ...flags] = [...limited, node, ...nodeFlags, main, ...args];
+  const child = spawn(command, flags, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid }),

@@ -417,10 +417,28 @@ describe('neighbours in one tunnel', () => {
   });
 });
 
+describe('sockets for which there is no descriptor', () => {
+  it('are reset at once as descriptor_limit, and taken again when one has closed', async () => {
+    const descriptors = createSlots(2);
+    const server = await serve(await echo(), { parts: { descriptors } });
+    const [silent, session] = [await dial(server), await peer(server)];
+    // The reset may come before the client hears that it is connected.
+    expect(await ending(connect(server.hbone, '127.0.0.1'))).toBe('reset');
+    expect(await server.plane.line({ outcome: 'denied' })).toMatchObject({ reason: 'descriptor_limit' });
+    const stream = await carried(session, server);
+    stream.end('still served');
+    expect((await readAll(stream)).toString()).toBe('still served');
+    silent.destroy();
+    while (descriptors.inUse > 1) await turn();
+    await carried(await peer(server), server);
+  });
+});
+
 describe('after everything', () => {
   it('X6: nothing is left of connections that ended in each of the ways', async () => {
     const connections = createSlots(10_000);
-    const server = await serve(await echo(), { parts: { connections } });
+    const descriptors = createSlots(10_000);
+    const server = await serve(await echo(), { parts: { connections, descriptors } });
     const { plane } = server;
     const session = await peer(server);
     for (let round = 0; round < 10; round += 1) {
@@ -442,6 +460,7 @@ describe('after everything', () => {
     const tunnels = (event: string) => plane.observed.filter((seen) => seen.event === event).length;
     while (plane.drain.size > 0 || connections.inUse > 0 || tunnels('tunnelClosed') < tunnels('tunnelOpened'))
       await turn();
+    while (descriptors.inUse > 0) await turn();
     expectNothingLeft(plane);
     const opened = plane.observed.filter(({ event }) => event === 'connectionOpened').length;
     expect(plane.observed.filter(({ event }) => event === 'connectionClosed')).toHaveLength(opened);
