@@ -1,6 +1,9 @@
 import type { Writable } from 'node:stream';
 import type { Logger } from 'pino';
 import { pino } from 'pino';
+import type { LogOutput } from './log-output.ts';
+import { createLogOutput } from './log-output.ts';
+import { outputBlocked } from './outcomes.ts';
 
 /**
  * Structured logs, one JSON object a line. Messages are in sentence case without a full stop; details are fields. A key,
@@ -13,14 +16,34 @@ export type LogLevel = (typeof logLevels)[number];
 
 const neverLogged = ['key', 'privateKey', 'token', 'authorization', 'password', 'headers'];
 
-/** A log that writes to `output`, or to standard output through pino's own unbuffered writer when there is none. */
-export function createLog(level: LogLevel, output?: Writable): Log {
-  const options = {
-    level,
-    base: null,
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label: string) => ({ level: label }) },
-    redact: { paths: neverLogged.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
-  };
-  return output === undefined ? pino(options) : pino(options, output);
+/**
+ * A log that writes to `output`, or to standard output when there is none. When an output that has dropped lines takes
+ * them again, one line says how many there were.
+ */
+export function createLog(level: LogLevel, output: Writable | LogOutput = createLogOutput()): Log {
+  const log = pino(
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label: string) => ({ level: label }) },
+      redact: { paths: neverLogged.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+    },
+    output,
+  );
+  tellOfDropped(log, output);
+  return log;
+}
+
+function tellOfDropped(log: Log, output: Writable | LogOutput): void {
+  let dropped = 0;
+  output.on('drop', () => {
+    dropped += 1;
+  });
+  output.on('drain', () => {
+    if (dropped === 0) return;
+    const suppressed = dropped;
+    dropped = 0;
+    log.warn({ reason: outputBlocked, suppressed }, 'Log lines dropped while nobody read the log');
+  });
 }

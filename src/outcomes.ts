@@ -331,6 +331,12 @@ export const renewalReasons = {
 
 export type RenewalReason = keyof typeof renewalReasons;
 
+/** Why a log line was dropped that no limit had left out: nobody reads the log. */
+export const outputBlocked = 'output_blocked';
+
+/** Why a log line was not written: what the line would have told of, or `output_blocked`. */
+export type SuppressedReason = HandshakeReason | DeniedReason | ClosedReason | typeof outputBlocked;
+
 /** `inbound` and `outbound` are from the pod's point of view. */
 export type Direction = 'inbound' | 'outbound';
 

@@ -24,11 +24,13 @@ import { originalDestination } from './libc.ts';
 import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { createLog } from './log.ts';
+import type { LogOutput } from './log-output.ts';
+import { createLogOutput } from './log-output.ts';
 import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
-import { renewalReasons } from './outcomes.ts';
+import { outputBlocked, renewalReasons } from './outcomes.ts';
 import { reservedInbound } from './ports.ts';
 import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
@@ -46,9 +48,10 @@ export const run: Subcommand = async (host) => {
     return exitCodes.ok;
   }
   const { settings } = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
-  const log = createLog(settings.logLevel);
+  const output = createLogOutput();
+  const log = createLog(settings.logLevel, output);
   const stopped = stopSignal(host, systemClock);
-  const sidecar = await startSidecar(host, systemClock, log, settings);
+  const sidecar = await startSidecar(host, systemClock, { log, output }, settings);
   log.info({ signal: await Promise.race([stopped, sidecar.failed]) }, 'Stopping');
   const forced = await sidecar.stop();
   log.info({ forced }, 'Stopped');
@@ -63,7 +66,12 @@ interface Sidecar {
   stop(): Promise<number>;
 }
 
-async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentSettings): Promise<Sidecar> {
+async function startSidecar(
+  host: Host,
+  clock: Clock,
+  { log, output }: { log: Log; output: LogOutput },
+  settings: AgentSettings,
+): Promise<Sidecar> {
   const fitting = connectionsThatFit(host.descriptorLimit(), settings, log);
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
@@ -75,6 +83,7 @@ async function startSidecar(host: Host, clock: Clock, log: Log, settings: AgentS
     isControlPlaneUp: sources.isControlPlaneUp,
     nowMs: clock.now,
   }));
+  output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer: metrics, refusals, log, clock });
   let identity: IdentitySource | undefined;

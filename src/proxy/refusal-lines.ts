@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../clock.ts';
 import type { LineRateLimits } from '../line-rate.ts';
 import { createLineRate } from '../line-rate.ts';
 import type { Log } from '../log.ts';
-import type { ClosedReason, DeniedReason, Direction, HandshakeReason } from '../outcomes.ts';
+import type { ClosedReason, DeniedReason, Direction, HandshakeReason, SuppressedReason } from '../outcomes.ts';
 
 /** What a line tells of a connection that was not carried: the closed list and the word of it. */
 export type Refused =
@@ -12,7 +12,7 @@ export type Refused =
 
 /** Counts each line that was left out; implemented by the metrics. */
 export interface SuppressionCounter {
-  logLineSuppressed(reason: Refused['reason']): void;
+  logLineSuppressed(reason: SuppressedReason): void;
 }
 
 /** Keeps a flood of refusals, which any stranger can make, from filling the disk and the event loop with its lines. */

@@ -28,6 +28,7 @@ import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
+import { logOutputLimits } from '../../src/log-output.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
 const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
@@ -122,6 +123,8 @@ describe('a fixed value', () => {
       'log lines about connections that were refused, or were not authenticated or made, of one direction and reason',
       [refusalLineLimits.linesPerSecond, refusalLineLimits.burst],
     ],
+    ["log lines that wait for whoever reads the sidecar's log", [logOutputLimits.bytes]],
+    ["the log's reader, when the process ends", [logOutputLimits.exitRetries * 100]],
     ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
     ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
     ['between two renewals, at least', [shortestRenewalMs]],
