@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
+import { limitConnections } from '../connection-places.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 
@@ -35,7 +36,6 @@ export interface PageServer {
   close(): Promise<void>;
 }
 
-const maxConnections = 64;
 const maxHeaderBytes = 8 * 1024;
 /** Deadlines of the request's headers, of the whole request, and of a connection on which nothing moves; milliseconds. */
 const headersTimeoutMs = 5000;
@@ -55,7 +55,7 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
     },
     (request, response) => answer(request, response, parts),
   );
-  server.maxConnections = maxConnections;
+  limitConnections(server);
   server.maxRequestsPerSocket = 1000;
   server.timeout = idleTimeoutMs;
   server.on('clientError', refuseMalformed);

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
+import { limitConnections } from '../connection-places.ts';
 import { messageOf } from '../errors.ts';
 import type { ListenAddress } from './listen.ts';
 import { listen } from './listen.ts';
@@ -10,7 +11,8 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-const maxConnections = 64;
+/** For a client that takes nothing of its answer; milliseconds. */
+const takeTimeoutMs = 10_000;
 
 /** Plain HTTP: `/metrics` for Prometheus, `/healthz` for probes. Throws as `listen` does. */
 export async function startMetricsServer(
@@ -37,7 +39,8 @@ export async function startMetricsServer(
       );
     },
   );
-  server.maxConnections = maxConnections;
+  limitConnections(server);
+  server.timeout = takeTimeoutMs;
   return {
     address: await listen(server, address),
     close: () =>

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
+import { limitConnections } from '../connection-places.ts';
 import { messageOf } from '../errors.ts';
 
 /** What a Prometheus reads. */
@@ -22,7 +23,8 @@ export interface OtherPages {
   answer(request: IncomingMessage, response: ServerResponse): boolean;
 }
 
-const maxConnections = 64;
+/** For a client that takes nothing of its metrics; a probe may be silent for longer. Milliseconds. */
+const takeTimeoutMs = 10_000;
 
 /** Serves `GET /metrics`, and `others` where it has an answer. Throws `FailureError` naming the address when it cannot be bound. */
 export async function startScrapeServer(
@@ -39,13 +41,14 @@ export async function startScrapeServer(
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
       }
+      response.setTimeout(takeTimeoutMs);
       page.text().then(
         (text) => response.writeHead(200, { 'content-type': page.contentType }).end(text),
         (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
       );
     },
   );
-  server.maxConnections = maxConnections;
+  limitConnections(server);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', (error) => reject(bindError(formatAddress(address), error)));
   server.listen({ host: address.ip, port: address.port, ipv6Only: true }, resolve);

@@ -9,6 +9,7 @@ import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
 import { agentTable } from '../../src/config/table.ts';
+import { pagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
@@ -28,6 +29,7 @@ import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
+import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
@@ -109,6 +111,7 @@ describe('the default of a setting', () => {
 
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
+    ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],
@@ -140,6 +143,7 @@ describe('a fixed value', () => {
     ["headers of an application's answer", [maxHeaderBytes]],
     ['a gRPC answer', [maxMessageBytes]],
     ['text of `appProbes`', [appProbeLimits.textBytes, appProbeLimits.probes]],
+    ['connections, and those of one address', [pagePlaces.all, pagePlaces.perAddress]],
     ['connections to the API', [apiLimits.connections]],
     ['TLS handshake', [apiLimits.handshakeMs]],
     ['headers of a request, time', [apiLimits.headersMs]],
@@ -160,6 +164,7 @@ describe('a fixed value', () => {
       [controlPlaneDefaults.minimumCertificateLifetimeMs, controlPlaneDefaults.certificateLifetimeMs],
     ],
     ['how long an answer is up to date without a stream', [controlPlaneDefaults.destinationTtlSeconds * 1000]],
+    ['connections to the metrics port, and those of one address', [pagePlaces.all, pagePlaces.perAddress]],
     ['connections to the webhook', [webhookLimits.connections]],
     ['TLS handshake, headers and whole request of the webhook', [webhookLimits.handshakeMs]],
     ['between two requests of a connection to the webhook', [webhookLimits.keepAliveMs]],
