@@ -29,7 +29,6 @@ import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
-import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
@@ -111,7 +110,6 @@ describe('the default of a setting', () => {
 
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
-    ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],
