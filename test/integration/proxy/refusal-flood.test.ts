@@ -26,7 +26,7 @@ afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup();
 });
 
-async function scene() {
+async function scene({ maxConnections = 10_000 } = {}) {
   const application = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
   await once(application.listen(0, '127.0.0.1'), 'listening');
   cleanups.push(() => application.close());
@@ -37,6 +37,7 @@ async function scene() {
     deliveries: [{ ip: '127.0.0.1', port }],
     allowedPeers: [idOf('web')],
     clock,
+    adjust: (settings) => ({ ...settings, listen: { ...settings.listen, maxConnections } }),
   });
   cleanups.push(() => plane.stop());
   return { plane, clock, to: `127.0.0.1:${port}` };
@@ -137,5 +138,20 @@ describe('a flood of refusals', () => {
     await clock.advance(summaryMs);
     const suppressed = plane.lines.reduce((sum, line) => sum + Number(line.suppressed ?? 0), 0);
     expect(about.length + suppressed).toBe(count);
+  });
+
+  it('X11: at the limit of a listener writes a bounded number of lines, is counted whole, and ends no tunnel', async () => {
+    const { plane, clock, to } = await scene({ maxConnections: 1 });
+    const web = await peer(plane, 'web');
+    const count = 300;
+    await Promise.all(times(count, async () => once(await dial(plane), 'close')));
+    await until(() => events(plane, 'connectionDenied').length === count);
+    const written = plane.lines.filter(({ reason }) => reason === 'connection_limit');
+    expect(written).toHaveLength(burst);
+    expect(await echoed(web, to, 'hello')).toBe('hello');
+    await clock.advance(summaryMs);
+    expect(plane.lines).toContainEqual(
+      expect.objectContaining({ direction: 'inbound', reason: 'connection_limit', suppressed: count - burst }),
+    );
   });
 });
