@@ -33,6 +33,8 @@ export async function startMetricsServer(
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
       }
+      // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
+      if (response.socket === null) return void request.socket.resetAndDestroy();
       found.text().then(
         (text) => response.writeHead(200, { 'content-type': found.contentType }).end(text),
         (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),

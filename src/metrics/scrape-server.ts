@@ -41,6 +41,8 @@ export async function startScrapeServer(
       if (request.method !== 'GET' && request.method !== 'HEAD') {
         return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
       }
+      // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
+      if (response.socket === null) return void request.socket.resetAndDestroy();
       response.setTimeout(takeTimeoutMs);
       page.text().then(
         (text) => response.writeHead(200, { 'content-type': page.contentType }).end(text),

@@ -152,6 +152,23 @@ describe.each([
   });
 });
 
+describe.each([
+  ['sidecar', scrape],
+  ['control plane', controlPlane],
+])('many scrapes of the %s in one connection', (_, start) => {
+  it('A15: end it after the first, so that answers that nobody takes do not pile up in memory', async () => {
+    const { page, asked, answer } = gatedPage();
+    const port = await start(page);
+    const { socket } = await client(port, neighbour);
+    const ended = ending(socket);
+    socket.write('GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1000));
+    expect(await ended).toBe('reset');
+    expect(asked).toHaveBeenCalledTimes(1);
+    answer('metrics\n');
+    expect(await ask(port, '/metrics')).toBe('200 metrics\n');
+  });
+});
+
 /** With room for four connections, two of each address. */
 async function small(listener: RequestListener): Promise<number> {
   const server = createServer(listener);
