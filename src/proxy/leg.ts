@@ -2,7 +2,8 @@ import type { Http2Stream } from 'node:http2';
 import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { resetOnClose } from '../libc.ts';
+import type { PeerState } from '../libc.ts';
+import { peerStateOf, resetOnClose } from '../libc.ts';
 
 /**
  * One side of a connection as the relay sees it. An end and an abort are different things and stay different on the
@@ -13,10 +14,12 @@ export interface Leg {
   /** Asked once, on `end`: whether the peer finished, as opposed to having gone away. */
   endedCleanly(): boolean;
   /**
-   * Whether the last bytes of the peer are here but can still be lost: then they are taken at once, whether or not the
-   * other side is slow. They are no more than a stream's window.
+   * Whether nothing more will come, but what is here can still be lost, or hides that the peer has gone: then it is taken
+   * at once, whether or not the other side is slow. It is no more than a stream's window.
    */
   mustBeEmptied(): boolean;
+  /** For a leg that hears nothing of its peer while it is paused: what the peer has done. After `cut`, abort it. */
+  peerState?(): PeerState;
   /** Asked once, on `close`: whether both directions had come to their ends. */
   closedCleanly(): boolean;
   /** Ends both directions at once, so that the peer sees a reset. Idempotent. */
@@ -31,6 +34,7 @@ export function socketLeg(socket: Socket): Leg {
     stream: socket,
     endedCleanly: () => !socket.errored,
     mustBeEmptied: () => false,
+    peerState: () => peerStateOf(socket),
     closedCleanly: () => socket.readableEnded && socket.writableFinished,
     abort: () => resetSocket(socket),
     gathersWrites: true,
@@ -56,7 +60,7 @@ export function tunnelLeg(stream: Http2Stream): Leg {
   return {
     stream,
     endedCleanly: () => endOfStream.arrived(),
-    mustBeEmptied: () => endOfStream.arrived(),
+    mustBeEmptied: () => endOfStream.isOver(),
     // A stream that the peer resets after its own end is finished for us by Node.js, but it is `aborted`.
     closedCleanly: () => stream.readableEnded && endOfStream.arrived() && !stream.aborted && hasSentEverything(stream),
     abort: (error) => void stream.destroy(error),
@@ -77,18 +81,20 @@ function hasSentEverything(stream: Http2Stream): boolean {
  * neither `aborted` nor `rstCode` tells the two apart afterwards. They differ at the moment at which the read side is
  * finished: RST_STREAM has marked the stream as closed before, END_STREAM has not.
  *
- * The peer may close the tunnel right after the last end, and Node.js then drops what nobody has read yet. So a reader
- * that was paused for a slow other side is woken here.
+ * The peer may close the tunnel right after the last end, and Node.js then drops what nobody has read yet; and for
+ * RST_STREAM with code 0 it says nothing until all has been read. So a reader that was paused for a slow other side is woken
+ * here.
  */
-function watchEndOfStream(stream: Http2Stream): { arrived(): boolean } {
+function watchEndOfStream(stream: Http2Stream): { arrived(): boolean; isOver(): boolean } {
   let arrived: boolean | undefined;
   const push = stream.push;
   stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
     if (chunk === null) {
       arrived ??= !stream.closed && !stream.aborted;
-      if (arrived && stream.listenerCount('data') > 0) stream.resume();
+      if (stream.listenerCount('data') > 0) stream.resume();
     }
     return push.call(stream, chunk, encoding);
   };
-  return { arrived: () => arrived === true || (arrived === undefined && stream.endAfterHeaders) };
+  const hasArrived = () => arrived === true || (arrived === undefined && stream.endAfterHeaders);
+  return { arrived: hasArrived, isOver: () => arrived !== undefined || hasArrived() };
 }

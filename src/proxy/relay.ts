@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../clock.ts';
 import { ConnectionError } from '../errors.ts';
 import type { ClosedReason } from '../outcomes.ts';
 import type { Leg } from './leg.ts';
+import { watchPaused } from './paused.ts';
 
 export interface RelayLimits {
   /** With no byte moved for this long the connection is reset; Infinity, the default, suits database pools. */
@@ -73,10 +74,10 @@ export function relay(downstream: Leg, upstream: Leg, limits: RelayLimits, clock
   // A leg that went away while the other one was being made has nobody left to tell.
   if (downstream.stream.destroyed || upstream.stream.destroyed) abort('reset');
   if (!isOver) watchIdle(limits.idleTimeoutMs, 'idle');
-  pump(downstream, upstream, abort, directionEnded, (count) => {
+  pump(downstream, upstream, clock, abort, directionEnded, (count) => {
     bytes.bytesSent += count;
   });
-  pump(upstream, downstream, abort, directionEnded, (count) => {
+  pump(upstream, downstream, clock, abort, directionEnded, (count) => {
     bytes.bytesReceived += count;
   });
   return { bytes, closed, abort };
@@ -86,15 +87,19 @@ export function relay(downstream: Leg, upstream: Leg, limits: RelayLimits, clock
 function pump(
   from: Leg,
   to: Leg,
+  clock: Clock,
   abort: (reason: ClosedReason, cause?: Error) => void,
   ended: () => void,
   count: (bytes: number) => void,
 ): void {
   const write = to.gathersWrites ? gatheringWrite(to.stream) : (chunk: Buffer) => to.stream.write(chunk);
+  const paused = watchPaused(from, clock, () => abort('reset'));
 
   from.stream.on('data', (chunk: Buffer) => {
     count(chunk.length);
-    if (!write(chunk) && !from.mustBeEmptied()) from.stream.pause();
+    if (write(chunk) || from.mustBeEmptied()) return;
+    from.stream.pause();
+    paused();
   });
   to.stream.on('drain', () => from.stream.resume());
   const onEnd = () => {

@@ -30,6 +30,7 @@ import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
+import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
 const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
@@ -110,6 +111,7 @@ describe('the default of a setting', () => {
 
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
+    ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],

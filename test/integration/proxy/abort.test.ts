@@ -1,9 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
-import type { Leg } from '../../../src/proxy/leg.ts';
 import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
 import type { Relay } from '../../../src/proxy/relay.ts';
 import { relay } from '../../../src/proxy/relay.ts';
@@ -11,6 +9,7 @@ import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
 import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
 import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { createLateReader } from '../../support/late-reader.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, socketPair } from '../../support/sockets.ts';
@@ -231,7 +230,7 @@ describe('the last bytes of a tunnel', () => {
   it('N25: reach an application that reads late, although the peer closes the tunnel right behind them', async () => {
     const [near, wire] = await pair(false);
     const peer = createRawPeer(wire, 'client');
-    const application = createLateReader();
+    const application = createLateReader({ hasFinished: true });
     const { promise, resolve } = Promise.withResolvers<Relay>();
     await serveTunnel(
       { socket: near } as unknown as MutualTls,
@@ -252,40 +251,6 @@ describe('the last bytes of a tunnel', () => {
     await once(near, 'close');
     application.read();
     expect(await running.closed).toBe('eof');
-    expect(application.received()).toBe('a'.repeat(16_000) + Buffer.concat(rest).toString());
+    expect(application.received().toString()).toBe('a'.repeat(16_000) + Buffer.concat(rest).toString());
   });
 });
-
-/** An application that has finished at once, and takes what it is sent only when it is told to. */
-function createLateReader() {
-  const taken: Buffer[] = [];
-  const reading = Promise.withResolvers<void>();
-  const written = Promise.withResolvers<void>();
-  const stream = new Duplex({
-    highWaterMark: 1,
-    read() {
-      this.push(null);
-    },
-    write(chunk: Buffer, _encoding, done) {
-      written.resolve();
-      void reading.promise.then(() => {
-        taken.push(chunk);
-        done();
-      });
-    },
-  });
-  const leg: Leg = {
-    stream,
-    endedCleanly: () => true,
-    mustBeEmptied: () => false,
-    closedCleanly: () => stream.readableEnded && stream.writableFinished,
-    abort: (error) => void stream.destroy(error),
-    gathersWrites: false,
-  };
-  return {
-    leg,
-    firstWrite: written.promise,
-    read: () => reading.resolve(),
-    received: () => Buffer.concat(taken).toString(),
-  };
-}
