@@ -97,7 +97,10 @@ function watchReadiness({ ports }: Agent) {
   const statuses: number[] = [];
   let isStopped = false;
   const asking = (async () => {
-    while (!isStopped) statuses.push((await page(ports.health, '/healthz/ready')).status);
+    while (!isStopped) {
+      const answer = await page(ports.health, '/healthz/ready').catch(() => ({ status: 0 }));
+      statuses.push(answer.status);
+    }
   })();
   return async () => {
     isStopped = true;
