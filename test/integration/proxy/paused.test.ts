@@ -51,6 +51,8 @@ interface Scene {
   readonly source: Socket;
   /** The relay's end of the source. */
   readonly leg: Socket;
+  /** The relay's end of the reader. */
+  readonly slowLeg: Socket;
   readonly reader: Socket;
 }
 
@@ -62,8 +64,8 @@ async function stalled(from: 'client' | 'server') {
   const running = relay(socketLeg(downstream), socketLeg(upstream), never, clock);
   const scene: Scene =
     from === 'client'
-      ? { source: client, leg: downstream, reader: server }
-      : { source: server, leg: upstream, reader: client };
+      ? { source: client, leg: downstream, slowLeg: upstream, reader: server }
+      : { source: server, leg: upstream, slowLeg: downstream, reader: client };
   const sent = Buffer.alloc(24 * 1024 * 1024, 'bytes ');
   scene.source.write(sent);
   await fillAll();
@@ -81,6 +83,12 @@ describe.each(['client', 'server'] as const)('a %s that is not read because the 
     expect(leg.destroyed).toBe(true);
     expect(await ending(reader)).toBe('reset');
     expect(clock.pending).toBe(0);
+  });
+
+  it('X3: has at most 256 KiB of its bytes in the sidecar, half on each side', async () => {
+    const { leg, slowLeg } = await stalled(from);
+    expect(leg.readableLength).toBeLessThan(128 * 1024);
+    expect(slowLeg.writableLength).toBeLessThan(128 * 1024);
   });
 
   it('N4: keeps nothing but one timer, and that no longer than it is paused', async () => {
