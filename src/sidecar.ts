@@ -14,6 +14,7 @@ import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
+import { agentTable } from './config/table.ts';
 import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
 import { descriptorBudget, descriptorsFor } from './descriptors.ts';
@@ -200,11 +201,15 @@ async function startSidecar(
   };
 }
 
-/** How many connections the descriptors of this process are enough for; says so when it is fewer than configured. */
+/**
+ * How many connections the descriptors of this process are enough for; says so when it is fewer than somebody asked for,
+ * or fewer than half of what nobody did.
+ */
 function connectionsThatFit(limit: number, { maxConnections }: AgentSettings, log: Log): number {
   const { reserve, connections } = descriptorBudget(limit);
   const needed = descriptorsFor(maxConnections);
-  if (connections < maxConnections)
+  const expected = maxConnections === agentTable.maxConnections.default ? maxConnections / 2 : maxConnections;
+  if (connections < expected)
     log.warn(
       {
         nofile: limit,
