@@ -13,6 +13,12 @@ import { probesVariable } from './probes.ts';
 import { cpuMillis } from './quantity.ts';
 import type { InjectionSettings } from './settings.ts';
 
+const initCpu = '10m';
+
+function isBelow(limit: string | undefined, request: string): boolean {
+  return limit !== undefined && (cpuMillis(limit) ?? 0) < (cpuMillis(request) ?? 0);
+}
+
 /** The container that writes the redirect rules: root, because Kubernetes gives a capability to nobody else, with this one. */
 export function initContainer({ captureFlags, resources: { cpuLimit } }: PodOptions, settings: InjectionSettings) {
   return {
@@ -21,7 +27,7 @@ export function initContainer({ captureFlags, resources: { cpuLimit } }: PodOpti
     imagePullPolicy: settings.imagePullPolicy,
     args: ['init', ...captureFlags],
     resources: {
-      requests: { cpu: (cpuMillis(cpuLimit ?? '') ?? 10) < 10 ? (cpuLimit as string) : '10m', memory: '64Mi' },
+      requests: { cpu: isBelow(cpuLimit, initCpu) ? cpuLimit : initCpu, memory: '64Mi' },
       // Where a quota asks for limits, it asks every container.
       limits: { ...(cpuLimit === undefined ? {} : { cpu: cpuLimit }), memory: '128Mi' },
     },

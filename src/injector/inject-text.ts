@@ -1,9 +1,8 @@
-import { applyPatch } from 'rfc6902';
 import { shown } from '../config/given.ts';
 import { messageOf } from '../errors.ts';
 import type { Injection, PodContext } from './inject.ts';
 import type { Operation } from './patch.ts';
-import { patchBelow } from './patch.ts';
+import { applyTo, patchBelow } from './patch.ts';
 import type { PlacedPod } from './workloads.ts';
 import { foreignWorkload, podsIn } from './workloads.ts';
 import { patchedYaml, readYaml } from './yaml-text.ts';
@@ -59,7 +58,7 @@ function readJson(source: string): TextDocuments | undefined {
   const indent = /^\s*\{\r?\n([ \t]+)/.exec(source)?.[1];
   const end = source.endsWith('\n') ? '\n' : '';
   const write = (patch: readonly Operation[]) => {
-    applyPatch(asWritten, JSON.parse(JSON.stringify(patch)) as Parameters<typeof applyPatch>[1]);
+    applyTo(asWritten, patch);
     return { text: `${JSON.stringify(asWritten, undefined, indent)}${end}`, hasComments: true };
   };
   return { kind: 'documents', list: [{ value, source, write }] };

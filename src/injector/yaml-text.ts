@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
-import { applyPatch } from 'rfc6902';
 import type { Document, Scalar, ScalarTag, Tags } from 'yaml';
 import { isCollection, isMap, isNode, isSeq, LineCounter, parseAllDocuments, stringify, visit } from 'yaml';
 import { shown } from '../config/given.ts';
 import { messageOf } from '../errors.ts';
 import { ambiguousMerge } from './merges.ts';
 import type { Operation } from './patch.ts';
-import { pointerParts } from './patch.ts';
+import { applyTo, pointerParts } from './patch.ts';
 
 /** One document of a text, read as kubectl reads it. */
 export interface YamlDocument {
@@ -94,9 +93,7 @@ export function patchedYaml(document: YamlDocument, patch: readonly Operation[])
 function patched(value: unknown, patch: readonly Operation[]): unknown {
   // By way of text: what an alias stands for is one object in two places.
   const copy: unknown = JSON.parse(JSON.stringify(value));
-  for (const error of applyPatch(copy, JSON.parse(JSON.stringify(patch)) as Parameters<typeof applyPatch>[1])) {
-    if (error !== null) throw new TypeError(`The patch does not fit: ${error.message}`);
-  }
+  applyTo(copy, patch);
   return copy;
 }
 

@@ -1,10 +1,9 @@
 import { once } from 'node:events';
 import type { ClientHttp2Session } from 'node:http2';
-import { connect as connectHttp2 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer } from 'node:net';
-import * as tls from 'node:tls';
 import { afterEach, expect, it } from 'vitest';
+import { http2Peer } from '../../support/http2-peer.ts';
 import type { Agent } from './agent-program.ts';
 import { killPrograms, page, readyAgent } from './agent-program.ts';
 import { authority, idOf, useFolder, writeIdentity } from './identity-files.ts';
@@ -23,20 +22,8 @@ afterEach(() => {
 });
 
 async function peer({ ports }: Agent, name: string): Promise<ClientHttp2Session> {
-  const { key, chainPem } = authority.issue({ id: `ns/shop/sa/${name}` });
-  const socket = tls.connect({
-    socket: connect({ host: '127.0.0.1', port: ports.hbone }),
-    key: key.export({ type: 'pkcs8', format: 'pem' }) as string,
-    cert: chainPem,
-    ca: authority.bundlePem,
-    ALPNProtocols: ['h2'],
-    checkServerIdentity: () => undefined,
-  });
-  await once(socket, 'secureConnect');
-  const session = connectHttp2('https://peer.invalid', { createConnection: () => socket });
-  session.on('error', () => undefined);
+  const session = await http2Peer(connect({ host: '127.0.0.1', port: ports.hbone }), authority, name);
   cleanups.push(() => session.destroy());
-  await once(session, 'remoteSettings');
   return session;
 }
 

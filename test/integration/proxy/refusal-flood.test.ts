@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import type { ClientHttp2Session } from 'node:http2';
-import { connect as connectHttp2, constants } from 'node:http2';
+import { constants } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { connect, createServer } from 'node:net';
-import * as tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { refusalLineLimits } from '../../../src/proxy/refusal-lines.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { http2Peer } from '../../support/http2-peer.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
 /*
@@ -52,20 +52,8 @@ async function dial(plane: RunningDataPlane) {
 }
 
 async function peer(plane: RunningDataPlane, serviceAccount: string): Promise<ClientHttp2Session> {
-  const { key, chainPem } = authority.issue({ id: `ns/shop/sa/${serviceAccount}` });
-  const socket = tls.connect({
-    socket: await dial(plane),
-    key: key.export({ type: 'pkcs8', format: 'pem' }) as string,
-    cert: chainPem,
-    ca: authority.bundlePem,
-    ALPNProtocols: ['h2'],
-    checkServerIdentity: () => undefined,
-  });
-  await once(socket, 'secureConnect');
-  const session = connectHttp2('https://peer.invalid', { createConnection: () => socket });
-  session.on('error', () => undefined);
+  const session = await http2Peer(await dial(plane), authority, serviceAccount);
   cleanups.push(() => session.destroy());
-  await once(session, 'remoteSettings');
   return session;
 }
 
