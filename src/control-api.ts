@@ -70,6 +70,8 @@ export const destination = v.object({
   service: v.optional(v.string()),
   /** Absent or empty when the registry knows the address but has no endpoint for it. */
   endpoints: v.array(endpoint),
+  /** Connections of one client go to one endpoint until it has made none for this long: `sessionAffinity: ClientIP`. */
+  affinitySeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   /** How long the answer may be used while it cannot be refreshed; seconds. */
   ttlSeconds: v.number(),
   /** False when the registry does not know the address at all. */
