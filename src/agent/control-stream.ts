@@ -1,9 +1,9 @@
+import type { Backoff } from '../backoff.ts';
+import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { maxDestinations } from '../control-api.ts';
 import { messageOf, RenewalError } from '../errors.ts';
-import type { Backoff } from './backoff.ts';
-import { backoffMs } from './backoff.ts';
 import type { ControlClient } from './control-client.ts';
 import type { StreamLine } from './stream-message.ts';
 import type { StreamSession } from './stream-session.ts';

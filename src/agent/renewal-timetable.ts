@@ -1,4 +1,4 @@
-import { backoffMs } from './backoff.ts';
+import { backoffMs } from '../backoff.ts';
 
 /** The longest wait between two attempts; milliseconds. */
 export const longestRetryMs = 150_000;

@@ -1,9 +1,9 @@
+import type { Backoff } from '../../backoff.ts';
+import { backoffMs } from '../../backoff.ts';
 import type { Clock, Timer } from '../../clock.ts';
 import type { Destination } from '../../control-api.ts';
 import { maxDestinations } from '../../control-api.ts';
 import { messageOf } from '../../errors.ts';
-import type { Backoff } from '../backoff.ts';
-import { backoffMs } from '../backoff.ts';
 import type { ControlClient } from '../control-client.ts';
 
 /** What came of a question; undefined is an address that the control plane does not know. */
