@@ -20,7 +20,7 @@ export const run: Subcommand = async (host) => {
     problems: overrideProblems(host.env, host.nodeFlags),
     injection: injection === undefined ? undefined : await textOf(injection),
   });
-  const log = createLog(logLevel, host.stdout);
+  const log = createLog(logLevel);
   // Before the start, so that a signal during it ends in a clean stop too.
   const stopped = stopSignal(host);
   const controlPlane = await startControlPlane({ clock: systemClock, log }, settings);

@@ -128,6 +128,8 @@ describe('a fixed value', () => {
     ],
     ["log lines that wait for whoever reads the sidecar's log", [logOutputLimits.bytes]],
     ["the log's reader, when the process ends", [logOutputLimits.exitRetries * 100]],
+    ["log lines that wait for whoever reads the control plane's log", [logOutputLimits.bytes]],
+    ['its reader, when the process ends', [logOutputLimits.exitRetries * 100]],
     ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
     ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
     ['between two renewals, at least', [shortestRenewalMs]],
