@@ -42,6 +42,9 @@ import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { createSlots } from './proxy/slots.ts';
 import { version } from './version.ts';
 
+/** How long peers may take what was sent last, where the drain deadline leaves less. */
+const lastBytesTimeoutMs = 1000;
+
 /** `remora agent`: the composition root of the sidecar. Runs until it is told to stop. */
 export const run: Subcommand = async (host) => {
   if (host.args.some((argument) => argument === '--help' || argument === '-h')) {
@@ -185,9 +188,10 @@ async function startSidecar(
       readiness.close('not_draining', 'The sidecar is shutting down');
       await clock.sleep(settings.drainDelayMs);
       plane.retireInbound();
+      const deadlineMs = clock.monotonic() + settings.drainDeadlineMs;
       const forced = await drain.finish(settings.drainDeadlineMs);
       plane.retireOutbound();
-      plane.close();
+      await plane.close(Math.max(deadlineMs - clock.monotonic(), lastBytesTimeoutMs));
       refusals.close();
       stopProbe();
       starting.abort(new Error('The sidecar is shutting down'));

@@ -53,8 +53,13 @@ export interface DataPlane {
   retireInbound(): void;
   /** No new connections at all. */
   retireOutbound(): void;
-  /** Ends the tunnels; whatever was still carried was reset before. */
-  close(): void;
+  /**
+   * Ends the tunnels, when nothing is carried any more. A connection is over for us when its last byte was handed on; that
+   * has arrived only when the peer has closed its end too, which is what this waits for, `timeoutMs` at most.
+   */
+  close(timeoutMs: number): Promise<void>;
+  /** Ends the tunnels at once. */
+  destroy(): void;
 }
 
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
@@ -97,6 +102,10 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         )),
       );
     }
+    const destroy = () => {
+      pool.destroy();
+      tunnels.destroy();
+    };
     const addressesOf = (listeners: readonly Listener[]) => listeners.map(({ address }) => address);
     return {
       addresses: {
@@ -113,10 +122,14 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
       retireOutbound() {
         for (const listener of [...outbound, ...declared]) listener.close();
       },
-      close() {
-        pool.close();
-        tunnels.destroy();
+      async close(timeoutMs) {
+        const { promise: late, resolve } = Promise.withResolvers<void>();
+        const timer = parts.clock.after(timeoutMs, resolve);
+        await Promise.race([late, Promise.all([pool.close(), tunnels.close()])]);
+        timer.cancel();
+        destroy();
       },
+      destroy,
     };
   } catch (error) {
     for (const listener of bound) listener.close();

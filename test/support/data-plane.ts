@@ -96,8 +96,7 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
         plane.retireInbound();
         plane.retireOutbound();
         void drain.finish(0);
-        for (const tunnel of plane.pool.tunnels()) tunnel.destroy();
-        plane.close();
+        plane.destroy();
       },
     }),
   ) as RunningDataPlane;

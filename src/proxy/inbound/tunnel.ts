@@ -39,7 +39,9 @@ export interface InboundTunnels {
   accept(raw: Socket): Promise<void>;
   /** GOAWAY to every peer, and no new tunnel; what is open goes on. */
   retire(): void;
-  /** Resolves when every tunnel has ended; `destroy` is for those that do not. */
+  /** Retires all; resolves when they have ended. */
+  close(): Promise<void>;
+  /** Ends all at once. */
   destroy(): void;
 }
 
@@ -72,11 +74,17 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
     }
   };
 
+  const retire = () => {
+    isRetired = true;
+    for (const tunnel of tunnels) tunnel.retire();
+  };
+
   return {
     accept,
-    retire() {
-      isRetired = true;
-      for (const tunnel of tunnels) tunnel.retire();
+    retire,
+    async close() {
+      retire();
+      await Promise.all([...tunnels].map(({ closed }) => closed));
     },
     destroy() {
       for (const tunnel of tunnels) tunnel.destroy();

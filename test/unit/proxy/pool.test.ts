@@ -25,6 +25,7 @@ function tunnelWithRoom(places: number): Tunnel {
   const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root' };
   return {
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
+    closed: Promise.resolve(),
     streams: () => streams,
     hasRoom: () => streams < places,
     async open() {
@@ -63,7 +64,7 @@ describe('the tunnel pool', () => {
 
   it('opens nothing once it is closed', async () => {
     const pool = createTunnelPool(() => Promise.reject(new Error('must not dial')), clock);
-    pool.close();
+    await pool.close();
     await expect(pool.open(key, request, never)).rejects.toMatchObject({ reason: 'draining' });
   });
 });

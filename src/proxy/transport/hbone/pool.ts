@@ -32,8 +32,10 @@ export interface TunnelPool {
   ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
-  /** Ends all, and makes no more. */
-  close(): void;
+  /** Makes no more, and retires all; resolves when they have ended. */
+  close(): Promise<void>;
+  /** Makes no more, and ends all at once. */
+  destroy(): void;
   tunnels(): Iterable<Tunnel>;
 }
 
@@ -135,7 +137,13 @@ export function createTunnelPool(
         if (tunnel.mutualTls.local.leaf.fingerprint256 !== local.leaf.fingerprint256) tunnel.retire();
       }
     },
-    close() {
+    async close() {
+      isClosed = true;
+      const ending = [...all(lanes)];
+      for (const tunnel of ending) tunnel.retire();
+      await Promise.all(ending.map(({ closed }) => closed));
+    },
+    destroy() {
       isClosed = true;
       for (const tunnel of all(lanes)) tunnel.destroy();
     },

@@ -33,7 +33,7 @@ export interface StreamRequest {
 /** The server end of one HBONE tunnel. */
 export interface ServedTunnel {
   readonly mutualTls: MutualTls;
-  /** Resolves when the tunnel has ended and all its streams with it. */
+  /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
   /** GOAWAY: the peer opens no new streams; closed when the last one has ended. Idempotent. */
   retire(): void;

@@ -27,6 +27,8 @@ export class TunnelRetiredError extends Error {
 /** The client end of one HBONE tunnel. */
 export interface Tunnel {
   readonly mutualTls: MutualTls;
+  /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
+  readonly closed: Promise<void>;
   /** Streams of ours that are open or asked for. */
   streams(): number;
   /** Whether it takes a further stream. */
@@ -73,6 +75,7 @@ function createTunnel(
   let streams = 0;
   let isRetired = false;
   let idleTimer: Timer | undefined;
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
 
   const isUsable = () => !isRetired && !session.closed && !session.destroyed;
   // Not before the last stream has ended: a session that is closing answers and sends no PING any more.
@@ -104,6 +107,7 @@ function createTunnel(
     idleTimer?.cancel();
     stopWatching();
     onClose();
+    resolve();
   });
 
   const request = (destination: Address, connectionId: string): ClientHttp2Stream => {
@@ -117,6 +121,7 @@ function createTunnel(
 
   return {
     mutualTls,
+    closed,
     streams: () => streams,
     hasRoom: () =>
       isUsable() &&
