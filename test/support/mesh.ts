@@ -28,6 +28,8 @@ export interface MeshOptions<Name extends string> {
     readonly v4: string;
     readonly v6: string;
     readonly pods: readonly Name[];
+    /** Those of them that are about to go. */
+    readonly terminating?: readonly Name[];
     /** Port of the service and of the pods. */
     readonly ports: readonly number[];
   }[];
@@ -47,9 +49,9 @@ export interface Mesh<Name extends string> {
 }
 
 /** The sidecar refuses to start with variables that change whom TLS trusts. */
-const quietEnvironment = { PATH: process.env.PATH };
+export const quietEnvironment = { PATH: process.env.PATH };
 
-const controlAddresses = { v4: '10.77.0.2', v6: 'fd77::2' };
+export const controlAddresses = { v4: '10.77.0.2', v6: 'fd77::2' };
 /** The upper half of 10.77.0.0/24 is outside of the mesh. */
 export const meshNetworks = '10.77.0.0/25,10.96.0.0/16,fd77::/64,fd96::/64';
 
@@ -67,22 +69,10 @@ export async function startMesh<Name extends string>(options: MeshOptions<Name>)
   try {
     await writeRegistry(folder, options);
     const { pods } = running;
-    const controlPlane = pods.control.startRemora(
-      [
-        'control-plane',
-        ...['--listen', '0.0.0.0:15012', '--metrics-listen', '0.0.0.0:15014', '--state-dir', join(folder, 'state')],
-        ...[
-          '--registry',
-          join(folder, 'registry'),
-          '--trust-domain',
-          'cluster.local',
-          '--serving-name',
-          controlAddresses.v4,
-        ],
-        ...['--certificate-lifetime', options.certificateLifetime ?? '1h', '--write-root', join(folder, 'root.pem')],
-      ],
-      { uid: 0, env: quietEnvironment },
-    );
+    const controlPlane = pods.control.startRemora(controlPlaneArguments(folder, options.certificateLifetime), {
+      uid: 0,
+      env: quietEnvironment,
+    });
     await controlPlane.line((line) => line.includes('Control plane ready'));
     const agents: Partial<Record<Name, RunningProgram>> = {};
     const startAgent = async (name: Name, args: readonly string[] = []) => {
@@ -109,7 +99,23 @@ export async function startMesh<Name extends string>(options: MeshOptions<Name>)
   }
 }
 
-function agentArguments<Name extends string>(folder: string, name: Name, options: MeshOptions<Name>): string[] {
+/** The command line of the control plane, whose state, registry and root are in `folder`. */
+export function controlPlaneArguments(folder: string, certificateLifetime = '1h'): string[] {
+  return [
+    'control-plane',
+    ...['--listen', '0.0.0.0:15012', '--metrics-listen', '0.0.0.0:15014', '--state-dir', join(folder, 'state')],
+    ...['--registry', join(folder, 'registry'), '--trust-domain', 'cluster.local'],
+    ...['--serving-name', controlAddresses.v4],
+    ...['--certificate-lifetime', certificateLifetime, '--write-root', join(folder, 'root.pem')],
+  ];
+}
+
+/** The settings of the sidecar of a pod. */
+export function agentArguments<Name extends string>(
+  folder: string,
+  name: Name,
+  options: Pick<MeshOptions<Name>, 'pods'>,
+): string[] {
   return [
     ...['--control-plane', `https://${controlAddresses.v4}:15012`, '--control-plane-ca-file', join(folder, 'root.pem')],
     ...[
@@ -124,7 +130,8 @@ function agentArguments<Name extends string>(folder: string, name: Name, options
   ];
 }
 
-async function writeToken(folder: string, name: string, control: TestPod): Promise<void> {
+/** Writes the token of a pod's sidecar, once the control plane has made its keys. */
+export async function writeToken(folder: string, name: string, control: TestPod): Promise<void> {
   const identity = ['--namespace', 'shop', '--service-account', name, '--pod', name];
   const { status, stdout, stderr } = await control.remora(
     ['token', '--state-dir', join(folder, 'state'), ...identity],
@@ -206,8 +213,10 @@ function endpointSlice<Name extends string>(
     ports: service.ports.map((port) => ({ name: `tcp-${port}`, port, protocol: 'TCP' })),
     endpoints: service.pods.map((name) => ({
       addresses: [pods[name][family]],
-      conditions: { ready: true, serving: true, terminating: false },
+      conditions: conditionsOf(service.terminating?.includes(name) ?? false),
       targetRef: { kind: 'Pod', name, namespace: 'shop' },
     })),
   };
 }
+
+const conditionsOf = (isTerminating: boolean) => ({ ready: !isTerminating, serving: true, terminating: isTerminating });

@@ -100,7 +100,7 @@ const sidecarUser = { uid: sidecarUid };
 export async function startPods<Name extends string>(
   specs: Readonly<Record<Name, PodAddresses>>,
 ): Promise<TestPods<Name>> {
-  const program = await shareProgram([process.execPath, main], process.env, ['test']);
+  const program = await shareProgram([process.execPath, main], process.env, ['test', 'soak']);
   const link = await createLink({ name: `remora-test-${process.pid}-${made++}`, env: process.env, clock: systemClock });
   const pods = {} as Record<Name, TestPod>;
   for (const name of Object.keys(specs) as Name[]) pods[name] = testPod(await link.addPod(name, specs[name]), program);
