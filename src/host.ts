@@ -26,6 +26,8 @@ export interface Host {
   exit(code: number): never;
   /** Bytes of memory that this process holds in RAM. */
   residentBytes(): number;
+  /** Collects all garbage of V8 now, and stalls everything meanwhile; absent where Node.js does not offer it. */
+  readonly collectGarbage: (() => void) | undefined;
   /** How many descriptors this process may have open; infinite where the system does not say. */
   descriptorLimit(): number;
 }

@@ -16,6 +16,7 @@ const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const 
 const openSocket = libc.func('int socket(int domain, int type, int protocol)');
 const bindSocket = libc.func('int bind(int fd, const uint8_t *address, uint32_t length)');
 const closeDescriptor = libc.func('int close(int fd)');
+const trimHeap = libc.func('int malloc_trim(size_t keep)');
 const receive = libc.func('intptr_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
 
 const AF_INET = 2;
@@ -169,6 +170,11 @@ export function peerStateOf(socket: Socket): PeerState {
   if (state !== TCP_CLOSE) return statesAfterPeersEnd.has(state) ? 'ended' : 'open';
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, socketErrorBytes, new Uint32Array([4])) !== 0) return 'open';
   return socketError[0] === 0 || socketError[0] === EPIPE ? 'ended' : 'cut';
+}
+
+/** Gives back to the kernel what is free in the heap of the C library (malloc_trim(3)), where buffers lie; 0.2 to 7 ms. */
+export function returnFreeMemory(): void {
+  trimHeap(0);
 }
 
 /** Every frame that this network namespace sees on one link, from the moment it is opened. Needs CAP_NET_RAW. */

@@ -21,12 +21,14 @@ import { descriptorBudget, descriptorsFor } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
-import { originalDestination } from './libc.ts';
+import { originalDestination, returnFreeMemory } from './libc.ts';
 import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { createLog } from './log.ts';
 import type { LogOutput } from './log-output.ts';
 import { createLogOutput } from './log-output.ts';
+import { containerMemory, heapMemory } from './memory-limit.ts';
+import { watchMemory } from './memory-pressure.ts';
 import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
@@ -77,6 +79,13 @@ async function startSidecar(
   settings: AgentSettings,
 ): Promise<Sidecar> {
   const fitting = connectionsThatFit(host.descriptorLimit(), settings, log);
+  const container = containerMemory();
+  const pools = [heapMemory(), ...(container === undefined ? [] : [container])];
+  const reclaim = () => {
+    host.collectGarbage?.();
+    returnFreeMemory();
+  };
+  const memory = watchMemory({ pools, reclaim, clock, log });
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
@@ -86,6 +95,7 @@ async function startSidecar(
     identity: () => identity && identityFacts(identity),
     isControlPlaneUp: sources.isControlPlaneUp,
     nowMs: clock.now,
+    memory: pools,
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const refusals = createRefusalLines({ counter: metrics, log, clock });
@@ -121,6 +131,7 @@ async function startSidecar(
     drain,
     connections: createSlots(Math.min(settings.maxConnections, fitting)),
     descriptors: createSlots(fitting),
+    memory,
     identity: { current: currentIdentity },
     policy: sources.policy,
     registry: sources.registry,
@@ -193,6 +204,7 @@ async function startSidecar(
       plane.retireOutbound();
       await plane.close(Math.max(deadlineMs - clock.monotonic(), lastBytesTimeoutMs));
       refusals.close();
+      memory.close();
       stopProbe();
       starting.abort(new Error('The sidecar is shutting down'));
       await obtaining;

@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { MemoryPool } from '../memory-limit.ts';
 import type {
   ClosedReason,
   DeniedReason,
@@ -19,6 +20,7 @@ export interface MetricSources {
   identity(): IdentityFacts | undefined;
   isControlPlaneUp(): boolean;
   nowMs(): number;
+  readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
 }
 
 export interface IdentityFacts {
@@ -179,6 +181,12 @@ export function createSidecarMetrics(
   gauge('remora_trust_bundle_roots', 'Roots trusted for each trust domain', ['trust_domain'], (self) => {
     for (const [trust_domain, roots] of sources().identity()?.rootsByTrustDomain ?? [])
       self.set({ trust_domain }, roots);
+  });
+  gauge('remora_memory_used_bytes', 'Memory in use, without page cache', ['pool'], (self) => {
+    for (const { name, used } of sources().memory) self.set({ pool: name }, used());
+  });
+  gauge('remora_memory_limit_bytes', 'Where that memory ends', ['pool'], (self) => {
+    for (const { name, limit } of sources().memory) self.set({ pool: name }, limit());
   });
   gauge('remora_build_info', 'Always 1; the build is in the labels', ['version', 'node', 'openssl'], (self) =>
     self.set(build, 1),

@@ -21,6 +21,8 @@ export interface ProxyParts {
   readonly connections: Slots;
   /** A place for each accepted socket, carried or not; undefined when descriptors are without a limit. */
   readonly descriptors?: Slots;
+  /** Why nothing new may be taken for want of memory; undefined when nobody watches it. */
+  readonly memory?: { shortage(): string | undefined };
   readonly identity: { current(): Identity };
   readonly policy: { current(): PolicyState | undefined };
 }
@@ -33,17 +35,28 @@ export function currentIdentity({ identity, clock }: Pick<ProxyParts, 'identity'
 }
 
 /** A place for one more connection; throws `DeniedError`. */
-export function takeConnection({ connections }: Pick<ProxyParts, 'connections'>): () => void {
+export function takeConnection({ connections, memory }: Pick<ProxyParts, 'connections' | 'memory'>): () => void {
+  refuseWhenShortOf(memory);
   const release = connections.tryTake();
   if (release === undefined) throw new DeniedError('connection_limit', `${connections.inUse} connections are open`);
   return release;
 }
 
-/** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor for what it asks for. */
-export function holdDescriptor(socket: Socket, { descriptors }: Pick<ProxyParts, 'descriptors'>): void {
+/** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor or no memory for what it asks for. */
+export function holdDescriptor(
+  socket: Socket,
+  { descriptors, memory }: Pick<ProxyParts, 'descriptors' | 'memory'>,
+): void {
+  refuseWhenShortOf(memory);
   if (descriptors === undefined) return;
   const release = descriptors.tryTake();
   if (release === undefined)
     throw new DeniedError('descriptor_limit', `${descriptors.inUse} sockets are open, all that nofile has room for`);
   socket.once('close', release);
+}
+
+/** Also for an accepted socket: a handshake costs more than many a connection. */
+function refuseWhenShortOf(memory: ProxyParts['memory']): void {
+  const shortage = memory?.shortage();
+  if (shortage !== undefined) throw new DeniedError('memory_pressure', shortage);
 }
