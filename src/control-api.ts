@@ -58,7 +58,9 @@ export const endpoint = v.object({
   spiffeId: v.string(),
   transport: endpointTransport,
   zone: v.optional(v.string()),
+  /** Connections may go to it. */
   ready: v.boolean(),
+  /** It is going away: connections go to it only while no other is ready. */
   terminating: v.boolean(),
 });
 export type Endpoint = v.InferOutput<typeof endpoint>;

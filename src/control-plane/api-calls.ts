@@ -59,9 +59,9 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
     [paths.certificates, { method: 'POST', handle: (call) => countedCertificate(parts, call) }],
     [
       paths.destinations,
-      proved(async ({ request, response }) => {
+      proved(async ({ request, response }, workload) => {
         const { addresses } = await readBody(request, destinationsRequest, { bytes: maxRequestBytes });
-        sendJson(response, { destinations: answersTo(addresses, publication) });
+        sendJson(response, { destinations: answersTo(addresses, workload, publication) });
       }),
     ],
     [
@@ -84,10 +84,10 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
 }
 
 /** Stops at the first answer that is too much, before a thousand large ones have been made. */
-function answersTo(addresses: readonly string[], publication: Publication): readonly Destination[] {
+function answersTo(addresses: readonly string[], workload: Workload, publication: Publication): readonly Destination[] {
   let bytes = 0;
   return addresses.map((address) => {
-    const answer = publication.destination(address);
+    const answer = publication.destination(address, workload);
     bytes += Buffer.byteLength(JSON.stringify(answer));
     if (bytes > maxReplyBytes) throw replyTooLarge();
     return answer;

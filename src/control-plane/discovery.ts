@@ -1,13 +1,14 @@
-import { isIPv6 } from 'node:net';
 import type { Address } from '../addresses.ts';
-import { canonicalIp, formatAddress, parseAddress, parsePort } from '../addresses.ts';
-import type { Destination, Endpoint } from '../control-api.ts';
-import { workloadSpiffeId } from '../identity/spiffe-id.ts';
-import { sidecarPorts } from '../ports.ts';
-import { limitEndpoints } from './endpoint-limit.ts';
-import type { RegistryIndex, ServicePort } from './registry-index.ts';
+import { formatAddress, parseAddress } from '../addresses.ts';
+import type { Destination } from '../control-api.ts';
+import type { EndpointChoice } from './endpoint-choice.ts';
+import { chooseByHints, chooseOnNode } from './endpoint-choice.ts';
+import type { Asker } from './place.ts';
+import { createPlaces } from './place.ts';
+import { podEndpoint } from './pod-endpoint.ts';
 import { indexRegistry } from './registry-index.ts';
-import type { EndpointSlice, Pod, RegistryObjects, Service } from './store/objects.ts';
+import { serviceEndpoints } from './service-endpoints.ts';
+import type { RegistryObjects, Service } from './store/objects.ts';
 
 export interface DiscoverySettings {
   readonly trustDomain: string;
@@ -15,131 +16,52 @@ export interface DiscoverySettings {
   readonly destinationTtlSeconds: number;
 }
 
-/** Answers what is behind an address; the same text for the same registry. Pure. */
-export type Discovery = (address: string) => Destination;
+/** Answers what is behind an address for one pod; the same text for the same registry and place. Pure. */
+export type Discovery = (address: string, asker: Asker) => Destination;
 
-/** The sidecar itself answers these, in clear and uncaptured: a Prometheus in the mesh scrapes them. */
-const sidecarOwnPorts: ReadonlySet<number> = new Set([sidecarPorts.metrics, sidecarPorts.health]);
-
-/** What kube-proxy would do with an address, plus who must be there and how it is reached. */
+/** What kube-proxy on the asker's node would do with an address, plus who must be there and how it is reached. */
 export function createDiscovery(objects: RegistryObjects, settings: DiscoverySettings): Discovery {
+  const { trustDomain, destinationTtlSeconds: ttlSeconds } = settings;
   const index = indexRegistry(objects);
-  const endpointsOf = remembered((service, address) =>
-    limitEndpoints(serviceEndpoints(service, address, index, settings)),
-  );
-  return (asked) => {
-    const address = parseAddress(asked);
-    const service = address && index.servicesByIp.get(address.ip);
-    const pod = address && index.podsByIp.get(address.ip);
-    const answer = { address: asked, ttlSeconds: settings.destinationTtlSeconds, known: true };
-    if (address !== undefined && service !== undefined) {
-      const { name, namespace } = service.metadata;
-      return { ...answer, service: `${name}.${namespace}`, endpoints: [...endpointsOf(service, address)] };
-    }
-    // Whoever dials a pod by its own address wants this one, ready or not, as without a mesh.
-    if (address !== undefined && pod !== undefined) {
-      const endpoint = podEndpoint(address, pod, settings);
-      return { ...answer, endpoints: [{ ...endpoint, ready: true, terminating: false }] };
-    }
-    return { ...answer, known: false, endpoints: [] };
-  };
-}
+  const placeOf = createPlaces(objects, index);
+  const choices = new Map<string, EndpointChoice>();
 
-type EndpointsOf = (service: Service, address: Address) => readonly Endpoint[];
-
-/** Many sidecars ask for the same Service. Only what has endpoints is kept: there are no more such addresses than ports of Services. */
-function remembered(find: EndpointsOf): EndpointsOf {
-  const found = new Map<string, readonly Endpoint[]>();
-  return (service, address) => {
+  /** Many sidecars ask for the same Service. Only what has endpoints is kept: there are no more such addresses than ports of Services. */
+  const choiceOf = (service: Service, address: Address, isLocal: boolean): EndpointChoice => {
     const name = formatAddress(address);
-    const endpoints = found.get(name) ?? find(service, address);
-    if (endpoints.length > 0) found.set(name, endpoints);
-    return endpoints;
+    const known = choices.get(name);
+    if (known !== undefined) return known;
+    const endpoints = serviceEndpoints(service, address, { index, trustDomain });
+    const choice = isLocal ? chooseOnNode(endpoints) : chooseByHints(endpoints);
+    if (endpoints.length > 0) choices.set(name, choice);
+    return choice;
+  };
+  return (asked, asker) => {
+    const unknown = { address: asked, ttlSeconds, known: false, endpoints: [] };
+    const address = parseAddress(asked);
+    if (address === undefined) return unknown;
+    const answer = { ...unknown, known: true };
+    const answerOf = (service: Service, isLocal: boolean): Destination => ({
+      ...answer,
+      service: `${service.metadata.name}.${service.metadata.namespace}`,
+      affinitySeconds: affinitySecondsOf(service),
+      endpoints: [...choiceOf(service, address, isLocal)(placeOf(asker))],
+    });
+    const service = index.servicesByIp.get(address.ip);
+    if (service !== undefined) return answerOf(service, service.spec.internalTrafficPolicy === 'Local');
+    // Whoever dials a pod by its own address wants this one, ready or not, as without a mesh.
+    const pod = index.podsByIp.get(address.ip);
+    if (pod !== undefined)
+      return { ...answer, endpoints: [{ ...podEndpoint(address, pod, trustDomain), ready: true, terminating: false }] };
+    // After pods: an address that a Service claims for itself takes no connection away from one.
+    const outer = index.servicesByExternalAddress.get(formatAddress(address));
+    return outer === undefined ? unknown : answerOf(outer, false);
   };
 }
 
-/** Empty when the Service has no such port, or nothing behind it. */
-function serviceEndpoints(
-  service: Service,
-  { ip, port }: Address,
-  index: RegistryIndex,
-  settings: DiscoverySettings,
-): Endpoint[] {
-  const servicePort = service.spec.ports.find((one) => one.port === port && one.protocol === 'TCP');
-  if (servicePort === undefined) return [];
-  const family = isIPv6(ip) ? 'IPv6' : 'IPv4';
-  const slices = index.slicesOf(service);
-  return slices === undefined
-    ? selectedEndpoints(service, servicePort, family, index, settings)
-    : slices
-        .filter(({ addressType }) => addressType === family)
-        .flatMap((slice) => sliceEndpoints(slice, servicePort, index, settings));
-}
+const defaultAffinitySeconds = 10_800;
 
-function sliceEndpoints(
-  slice: EndpointSlice,
-  { name }: ServicePort,
-  index: RegistryIndex,
-  settings: DiscoverySettings,
-): Endpoint[] {
-  const port = slice.ports.find((one) => one.name === name && one.protocol === 'TCP')?.port;
-  if (port === undefined) return [];
-  return slice.endpoints.flatMap(({ addresses, conditions, targetRef, zone }) => {
-    const ip = canonicalIp(addresses[0] ?? '');
-    const pod = targetRef?.kind === 'Pod' ? index.podNamed(targetRef, slice) : index.podsByIp.get(ip ?? '');
-    // A pod that the registry does not hold yet may have a sidecar: it is left out, never declared plaintext.
-    if (ip === undefined || (targetRef?.kind === 'Pod' && pod === undefined)) return [];
-    const terminating = conditions.terminating ?? false;
-    // A Service prefers ready endpoints, and falls back to terminating ones that still serve.
-    const ready = (conditions.ready ?? true) || (terminating && (conditions.serving ?? false));
-    const endpoint = { ...podEndpoint({ ip, port }, pod, settings), ready, terminating };
-    return [zone === undefined ? endpoint : { ...endpoint, zone }];
-  });
-}
-
-/** The endpoints that the control plane of a cluster would derive, for a directory that holds none. */
-function selectedEndpoints(
-  service: Service,
-  { targetPort, port }: ServicePort,
-  family: 'IPv4' | 'IPv6',
-  index: RegistryIndex,
-  settings: DiscoverySettings,
-): Endpoint[] {
-  return index.podsSelectedBy(service).flatMap((pod) => {
-    const ip = index.addressesOf(pod).find((one) => isIPv6(one) === (family === 'IPv6'));
-    const podPort = targetPort === undefined ? port : portOf(pod, targetPort);
-    if (ip === undefined || podPort === undefined) return [];
-    const ready = service.spec.publishNotReadyAddresses || isReady(pod);
-    const terminating = pod.metadata.deletionTimestamp !== undefined;
-    return [{ ...podEndpoint({ ip, port: podPort }, pod, settings), ready, terminating }];
-  });
-}
-
-function podEndpoint(address: Address, pod: Pod | undefined, { trustDomain }: DiscoverySettings) {
-  if (pod === undefined || !hasSidecar(pod) || sidecarOwnPorts.has(address.port)) {
-    return { address: formatAddress(address), transport: 'plaintext', spiffeId: '' } as const;
-  }
-  const { uri } = workloadSpiffeId(trustDomain, pod.metadata.namespace, pod.spec.serviceAccountName);
-  return { address: formatAddress(address), transport: 'hbone', spiffeId: uri } as const;
-}
-
-/** Istio's label for pods that accept HBONE, or our container. On the network of its node no pod is captured. */
-function hasSidecar({ metadata, spec }: Pod): boolean {
-  if (spec.hostNetwork) return false;
-  const isOurs = ({ name }: { readonly name: string }) => name === 'remora';
-  const isLabelled = metadata.labels['networking.istio.io/tunnel'] === 'http';
-  return isLabelled || spec.containers.some(isOurs) || spec.initContainers.some(isOurs);
-}
-
-/** A pod whose conditions nobody wrote down is taken for ready. */
-function isReady({ status }: Pod): boolean {
-  const condition = status.conditions.find(({ type }) => type === 'Ready');
-  return condition === undefined || condition.status === 'True';
-}
-
-function portOf({ spec }: Pod, targetPort: number | string): number | undefined {
-  if (typeof targetPort === 'number') return targetPort;
-  const ports = [...spec.containers, ...spec.initContainers].flatMap((container) => container.ports);
-  const named = ports.find(({ name, protocol }) => name === targetPort && protocol === 'TCP');
-  return named?.containerPort ?? parsePort(targetPort);
+function affinitySecondsOf({ spec }: Service): number | undefined {
+  if (spec.sessionAffinity !== 'ClientIP') return undefined;
+  return spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? defaultAffinitySeconds;
 }

@@ -23,7 +23,8 @@ export interface Publication {
   /** Differs in each run of the program. */
   readonly epoch: string;
   trustBundles(): Readonly<Record<string, string>>;
-  destination(address: string): Destination;
+  /** As the asking pod has to take it. */
+  destination(address: string, workload: Workload): Destination;
   /** The line of a topic for one workload, with its line feed. */
   line(topic: Topic, workload: Workload): Line;
   /** Calls `listener` when something may have changed, until the returned function is called. */
@@ -47,7 +48,7 @@ export function createPublication(
   });
 
   const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
-  const dataOf = (topic: Topic): Extract<StreamMessage, { data: unknown }>['data'] => {
+  const dataOf = (topic: Topic, workload: Workload): Extract<StreamMessage, { data: unknown }>['data'] => {
     switch (topic.topic) {
       case 'trust-bundles':
         return trustBundles();
@@ -56,7 +57,7 @@ export function createPublication(
       case 'policy':
         return { mode: 'STRICT' } satisfies PolicyState;
       case 'destination':
-        return discover(topic.address);
+        return discover(topic.address, workload);
       default:
         return topic satisfies never;
     }
@@ -64,9 +65,9 @@ export function createPublication(
   return {
     epoch,
     trustBundles,
-    destination: (address) => discover(address),
-    line(topic) {
-      const data = dataOf(topic);
+    destination: (address, workload) => discover(address, workload),
+    line(topic, workload) {
+      const data = dataOf(topic, workload);
       const text = `${JSON.stringify({ topic: topic.topic, epoch, version, data })}\n`;
       return { text, digest: hash('sha256', JSON.stringify(data), 'base64') };
     },

@@ -1,21 +1,19 @@
+import { formatAddress } from '../addresses.ts';
 import type { EndpointSlice, Pod, RegistryObjects, Service } from './store/objects.ts';
 
 export type ServicePort = Service['spec']['ports'][number];
 
-interface Reference {
-  readonly name?: string | undefined;
-  readonly namespace?: string | undefined;
-}
-
 /** One state of the registry, prepared for questions by address. */
 export interface RegistryIndex {
+  /** By each cluster IP. */
   readonly servicesByIp: ReadonlyMap<string, Service>;
+  /** By each address outside of the cluster that kube-proxy takes for the Service's own, with each of its TCP ports. */
+  readonly servicesByExternalAddress: ReadonlyMap<string, Service>;
   /** Pods that run, by each address of their own; pods on the network of their node have none. */
   readonly podsByIp: ReadonlyMap<string, Pod>;
   /** Undefined when the registry holds none at all for the Service. */
   slicesOf(service: Service): readonly EndpointSlice[] | undefined;
-  /** The pod that an endpoint of `slice` refers to. */
-  podNamed(reference: Reference, slice: EndpointSlice): Pod | undefined;
+  podNamed(namespace: string, name: string): Pod | undefined;
   /** Running pods in the namespace of the Service that carry every label of its selector; none without a selector. */
   podsSelectedBy(service: Service): readonly Pod[];
   /** Canonical, without repetition. */
@@ -33,10 +31,10 @@ export function indexRegistry({ pods, services, endpointSlices }: RegistryObject
   );
   return {
     servicesByIp: new Map(services.flatMap((service) => clusterIpsOf(service).map((ip) => [ip, service]))),
+    servicesByExternalAddress: mapExternalAddresses(services),
     podsByIp: mapPodsByIp(running),
     slicesOf: ({ metadata }) => slices.get(nameOf(metadata)),
-    podNamed: ({ name = '', namespace }, slice) =>
-      podsByName.get(nameOf({ name, namespace: namespace ?? slice.metadata.namespace })),
+    podNamed: (namespace, name) => podsByName.get(nameOf({ namespace, name })),
     podsSelectedBy({ metadata, spec }) {
       const wanted = Object.entries(spec.selector ?? {});
       if (wanted.length === 0) return [];
@@ -65,9 +63,40 @@ function isNewer({ metadata: one }: Pod, { metadata: other }: Pod): boolean {
   return (one.creationTimestamp ?? '') > (other.creationTimestamp ?? '');
 }
 
+/** kube-proxy leaves a Service alone that is only a name for another. */
 function clusterIpsOf({ spec }: Service): readonly string[] {
+  if (spec.type === 'ExternalName') return [];
   const all = new Set([spec.clusterIP, ...spec.clusterIPs]);
   return [...all].filter((ip) => ip !== undefined).filter((ip) => ip !== '' && ip !== 'None');
+}
+
+/** Whoever may make a Service can name any address here: an address that another Service has already stays with the older one. */
+function mapExternalAddresses(services: readonly Service[]): ReadonlyMap<string, Service> {
+  const byAddress = new Map<string, Service>();
+  for (const service of services.toSorted(byAge)) {
+    for (const ip of externalIpsOf(service)) {
+      for (const { port } of service.spec.ports.filter(({ protocol }) => protocol === 'TCP')) {
+        const address = formatAddress({ ip, port });
+        if (!byAddress.has(address)) byAddress.set(address, service);
+      }
+    }
+  }
+  return byAddress;
+}
+
+/** As kube-proxy reads them: of a Service with a cluster IP, and those of a load balancer that does not insist on being passed. */
+function externalIpsOf(service: Service): readonly string[] {
+  const { spec, status } = service;
+  if (clusterIpsOf(service).length === 0) return [];
+  // Who may call is then decided by kube-proxy, from the caller's address.
+  if (spec.loadBalancerSourceRanges.length > 0) return spec.externalIPs;
+  const ingress = status.loadBalancer.ingress.filter(({ ipMode }) => (ipMode ?? 'VIP') === 'VIP');
+  return [...spec.externalIPs, ...ingress.map(({ ip }) => ip).filter((ip) => ip !== undefined)];
+}
+
+function byAge({ metadata: one }: Service, { metadata: other }: Service): number {
+  const [first, second] = [one, other].map((metadata) => `${metadata.creationTimestamp ?? ''} ${nameOf(metadata)}`);
+  return (first ?? '') < (second ?? '') ? -1 : 1;
 }
 
 function addressesOf({ status }: Pod): readonly string[] {

@@ -14,6 +14,8 @@ export interface Workload {
   readonly serviceAccount: string;
   readonly pod: string;
   readonly podUid: string;
+  /** The node that it runs on; API servers say it since Kubernetes 1.30. */
+  readonly node?: string | undefined;
   /** Of the token. */
   readonly expiresAtMs: number;
 }
@@ -54,6 +56,7 @@ const boundClaims = v.object({
     namespace: name(isDnsLabel),
     serviceaccount: v.object({ name: name(isDnsSubdomain) }),
     pod: v.object({ name: name(isDnsSubdomain), uid: v.pipe(v.string(), v.regex(/^[\w-]{1,64}$/)) }),
+    node: v.nullish(v.object({ name: name(isDnsSubdomain) })),
   }),
 });
 
@@ -103,7 +106,13 @@ function workloadOf(payload: JWTPayload): TokenReview {
     return refused('token_not_bound', 'The subject of the token is not its service account');
   return {
     kind: 'workload',
-    workload: { ...names, pod: bound.pod.name, podUid: bound.pod.uid, expiresAtMs: exp * 1000 },
+    workload: {
+      ...names,
+      pod: bound.pod.name,
+      podUid: bound.pod.uid,
+      node: bound.node?.name,
+      expiresAtMs: exp * 1000,
+    },
   };
 }
 

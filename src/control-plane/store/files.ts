@@ -119,8 +119,11 @@ function merge(files: readonly { readonly path: string; readonly result: FileRes
   };
 }
 
+/** Objects that belong to no namespace. */
+const clusterKinds: readonly string[] = ['v1/Namespace', 'v1/Node'] satisfies readonly RegistryObject['kind'][];
+
 function nameOf({ kind, object: { metadata } }: RegistryObject): string {
-  return kind === 'v1/Namespace' ? `${kind} ${metadata.name}` : `${kind} ${metadata.namespace}/${metadata.name}`;
+  return clusterKinds.includes(kind) ? `${kind} ${metadata.name}` : `${kind} ${metadata.namespace}/${metadata.name}`;
 }
 
 function problem(file: string, why: string): RegistryProblem {

@@ -32,6 +32,7 @@ const protocol = v.nullish(v.string(), 'TCP');
 const metadata = v.object({
   name: dnsName,
   namespace: v.nullish(dnsName, 'default'),
+  uid: absent(v.string()),
   labels,
   creationTimestamp: absent(v.string()),
   deletionTimestamp: absent(v.string()),
@@ -46,6 +47,7 @@ export const pod = v.object({
   metadata,
   spec: v.object({
     serviceAccountName: v.nullish(dnsName, 'default'),
+    nodeName: absent(v.string()),
     hostNetwork: v.nullish(v.boolean(), false),
     containers: v.nullish(v.array(container), []),
     initContainers: v.nullish(v.array(container), []),
@@ -62,14 +64,30 @@ export const pod = v.object({
 });
 export type Pod = v.InferOutput<typeof pod>;
 
+/** As the API server has them: up to a day. */
+const affinitySeconds = v.pipe(
+  v.number(),
+  v.integer('is not a number of seconds from 1 to 86400'),
+  v.minValue(1, 'is not a number of seconds from 1 to 86400'),
+  v.maxValue(86_400, 'is not a number of seconds from 1 to 86400'),
+);
+
 /** `None` is a Service without an address of its own: its pods are dialled. */
 const clusterIp = v.union([v.picklist(['None', '']), ip], 'is not an IP address');
 
 export const service = v.object({
   metadata,
   spec: v.object({
+    type: absent(v.string()),
     clusterIP: absent(clusterIp),
     clusterIPs: v.nullish(v.array(clusterIp), []),
+    externalIPs: v.nullish(v.array(ip), []),
+    loadBalancerSourceRanges: v.nullish(v.array(v.string()), []),
+    internalTrafficPolicy: absent(v.string()),
+    sessionAffinity: absent(v.string()),
+    sessionAffinityConfig: absent(
+      v.object({ clientIP: absent(v.object({ timeoutSeconds: absent(affinitySeconds) })) }),
+    ),
     selector: absent(v.record(v.string(), v.string())),
     publishNotReadyAddresses: v.nullish(v.boolean(), false),
     ports: v.nullish(
@@ -84,10 +102,20 @@ export const service = v.object({
       [],
     ),
   }),
+  status: v.nullish(
+    v.object({
+      loadBalancer: v.nullish(
+        v.object({ ingress: v.nullish(v.array(v.object({ ip: absent(ip), ipMode: absent(v.string()) })), []) }),
+        {},
+      ),
+    }),
+    {},
+  ),
 });
 export type Service = v.InferOutput<typeof service>;
 
 const condition = absent(v.boolean());
+const hints = v.nullish(v.array(v.object({ name: v.string() })), []);
 
 export const endpointSlice = v.object({
   metadata,
@@ -100,7 +128,9 @@ export const endpointSlice = v.object({
         targetRef: absent(
           v.object({ kind: absent(v.string()), name: absent(v.string()), namespace: absent(v.string()) }),
         ),
+        nodeName: absent(v.string()),
         zone: absent(v.string()),
+        hints: v.nullish(v.object({ forZones: hints, forNodes: hints }), {}),
       }),
     ),
     [],
@@ -119,6 +149,7 @@ export const kinds = {
   'discovery.k8s.io/v1/EndpointSlice': endpointSlice,
   'v1/Namespace': named,
   'v1/ServiceAccount': named,
+  'v1/Node': named,
 } as const;
 export type Kind = keyof typeof kinds;
 
@@ -134,6 +165,7 @@ export interface RegistryObjects {
   readonly endpointSlices: readonly EndpointSlice[];
   readonly namespaces: readonly Named[];
   readonly serviceAccounts: readonly Named[];
+  readonly nodes: readonly Named[];
 }
 
 export const noObjects: RegistryObjects = {
@@ -142,10 +174,11 @@ export const noObjects: RegistryObjects = {
   endpointSlices: [],
   namespaces: [],
   serviceAccounts: [],
+  nodes: [],
 };
 
 export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjects {
-  const collected = { pods: [], services: [], endpointSlices: [], namespaces: [], serviceAccounts: [] } as {
+  const collected = { pods: [], services: [], endpointSlices: [], namespaces: [], serviceAccounts: [], nodes: [] } as {
     -readonly [K in keyof RegistryObjects]: RegistryObjects[K][number][];
   };
   for (const entry of objects) {
@@ -164,6 +197,9 @@ export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjec
         break;
       case 'v1/ServiceAccount':
         collected.serviceAccounts.push(entry.object);
+        break;
+      case 'v1/Node':
+        collected.nodes.push(entry.object);
         break;
       default:
         entry satisfies never;

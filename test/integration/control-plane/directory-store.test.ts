@@ -182,10 +182,13 @@ describe('a directory that cannot be used from the start', () => {
     write('b.yaml', pod('B'));
     write('c.yaml', pod('c'));
     write('d.yaml', pod('c'));
+    write('e.yaml', 'apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n');
+    write('f.yaml', 'apiVersion: v1\nkind: Node\nmetadata: {name: n1, namespace: shop}\n');
     expect(await problems()).toEqual([
       expect.stringMatching(/a\.yaml:1:5: /),
       expect.stringMatching(/b\.yaml:3:18: v1\/Pod: metadata\.name "B" is not a DNS name/),
       `${join(directory, 'd.yaml')}:1:1: v1/Pod shop/c is already in ${join(directory, 'c.yaml')}`,
+      `${join(directory, 'f.yaml')}:1:1: v1/Node n1 is already in ${join(directory, 'e.yaml')}`,
     ]);
   });
 

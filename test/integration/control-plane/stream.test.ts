@@ -191,6 +191,49 @@ describe('a stream', () => {
   });
 });
 
+describe('a Service whose endpoints depend on who asks', () => {
+  const local = '10.96.0.1:80';
+  const on = (node: string, name: string, ip: string, labels?: string) =>
+    meshedPod(name, ip, labels).replace('spec: {', `spec: {nodeName: ${node}, `);
+  const serviceYaml =
+    'apiVersion: v1\nkind: Service\nmetadata: {name: logs, namespace: shop}\nspec: {clusterIP: 10.96.0.1, internalTrafficPolicy: Local, selector: {app: logs}, ports: [{port: 80}]}\n';
+  const registry = (...more: readonly string[]) =>
+    [
+      on('n1', 'web-0', '10.0.0.1'),
+      on('n1', 'logs-1', '10.0.1.1', 'app: logs'),
+      on('n2', 'logs-2', '10.0.1.2', 'app: logs'),
+      serviceYaml,
+      ...more,
+    ].join('---\n');
+  const endpointsOf = (message: StreamMessage | undefined) =>
+    destinationOf(message).endpoints.map(({ address }) => address);
+
+  it('is told to each pod as it is on its node, and asked for in one request the same', async () => {
+    store.set(registry(on('n2', 'web-1', '10.0.0.2')));
+    const tokens = await Promise.all(['web-0', 'web-1', 'web-2'].map((pod) => plane.mintToken({ ...webPod, pod })));
+    const streams = await Promise.all(tokens.map((one) => openStream(plane, one, [local])));
+    const lines = await Promise.all(streams.map(async (stream) => (await stream.take(4))[3]));
+    expect(lines.map(endpointsOf)).toEqual([['10.0.1.1:80'], ['10.0.1.2:80'], []]);
+    const replies = await Promise.all(
+      tokens.map((one) => call(plane, paths.destinations, { token: one, body: { addresses: [local], node: 'n1' } })),
+    );
+    expect(replies.map(({ json }) => (json as { destinations: unknown[] }).destinations[0])).toEqual(
+      lines.map(destinationOf),
+    );
+  });
+
+  it('is told again when the node of the asking pod is known, or an endpoint of it changes, and not for others', async () => {
+    store.set(registry());
+    const stream = await openStream(plane, await plane.mintToken({ ...webPod, pod: 'web-1' }), [local]);
+    expect(endpointsOf((await stream.take(4))[3])).toEqual([]);
+    store.set(registry(on('n2', 'web-1', '10.0.0.2')));
+    expect((await stream.take(1)).map(endpointsOf)).toEqual([['10.0.1.2:80']]);
+    store.set(registry(on('n2', 'web-1', '10.0.0.2'), on('n1', 'logs-3', '10.0.1.3', 'app: logs')));
+    store.set(registry(on('n2', 'web-1', '10.0.0.2'), on('n2', 'logs-4', '10.0.1.4', 'app: logs')));
+    expect((await stream.take(1)).map(endpointsOf)).toEqual([['10.0.1.2:80', '10.0.1.4:80']]);
+  });
+});
+
 describe('a slow reader', () => {
   /** Opens a stream and reads nothing of it; 1,000 destinations are more than the kernel holds for it. */
   const stall = async () => {

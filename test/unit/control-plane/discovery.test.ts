@@ -1,86 +1,17 @@
 import { describe, expect, it } from 'vitest';
-import { createDiscovery } from '../../../src/control-plane/discovery.ts';
-import { collectObjects } from '../../../src/control-plane/store/objects.ts';
-import { readYaml } from '../../../src/control-plane/store/yaml.ts';
-
-const settings = { trustDomain: 'cluster.local', destinationTtlSeconds: 300 };
-
-/** Discovery over a registry written as an operator writes it. */
-function discover(...documents: string[]) {
-  const read = readYaml(documents.join('\n---\n'));
-  if (read.kind === 'broken') throw new TypeError(`${read.position.line}:${read.position.column}: ${read.why}`);
-  return createDiscovery(collectObjects(read.objects.map(({ entry }) => entry)), settings);
-}
-
-interface PodParts {
-  readonly name: string;
-  readonly ip: string;
-  readonly namespace?: string;
-  readonly labels?: string;
-  readonly spec?: string;
-  readonly containers?: string;
-  readonly status?: string;
-  readonly metadata?: string;
-}
-
-const app = '[{name: app, ports: [{name: http, containerPort: 8080}]}]';
-const pod = ({
-  name,
-  ip,
-  namespace = 'shop',
-  labels = 'app: web',
-  spec = '',
-  containers = app,
-  status = '',
-  metadata = '',
-}: PodParts) => `
-apiVersion: v1
-kind: Pod
-metadata: {name: ${name}, namespace: ${namespace}, labels: {${labels}}, ${metadata}}
-spec: {serviceAccountName: ${name}-account, containers: ${containers}, ${spec}}
-status: {podIP: ${ip}, ${status}}`;
-const meshed = { spec: 'initContainers: [{name: remora}]' };
-
-const service = (spec: string, name = 'web') => `
-apiVersion: v1
-kind: Service
-metadata: {name: ${name}, namespace: shop}
-spec: ${spec}`;
-const plain = (rest = '') =>
-  service(`{clusterIP: 10.96.0.1, selector: {app: web}, ports: [{name: web, port: 80, targetPort: http}], ${rest}}`);
-
-const slice = (addressType: string, endpoints: string, ports = '[{name: web, port: 8080}]') => `
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: {generateName: web-, name: web-${addressType.toLowerCase()}, namespace: shop, labels: {kubernetes.io/service-name: web}}
-addressType: ${addressType}
-endpoints: ${endpoints}
-ports: ${ports}`;
-
-const hbone = (address: string, account: string, rest = {}) => ({
-  address,
-  spiffeId: `spiffe://cluster.local/ns/shop/sa/${account}`,
-  transport: 'hbone',
-  ready: true,
-  terminating: false,
-  ...rest,
-});
-const clear = (address: string, rest = {}) => ({
-  address,
-  spiffeId: '',
-  transport: 'plaintext',
-  ready: true,
-  terminating: false,
-  ...rest,
-});
-const answer = (address: string, endpoints: unknown[], rest = {}) => ({
-  address,
-  ttlSeconds: 300,
-  known: true,
-  endpoints,
-  ...rest,
-});
-const ofWeb = { service: 'web.shop' };
+import type { PodParts } from '../../support/registry-yaml.ts';
+import {
+  answer,
+  clear,
+  discover,
+  hbone,
+  meshed,
+  ofWeb,
+  plain,
+  pod,
+  service,
+  slice,
+} from '../../support/registry-yaml.ts';
 
 describe('the address of a Service', () => {
   it('leads to the endpoints of its slices, each with the identity of its pod', () => {
@@ -104,7 +35,9 @@ describe('the address of a Service', () => {
     ['ready: false, serving: false', false, false],
     ['ready: false, serving: true, terminating: true', true, true],
     ['ready: false, serving: false, terminating: true', false, true],
-    ['ready: false, terminating: true', false, true],
+    ['ready: false, terminating: true', true, true],
+    // As they are where addresses are published that are not ready.
+    ['ready: true, serving: false, terminating: true', true, false],
   ])('reads the conditions {%s}', (conditions, ready, terminating) => {
     const ask = discover(plain(), slice('IPv4', `[{addresses: [10.0.0.9], conditions: {${conditions}}}]`));
     expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.9:8080', { ready, terminating })]);
@@ -141,6 +74,36 @@ describe('the address of a Service', () => {
     const ports = '[{name: web, port: 5353, protocol: UDP}, {name: web, port: 8080}]';
     const ask = discover(plain(), slice('IPv4', '[{addresses: [10.0.0.1]}]', ports));
     expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080')]);
+  });
+
+  it('takes the port of each slice for its own endpoints, as a named port of pods that differ', () => {
+    const older = slice('IPv4', '[{addresses: [10.0.0.1]}]', '[{name: web, port: 8080}]');
+    const newer = slice('IPv4', '[{addresses: [10.0.0.2]}]', '[{name: web, port: 9090}]');
+    const ask = discover(plain(), older, newer);
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080'), clear('10.0.0.2:9090')]);
+  });
+
+  it('names an endpoint once that moves from slice to slice, and all in the order of their addresses', () => {
+    const ask = discover(
+      plain(),
+      slice('IPv4', '[{addresses: [10.0.0.2]}, {addresses: [10.0.0.3]}]'),
+      slice('IPv4', '[{addresses: [10.0.0.1]}, {addresses: [10.0.0.2], conditions: {ready: false}}]'),
+    );
+    expect(ask('10.96.0.1:80').endpoints).toEqual([
+      clear('10.0.0.1:8080'),
+      clear('10.0.0.2:8080'),
+      clear('10.0.0.3:8080'),
+    ]);
+  });
+
+  it('leads to endpoints that are no pods, of a Service without a selector, in plaintext', () => {
+    const ask = discover(
+      service('{clusterIP: 10.96.0.1, ports: [{name: web, port: 80}]}'),
+      slice('IPv4', '[{addresses: [192.0.2.7]}, {addresses: [192.0.2.8], targetRef: {kind: Node, name: n1}}]'),
+    );
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('192.0.2.7:8080'), clear('192.0.2.8:8080')]);
+    // Its addresses themselves are nobody's: whoever dials them goes past the Service.
+    expect(ask('192.0.2.7:8080').known).toBe(false);
   });
 
   it('is reached in clear when the pod is on the network of its node, whatever its containers are called', () => {
@@ -237,6 +200,12 @@ describe('the address of a Service without slices', () => {
     expect(ask('10.96.0.1:80').endpoints).toMatchObject([{ ready: true }]);
   });
 
+  it('prefers none of its pods when it publishes them, not even those that stay', () => {
+    const going = pod({ name: 'a', ip: '10.0.0.1', metadata: 'deletionTimestamp: "2030-01-01T00:00:00Z"' });
+    const ask = discover(going, pod({ name: 'b', ip: '10.0.0.2' }), plain('publishNotReadyAddresses: true'));
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080'), clear('10.0.0.2:8080')]);
+  });
+
   it("takes the pod's address of the right family", () => {
     const ask = discover(
       pod({ name: 'a', ip: '10.0.0.1', status: 'podIPs: [{ip: 10.0.0.1}, {ip: "fd00::1"}]' }),
@@ -254,6 +223,27 @@ describe('the address of a Service without slices', () => {
     expect(
       discover(pods, service('{clusterIP: None, clusterIPs: [None], ports: [{port: 80}]}'))('10.0.0.1:80'),
     ).not.toHaveProperty('service');
+  });
+});
+
+describe('the session affinity of a Service', () => {
+  it.each([
+    ['', undefined],
+    ['sessionAffinity: None', undefined],
+    ['sessionAffinity: ClientIP', 10_800],
+    ['sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: null}}', 10_800],
+    ['sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}', 60],
+    ['sessionAffinity: None, sessionAffinityConfig: {clientIP: {timeoutSeconds: 60}}', undefined],
+  ])('{%s} is told with its addresses: %s', (affinity, seconds) => {
+    const ask = discover(pod({ name: 'a', ip: '10.0.0.1' }), plain(`externalIPs: [192.0.2.1], ${affinity}`));
+    expect(ask('10.96.0.1:80').affinitySeconds).toBe(seconds);
+    expect(ask('192.0.2.1:80').affinitySeconds).toBe(seconds);
+    expect(ask('10.0.0.1:80').affinitySeconds).toBeUndefined();
+  });
+
+  it.each(['0', '86401', '1.5', '"60"'])('of %s seconds is none that an API server would take', (seconds) => {
+    const affinity = `sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: ${seconds}}}`;
+    expect(() => discover(plain(affinity))).toThrow(/timeoutSeconds .* (1 to 86400|expected number)/);
   });
 });
 

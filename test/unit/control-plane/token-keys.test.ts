@@ -79,6 +79,7 @@ describe('A token of a cluster', () => {
         serviceAccount: 'web',
         pod: 'web-6d4cf56db6-x2x7z',
         podUid: '0b7e1f7c-3c4d-4d5e-9f60-718293a4b5c6',
+        node: 'node-1',
         expiresAtMs: startMs + 3_607_000,
       },
     });

@@ -53,6 +53,19 @@ describe('a token of the issuer', () => {
     });
   });
 
+  it('names its node where the API server says it', async () => {
+    const pod = { name: 'web-0', uid: 'uid-1' };
+    const bound = (node: unknown) => ({ namespace: 'shop', serviceaccount: { name: 'web' }, pod, node });
+    const nodeOf = async (node: unknown) => {
+      const reviewed = await review(await sign(claimsWith({ 'kubernetes.io': bound(node) })));
+      return reviewed.kind === 'workload' ? reviewed.workload.node : reviewed.reason;
+    };
+    expect(await nodeOf({ name: 'node-1.example', uid: 'n' })).toBe('node-1.example');
+    expect(await nodeOf(undefined)).toBeUndefined();
+    expect(await nodeOf(null)).toBeUndefined();
+    expect(await nodeOf({ name: '../node' })).toBe('token_not_bound');
+  });
+
   it("has the claims of Kubernetes' projected tokens", async () => {
     const [, payload = ''] = (await issuer.mint({ ...web, podUid: undefined })).split('.');
     const uid = expect.stringMatching(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);

@@ -14,7 +14,9 @@ const file = resolve(import.meta.dirname, '../../../golden/registry/kubectl-get.
 const read = readYaml(readFileSync(file, 'utf8'));
 if (read.kind === 'broken') throw new Error(`${read.position.line}:${read.position.column}: ${read.why}`);
 const objects = collectObjects(read.objects.map(({ entry }) => entry));
-const discover = createDiscovery(objects, { trustDomain: 'cluster.local', destinationTtlSeconds: 300 });
+const ask = createDiscovery(objects, { trustDomain: 'cluster.local', destinationTtlSeconds: 300 });
+const asker = { namespace: 'remora-demo', pod: 'new', podUid: 'uid' };
+const discover = (address: string) => ask(address, asker);
 const endpoints = (address: string) => discover(address).endpoints;
 
 describe('What kubectl get -o yaml prints of a cluster', () => {
@@ -26,6 +28,7 @@ describe('What kubectl get -o yaml prints of a cluster', () => {
       services: 6,
       endpointSlices: 3,
       serviceAccounts: 5,
+      nodes: 3,
     });
     expect(read.ignored).toEqual([]);
   });
