@@ -39,6 +39,7 @@ import { createAccounts, shownConnection } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
+import { createEndpointBook } from './proxy/outbound/endpoint-book.ts';
 import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { createSlots } from './proxy/slots.ts';
@@ -91,6 +92,7 @@ async function startSidecar(
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
   const metrics = createSidecarMetrics(build, () => ({
     liveConnections: accounts.live,
+    endpointsSetAside: endpoints.countSetAside,
     closedGates: readiness.closed,
     identity: () => identity && identityFacts(identity),
     isControlPlaneUp: sources.isControlPlaneUp,
@@ -100,6 +102,7 @@ async function startSidecar(
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer: metrics, refusals, log, clock });
+  const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;
   const counter: RenewalCounter = {
     renewalSucceeded: metrics.renewalSucceeded,
@@ -135,6 +138,7 @@ async function startSidecar(
     identity: { current: currentIdentity },
     policy: sources.policy,
     registry: sources.registry,
+    endpoints,
     guard: settings.capture
       ? createPodGuard(podAddresses, reservedPortsOf(settings))
       : createDeclaredGuard(settings.deliver),

@@ -15,6 +15,8 @@ import type { ByteCount } from '../proxy/relay.ts';
 /** Values that are read when a scrape asks for them, instead of being pushed at each change. */
 export interface MetricSources {
   liveConnections(): Iterable<LiveConnection>;
+  /** Endpoints that could not be reached and are passed over for now. */
+  endpointsSetAside(): number;
   closedGates(): ReadonlyMap<ReadinessGate, string>;
   /** Undefined before the first identity. */
   identity(): IdentityFacts | undefined;
@@ -144,6 +146,9 @@ export function createSidecarMetrics(
     self.set({ direction: 'inbound' }, open.inbound);
     self.set({ direction: 'outbound' }, open.outbound);
   });
+  gauge('remora_endpoints_set_aside', 'Endpoints that could not be reached and are passed over for now', [], (self) =>
+    self.set(sources().endpointsSetAside()),
+  );
   gauge('remora_ready', '1 for each readiness gate that is open', ['gate'], (self) => {
     const shut = sources().closedGates();
     for (const gate of readinessGates) self.set({ gate }, shut.has(gate) ? 0 : 1);

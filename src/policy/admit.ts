@@ -51,7 +51,7 @@ export function admit(original: Address, resolution: Resolution, rules: Outbound
 
 /** A tunnel that the operator declared by hand: its endpoint and identity are the rule. */
 export function admitDeclared(address: Address, via: Address | undefined, spiffeId: string): OutboundPermit {
-  return permitOutbound({ service: undefined, endpoints: [{ transport: 'hbone', address, via, spiffeId }] });
+  return permitOutbound({ service: undefined, endpoints: [tunnelled(address, spiffeId, via)] });
 }
 
 function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
@@ -68,10 +68,27 @@ function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
       `${name} is outside the mesh networks and this pod sends nothing in plaintext`,
     );
   }
-  return permitOutbound({ service: undefined, endpoints: [{ transport: 'plaintext', address: original }] });
+  return permitOutbound({ service: undefined, endpoints: [inPlaintext(original)] });
 }
 
-function admitKnown(name: string, { service, endpoints }: Destination, rules: OutboundRules): OutboundPermit {
+/** The permits of destinations, as long as the registry's answer is the same: a Service may have a thousand endpoints. */
+const permits = new WeakMap<Destination, { readonly rules: OutboundRules; readonly permit: OutboundPermit }>();
+
+function admitKnown(name: string, destination: Destination, rules: OutboundRules): OutboundPermit {
+  const last = permits.get(destination);
+  if (last?.rules === rules && !hasOwn(last.permit, rules)) return last.permit;
+  const permit = choosePermitted(name, destination, rules);
+  // Addresses and identity of this pod can change, so whatever has to do with them is looked at each time.
+  if (!hasOwn(permit, rules)) permits.set(destination, { rules, permit });
+  return permit;
+}
+
+function hasOwn({ endpoints }: OutboundPermit, { self }: OutboundRules): boolean {
+  return endpoints.some(({ address }) => self.isOwnAddress(address.ip));
+}
+
+function choosePermitted(name: string, destination: Destination, rules: OutboundRules): OutboundPermit {
+  const { service, endpoints, affinitySeconds } = destination;
   const shown = service ?? name;
   const serving = endpoints.filter(({ ready: isReady }) => isReady);
   // As kube-proxy does: those that are going away are used only when nobody else is left.
@@ -85,14 +102,26 @@ function admitKnown(name: string, { service, endpoints }: Destination, rules: Ou
   if (permitted.length === 0) {
     throw new DeniedError('mtls_required', `${shown} has no sidecar and this pod sends nothing in plaintext`);
   }
-  return permitOutbound({ service, endpoints: permitted });
+  const affinity =
+    affinitySeconds === undefined ? undefined : { destination: destination.address, idleMs: affinitySeconds * 1000 };
+  return permitOutbound({ service, endpoints: permitted, affinity });
 }
 
 function reachedBy(endpoint: Endpoint, { self }: OutboundRules): PermittedEndpoint | undefined {
   const address = parseAddress(endpoint.address);
   if (address === undefined) return undefined;
   // The pod's own endpoint always goes through its own inbound side: dialled as it is it would bypass the policy there.
-  if (self.isOwnAddress(address.ip)) return { transport: 'hbone', address, spiffeId: self.spiffeId() };
-  if (endpoint.transport === 'hbone') return { transport: 'hbone', address, spiffeId: endpoint.spiffeId };
-  return endpoint.transport === 'plaintext' ? { transport: 'plaintext', address } : undefined;
+  if (self.isOwnAddress(address.ip)) return tunnelled(address, self.spiffeId());
+  if (endpoint.transport === 'hbone') return tunnelled(address, endpoint.spiffeId);
+  return endpoint.transport === 'plaintext' ? inPlaintext(address) : undefined;
+}
+
+function tunnelled(address: Address, spiffeId: string, via?: Address): PermittedEndpoint {
+  const name = `${formatAddress(address)} ${spiffeId}`;
+  if (via === undefined) return { transport: 'hbone', address, spiffeId, key: name };
+  return { transport: 'hbone', address, spiffeId, via, key: `${name} ${formatAddress(via)}` };
+}
+
+function inPlaintext(address: Address): PermittedEndpoint {
+  return { transport: 'plaintext', address, key: formatAddress(address) };
 }

@@ -13,17 +13,33 @@ export interface Route {
   /** `name.namespace`, when the destination belongs to a Service. */
   readonly service: string | undefined;
   readonly endpoints: readonly PermittedEndpoint[];
+  /** Present when the Service wants all connections of a client at one endpoint. */
+  readonly affinity?: Affinity | undefined;
 }
 
-export type PermittedEndpoint =
-  | {
-      readonly transport: 'hbone';
-      readonly address: Address;
-      readonly spiffeId: string;
-      /** Where its sidecar takes tunnels, when that is not its own address on the usual port. */
-      readonly via?: Address | undefined;
-    }
-  | { readonly transport: 'plaintext'; readonly address: Address };
+/** All connections of this pod to `destination` go to one endpoint, until none was made for `idleMs`. */
+export interface Affinity {
+  /** `ip:port` as the application dials it. */
+  readonly destination: string;
+  readonly idleMs: number;
+}
+
+export type PermittedEndpoint = EndpointName &
+  (
+    | {
+        readonly transport: 'hbone';
+        readonly spiffeId: string;
+        /** Where its sidecar takes tunnels, when that is not its own address on the usual port. */
+        readonly via?: Address | undefined;
+      }
+    | { readonly transport: 'plaintext' }
+  );
+
+interface EndpointName {
+  readonly address: Address;
+  /** What the sidecar remembers it by: its address and its identity, so that whoever comes after it there starts clean. */
+  readonly key: string;
+}
 
 /** Proof that an outbound connection may be made; made by `admit` only. */
 export type OutboundPermit = { readonly [permitted]: 'outbound' } & Route;

@@ -7,10 +7,12 @@ import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
 import type { Listener } from './listener.ts';
 import { listen } from './listener.ts';
+import { createAffinities } from './outbound/affinities.ts';
 import type { OutboundSettings } from './outbound/capture.ts';
 import { acceptOutbound } from './outbound/capture.ts';
 import type { DeclaredTunnel } from './outbound/declared.ts';
 import { acceptDeclared } from './outbound/declared.ts';
+import type { EndpointBook } from './outbound/endpoint-book.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
 import { createSlots } from './slots.ts';
@@ -37,6 +39,7 @@ export interface DataPlaneSettings {
 export interface DataPlaneParts extends ProxyParts {
   readonly guard: InboundGuard;
   readonly registry: Registry;
+  readonly endpoints: EndpointBook;
   originalDestination(socket: Socket): Address | undefined;
 }
 
@@ -66,7 +69,7 @@ export interface DataPlane {
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
   const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts.clock);
   const inboundParts = { ...parts, handshakes: createSlots(settings.maxHandshakes) };
-  const outboundParts = { ...parts, pool };
+  const outboundParts = { ...parts, pool, affinities: createAffinities(parts.clock) };
   const tunnels = createInboundTunnels(inboundParts, settings.inbound);
   const bound: Listener[] = [];
 

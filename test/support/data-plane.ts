@@ -12,6 +12,7 @@ import { createAccounts } from '../../src/proxy/account.ts';
 import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../../src/proxy/data-plane.ts';
 import { startDataPlane } from '../../src/proxy/data-plane.ts';
 import { createDeclaredGuard } from '../../src/proxy/inbound/guard.ts';
+import { createEndpointBook } from '../../src/proxy/outbound/endpoint-book.ts';
 import { createRefusalLines } from '../../src/proxy/refusal-lines.ts';
 import { createSlots } from '../../src/proxy/slots.ts';
 
@@ -65,6 +66,7 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
     identity: { current: () => state.identity },
     policy: { current: () => state.policy },
     guard: createDeclaredGuard(options.deliveries ?? []),
+    endpoints: createEndpointBook({ clock, log, counter: observer }),
     registry: { lookup: () => Promise.reject(new Error('No registry in this test')) },
     originalDestination: () => undefined,
     ...options.parts,

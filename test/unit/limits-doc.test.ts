@@ -30,6 +30,9 @@ import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
+import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
+import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
+import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
@@ -112,6 +115,11 @@ describe('the default of a setting', () => {
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
     ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
+    ['an endpoint that could not be reached, before it is tried again', [setAsideLimits.baseMs, setAsideLimits.capMs]],
+    ['endpoints tried for one connection', [maxEndpointsTried]],
+    ['endpoints that are remembered because they could not be reached', [setAsideLimits.endpoints]],
+    ['destinations whose endpoint is remembered for session affinity', [maxAffinities]],
+    ['log lines about endpoints that are set aside', [refusalLineLimits.linesPerSecond, refusalLineLimits.burst]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],

@@ -14,14 +14,12 @@ import type { ProxyParts } from '../parts.ts';
 import { holdDescriptor, takeConnection } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import { tuneSocket } from '../transport/connect.ts';
-import type { TunnelPool } from '../transport/hbone/pool.ts';
-import type { OpenSettings } from './open.ts';
+import type { OpenParts, OpenSettings } from './open.ts';
 import { open } from './open.ts';
 import type { Registry, ResolveSettings } from './resolve.ts';
 import { resolve } from './resolve.ts';
 
-export interface OutboundParts extends ProxyParts {
-  readonly pool: TunnelPool;
+export interface OutboundParts extends ProxyParts, OpenParts {
   readonly registry: Registry;
   /** Where a captured connection was going; undefined when the kernel does not know. */
   originalDestination(socket: Socket): Address | undefined;

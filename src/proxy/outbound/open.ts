@@ -1,9 +1,11 @@
+import type { Duplex } from 'node:stream';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
-import { ConnectionError, HandshakeError } from '../../errors.ts';
+import { ConnectionError, codeOf, HandshakeError } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
 import type { Established } from '../account.ts';
+import { outcomeOf } from '../account.ts';
 import { withDeadline } from '../deadline.ts';
 import type { Leg } from '../leg.ts';
 import { socketLeg } from '../leg.ts';
@@ -12,6 +14,9 @@ import { currentIdentity } from '../parts.ts';
 import type { SocketOptions } from '../transport/connect.ts';
 import { openSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
+import type { Affinities } from './affinities.ts';
+import { choose } from './choose.ts';
+import type { EndpointBook, Fault } from './endpoint-book.ts';
 
 export interface OpenSettings extends SocketOptions {
   readonly connectTimeoutMs: number;
@@ -26,15 +31,18 @@ export interface Opened {
   readonly facts: Pick<Established, 'transport' | 'security' | 'endpoint' | 'service' | 'peerId' | 'localId'>;
 }
 
-type OpenParts = Pick<ProxyParts, 'clock' | 'identity'> & { readonly pool: TunnelPool };
+export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'> {
+  readonly pool: TunnelPool;
+  readonly endpoints: EndpointBook;
+  readonly affinities: Affinities;
+}
 
 /** An endpoint that cannot be reached is passed over, but the application does not wait for a whole fleet. */
-const maxEndpointsTried = 3;
+export const maxEndpointsTried = 3;
 
 /**
- * Opens the way to one of the permitted endpoints, in random order; another one is tried when an endpoint cannot be
- * reached or is not who it should be; never after a refusal, and never one in plaintext after one with a sidecar. Throws
- * the last failure.
+ * Opens the way to one of the permitted endpoints; another one is tried when an endpoint cannot be reached or is not who
+ * it should be; never after a refusal, and never one in plaintext after one with a sidecar. Throws the last failure.
  */
 export async function open(
   permit: OutboundPermit,
@@ -43,22 +51,41 @@ export async function open(
   settings: OpenSettings,
   outer: AbortSignal,
 ): Promise<Opened> {
-  const candidates = shuffled(permit.endpoints, parts.clock.random).slice(0, maxEndpointsTried);
+  const tried: PermittedEndpoint[] = [];
+  // Where there is no other endpoint, nothing is gained by remembering failures.
+  const hasChoice = permit.endpoints.length > 1;
   let failure: unknown;
-  let isMeshed = false;
-  for (const endpoint of candidates) {
-    // Whoever cuts a handshake must not be able to choose plaintext by it.
-    if (isMeshed && endpoint.transport === 'plaintext') continue;
-    isMeshed ||= endpoint.transport === 'hbone';
+  while (tried.length < maxEndpointsTried) {
+    const endpoint = next(permit, tried, parts);
+    if (endpoint === undefined) break;
+    tried.push(endpoint);
+    const attempt = parts.endpoints.begin(endpoint);
     try {
       const { leg, facts } = await openEndpoint(endpoint, connectionId, parts, settings, outer);
+      attempt.reached();
+      whenClosed(leg.stream, attempt.end);
       return { leg, facts: { ...facts, service: permit.service } };
     } catch (error) {
       failure = error;
+      const fault = faultOfEndpoint(error);
+      if (hasChoice && fault) attempt.failed(fault);
+      attempt.end();
       if (outer.aborted || !isUnreachable(error)) break;
     }
   }
   throw failure;
+}
+
+function next(
+  { endpoints, affinity }: OutboundPermit,
+  tried: readonly PermittedEndpoint[],
+  { affinities, endpoints: book, clock }: OpenParts,
+): PermittedEndpoint | undefined {
+  const kept = affinity && affinities.endpointOf(affinity);
+  const endpoint = choose(endpoints, { tried, kept }, book, clock.random);
+  // Before it is dialled, so that connections that begin together go there together.
+  if (affinity && endpoint) affinities.remember(affinity, endpoint.key);
+  return endpoint;
 }
 
 function isUnreachable(error: unknown): boolean {
@@ -68,11 +95,19 @@ function isUnreachable(error: unknown): boolean {
   );
 }
 
-function shuffled<T>(items: readonly T[], random: () => number): T[] {
-  return items
-    .map((item) => ({ item, order: random() }))
-    .sort((a, b) => a.order - b.order)
-    .map(({ item }) => item);
+/** What this host is short of itself, besides descriptors. */
+const ownShortages: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
+
+/** What to hold against the endpoint; undefined when it was refused, given up, or our own failure. */
+function faultOfEndpoint(error: unknown): Fault | undefined {
+  if (!isUnreachable(error) || ownShortages.has(codeOf((error as Error).cause))) return undefined;
+  const outcome = outcomeOf(error);
+  return outcome.kind === 'denied' || outcome.reason === 'internal' ? undefined : outcome;
+}
+
+function whenClosed(stream: Duplex, callback: () => void): void {
+  if (stream.closed) callback();
+  else stream.once('close', callback);
 }
 
 function openEndpoint(

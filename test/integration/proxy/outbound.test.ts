@@ -204,7 +204,7 @@ describe('a captured connection', () => {
       { address: formatAddress(api), spiffeId: 'spiffe://cluster.local/ns/shop/sa/other' },
       { address: formatAddress(api) },
     );
-    const clock = createFakeClock(Date.now(), () => 0.5);
+    const clock = createFakeClock(Date.now(), () => 0);
     const plane = await capturing({ goingTo: service, lookup, hbonePort, options: { clock } });
     expect((await readAll(await dial(plane))).toString()).toBe('hello from api');
     expect(plane.observed.filter(({ event }) => event === 'handshakeFailed')).toEqual([
@@ -258,7 +258,7 @@ describe('a captured connection', () => {
     const outside = await application('plaintext');
     const lookup = known({}, { address: formatAddress(outside), transport: 'plaintext', spiffeId: '' });
     // The endpoint with a sidecar comes first, and nobody answers there.
-    const clock = createFakeClock(Date.now(), () => 0.5);
+    const clock = createFakeClock(Date.now(), () => 0);
     const plane = await capturing({ goingTo: service, lookup, hbonePort: 1, options: { clock } });
     expect(await ending(await dial(plane))).toBe('reset');
     expect(await plane.line({ direction: 'outbound' })).toMatchObject({

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { Destination, Endpoint } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import type { OutboundRules, Resolution } from '../../../src/policy/admit.ts';
-import { admit } from '../../../src/policy/admit.ts';
+import { admit, admitDeclared } from '../../../src/policy/admit.ts';
 
 const original = { ip: '10.96.0.10', port: 80 };
 const self = {
@@ -42,6 +42,7 @@ describe('admit', () => {
           transport: 'hbone',
           address: { ip: '10.0.0.7', port: 8080 },
           spiffeId: 'spiffe://cluster.local/ns/shop/sa/api',
+          key: '10.0.0.7:8080 spiffe://cluster.local/ns/shop/sa/api',
         },
       ],
     });
@@ -49,7 +50,7 @@ describe('admit', () => {
 
   it('sends a connection to an endpoint that is declared plaintext in plaintext', () => {
     const { endpoints } = admit(original, known([endpoint({ transport: 'plaintext', spiffeId: '' })]), rules);
-    expect(endpoints).toEqual([{ transport: 'plaintext', address: { ip: '10.0.0.7', port: 8080 } }]);
+    expect(endpoints).toMatchObject([{ transport: 'plaintext', address: { ip: '10.0.0.7', port: 8080 } }]);
   });
 
   it("goes through its own tunnel port for the pod's own endpoint, whatever its transport", () => {
@@ -58,7 +59,7 @@ describe('admit', () => {
       known([endpoint({ address: '10.0.0.1:8080', transport: 'plaintext' })]),
       rules,
     );
-    expect(endpoints).toEqual([
+    expect(endpoints).toMatchObject([
       { transport: 'hbone', address: { ip: '10.0.0.1', port: 8080 }, spiffeId: self.spiffeId() },
     ]);
   });
@@ -79,6 +80,68 @@ describe('admit', () => {
   it('falls back to endpoints that are terminating but still serve when no other is ready', () => {
     const leaving = [endpoint({ terminating: true }), endpoint({ address: '10.0.0.8:1', ready: false })];
     expect(admit(original, known(leaving), rules).endpoints.map(({ address }) => address.ip)).toEqual(['10.0.0.7']);
+  });
+
+  it('uses endpoints that are terminating no longer when one that stays becomes ready', () => {
+    const leaving = endpoint({ terminating: true });
+    const staying = endpoint({ address: '10.0.0.8:1', ready: false });
+    const ipsOf = (endpoints: Endpoint[]) =>
+      admit(original, known(endpoints), rules).endpoints.map(({ address }) => address.ip);
+    expect(ipsOf([leaving, staying])).toEqual(['10.0.0.7']);
+    expect(ipsOf([leaving, { ...staying, ready: true }])).toEqual(['10.0.0.8']);
+  });
+
+  it('names an endpoint by its address and identity, so that another identity at the same address is another one', () => {
+    const keyOf = (over: Partial<Endpoint>) => admit(original, known([endpoint(over)]), rules).endpoints[0]?.key;
+    const keys = [
+      keyOf({}),
+      keyOf({ spiffeId: 'spiffe://cluster.local/ns/shop/sa/other' }),
+      keyOf({ address: '10.0.0.8:8080' }),
+      keyOf({ transport: 'plaintext', spiffeId: '' }),
+      admitDeclared({ ip: '10.0.0.7', port: 8080 }, original, 'spiffe://cluster.local/ns/shop/sa/api').endpoints[0]
+        ?.key,
+    ];
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(keyOf({})).toBe(keys[0]);
+  });
+
+  it('hands on how long connections belong together, when the Service says so', () => {
+    expect(admit(original, known([endpoint()]), rules).affinity).toBe(undefined);
+    expect(admit(original, known([endpoint()], { affinitySeconds: 10_800 }), rules).affinity).toEqual({
+      destination: '10.96.0.10:80',
+      idleMs: 10_800_000,
+    });
+  });
+
+  describe('asked again about the same answer of the registry', () => {
+    const pair = [endpoint(), endpoint({ address: '10.0.0.8:8080', transport: 'plaintext', spiffeId: '' })];
+
+    it('gives the same permit, without looking at each endpoint anew', () => {
+      const resolution = known(pair);
+      expect(admit(original, resolution, rules)).toBe(admit(original, resolution, rules));
+      expect(admit(original, known(pair), rules)).not.toBe(admit(original, resolution, rules));
+    });
+
+    it('keeps to other rules when there are others', () => {
+      const resolution = known(pair);
+      expect(admit(original, resolution, rules).endpoints).toHaveLength(2);
+      expect(admit(original, resolution, { ...rules, minimum: 'mutual_tls' }).endpoints).toHaveLength(1);
+    });
+
+    it("sees that an address has become the pod's own, and what the pod's identity is by then", () => {
+      const resolution = known(pair);
+      let own = 'none';
+      let spiffeId = 'spiffe://cluster.local/ns/shop/sa/first';
+      const changing = { ...rules, self: { isOwnAddress: (ip: string) => ip === own, spiffeId: () => spiffeId } };
+      const second = () => admit(original, resolution, changing).endpoints[1];
+      expect(second()).toMatchObject({ transport: 'plaintext' });
+      own = '10.0.0.8';
+      expect(second()).toMatchObject({ transport: 'hbone', spiffeId });
+      spiffeId = 'spiffe://cluster.local/ns/shop/sa/second';
+      expect(second()).toMatchObject({ transport: 'hbone', spiffeId });
+      own = 'none';
+      expect(second()).toMatchObject({ transport: 'plaintext' });
+    });
   });
 
   it.each<[string, Resolution, Partial<OutboundRules>, string]>([
@@ -109,7 +172,7 @@ describe('admit', () => {
   });
 
   it('passes what is outside the mesh networks through to where it was going', () => {
-    expect(admit(original, { kind: 'outside' }, rules).endpoints).toEqual([
+    expect(admit(original, { kind: 'outside' }, rules).endpoints).toMatchObject([
       { transport: 'plaintext', address: original },
     ]);
   });
