@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Address } from '../addresses.ts';
 import type { Direction } from '../outcomes.ts';
 import { acceptInbound } from './inbound/capture.ts';
+import { createDials } from './inbound/dials.ts';
 import type { InboundGuard } from './inbound/guard.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
@@ -68,7 +69,11 @@ export interface DataPlane {
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
   const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts.clock);
-  const inboundParts = { ...parts, handshakes: createSlots(settings.maxHandshakes) };
+  const inboundParts = {
+    ...parts,
+    handshakes: createSlots(settings.maxHandshakes),
+    dials: createDials(parts.connections.capacity),
+  };
   const outboundParts = { ...parts, pool, affinities: createAffinities(parts.clock) };
   const tunnels = createInboundTunnels(inboundParts, settings.inbound);
   const bound: Listener[] = [];

@@ -1,5 +1,6 @@
 /** A fixed number of places; a place is taken before the work begins. */
 export interface Slots {
+  readonly capacity: number;
   readonly inUse: number;
   /** A function that gives the place back (idempotent), or undefined when all are taken. */
   tryTake(): (() => void) | undefined;
@@ -27,6 +28,7 @@ export function createSlots(capacity: number): Slots {
   const tryTake = () => (inUse < capacity ? occupy() : undefined);
 
   return {
+    capacity,
     get inUse() {
       return inUse;
     },

@@ -33,6 +33,7 @@ import { logOutputLimits } from '../../src/log-output.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
+import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
@@ -121,6 +122,8 @@ describe('a fixed value', () => {
     ['destinations whose endpoint is remembered for session affinity', [maxAffinities]],
     ['log lines about endpoints that are set aside', [refusalLineLimits.linesPerSecond, refusalLineLimits.burst]],
     ["certificates in a peer's chain", [maxChainLength]],
+    ['connections that are dialled at once to one address and port of the application', [dialLimits.perDestination]],
+    ['connections that wait for such a turn', [dialLimits.waiting]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],
     ['all of the reserve, at most', [descriptorShares.reserve]],

@@ -7,7 +7,7 @@ import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { holdDescriptor, takeConnection } from '../parts.ts';
+import { holdDescriptor } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import { deliver } from './deliver.ts';
 import { detect } from './detect.ts';
@@ -34,9 +34,9 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     const destination = parts.guard.check(originalDestination);
     await refuseUnlessPlaintextIsAllowed(socket, originalDestination, parts, settings);
     const permit = authorize({ destination, principal: undefined }, parts.policy.current(), settings.floor);
-    release = takeConnection(parts);
-    const application = await deliver(permit, settings, parts.clock, untilClosed(socket));
-    const carried = carry(account, facts, socketLeg(socket), socketLeg(application), parts, settings);
+    const delivered = await deliver(permit, parts, settings, untilClosed(socket));
+    ({ release } = delivered);
+    const carried = carry(account, facts, socketLeg(socket), socketLeg(delivered.application), parts, settings);
     untrack();
     await carried;
   } catch (error) {

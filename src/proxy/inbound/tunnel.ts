@@ -9,7 +9,7 @@ import { carry } from '../carry.ts';
 import { withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
-import { currentIdentity, holdDescriptor, takeConnection } from '../parts.ts';
+import { currentIdentity, holdDescriptor } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
 import { tuneSocket } from '../transport/connect.ts';
@@ -20,6 +20,7 @@ import type { MutualTls } from '../transport/tls.ts';
 import { acceptMutualTls } from '../transport/tls.ts';
 import type { DeliverySettings } from './deliver.ts';
 import { deliver } from './deliver.ts';
+import type { Dials } from './dials.ts';
 import type { InboundGuard } from './guard.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
@@ -32,6 +33,7 @@ export interface InboundParts extends ProxyParts {
   readonly guard: InboundGuard;
   /** Handshakes that are begun in one turn of the event loop. */
   readonly handshakes: Slots;
+  readonly dials: Dials;
 }
 
 /** HBONE, port 15008: tunnels of verified peers, and the connections in them. */
@@ -154,10 +156,10 @@ async function serve(
     refuseOutdated(peer, parts);
     const destination = parts.guard.check(originalDestination);
     const permit = authorize({ destination, principal: peer.spiffeId.uri }, parts.policy.current(), settings.floor);
-    release = takeConnection(parts);
-    const application = await deliver(permit, settings, parts.clock, request.signal);
+    const delivered = await deliver(permit, parts, settings, request.signal);
+    ({ release } = delivered);
     const downstream = request.accept();
-    const carried = carry(account, facts, downstream, socketLeg(application), parts, settings);
+    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings);
     untrack();
     await carried;
   } catch (error) {
