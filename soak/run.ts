@@ -1,0 +1,186 @@
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import type { Applications } from './applications.ts';
+import { createApplications } from './applications.ts';
+import { nowMs } from './apps/reports.ts';
+import { SoakError } from './errors.ts';
+import type { FaultRow, PodName } from './faults.ts';
+import { podNames, servers } from './faults.ts';
+import type { Holdings, Memory, MemoryLine } from './health.ts';
+import { growing, holdingsOf, memoryLine, watchMemory, whatStays } from './health.ts';
+import type { Undo } from './inflict.ts';
+import { inflict } from './inflict.ts';
+import { problemsInLog } from './log-check.ts';
+import type { SoakMesh } from './mesh.ts';
+import { startSoakMesh } from './mesh.ts';
+import type { PlannedFault } from './schedule.ts';
+import { scheduleOf } from './schedule.ts';
+import type { Fault, Judged } from './verdict.ts';
+import { judge, repeated } from './verdict.ts';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly durationMs: number;
+  /** An empty folder that everyone may enter, for all files of the run. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  progress(text: string): void;
+}
+
+/** What a run has seen. */
+export interface Result {
+  readonly seed: number;
+  /** Of the clock of `nowMs`, at which the load began. */
+  readonly beganMs: number;
+  readonly loadMs: number;
+  readonly done: Readonly<Record<string, number>>;
+  readonly bytes: number;
+  readonly faults: readonly Fault[];
+  readonly judged: readonly Judged[];
+  readonly memory: readonly MemoryLine[];
+  /** What fails the run besides unexplained errors, one sentence each. */
+  readonly problems: readonly string[];
+}
+
+const progressEveryMs = 10_000;
+const memoryEveryMs = 2000;
+
+/** Starts everything, lets it run under faults, and ends and removes everything, also when it fails. */
+export async function run(options: RunOptions): Promise<Result> {
+  const lost: string[] = [];
+  const onLost = (why: string) => void lost.push(why);
+  const mesh = await startSoakMesh(options.folder, onLost);
+  let result: Result | undefined;
+  try {
+    options.signal.throwIfAborted();
+    result = await soak(mesh, lost, onLost, options);
+  } finally {
+    // A leftover makes it throw; whatever it throws is told unless something was wrong before.
+    await mesh.close().catch((error: Error) => {
+      if (result === undefined) throw error;
+      lost.push(error.message);
+    });
+  }
+  return { ...result, problems: [...new Set([...result.problems, ...lost])] };
+}
+
+async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => void, options: RunOptions) {
+  const applications = createApplications(mesh, onLost);
+  for (const pod of servers) await applications.startServer(pod);
+  const before = await holdingsOfAll(mesh);
+  await applications.startClients(options.seed);
+  const beganMs = nowMs();
+  const memory = watchMemory(mesh);
+  const faults: Fault[] = [];
+  const looking = setInterval(() => memory.look(), memoryEveryMs);
+  const telling = setInterval(() => {
+    options.progress(progressLine(nowMs() - beganMs, applications, faults, memory));
+  }, progressEveryMs);
+  try {
+    await load(mesh, applications, faults, beganMs, options);
+  } finally {
+    clearInterval(telling);
+    clearInterval(looking);
+  }
+  const loadMs = nowMs() - beganMs;
+  options.progress('the faults are over; the applications finish what they have begun');
+  await applications.endClients();
+  const stays = await whatStays(mesh, before);
+  for (const pod of servers) await applications.endServer(pod);
+  const lines = [...memory.longest()].map(([name, samples]) => memoryLine(name, samples));
+  const twice = repeated(applications.tally.taken);
+  return {
+    seed: options.seed,
+    beganMs,
+    loadMs,
+    done: applications.tally.done,
+    bytes: applications.tally.bytes,
+    faults,
+    judged: judge(applications.tally.failures, faults),
+    memory: lines,
+    problems: [
+      ...lost,
+      ...stays,
+      ...lines.flatMap(growing),
+      ...twice.map((id) => `The connection ${id} reached a server twice`),
+      ...(await endParts(mesh)),
+      ...(await logProblems(mesh)),
+    ],
+  };
+}
+
+async function holdingsOfAll(mesh: SoakMesh): Promise<Record<PodName, Holdings>> {
+  const entries = await Promise.all(
+    podNames.map(async (pod) => {
+      const holdings = await holdingsOf(mesh, pod);
+      if (holdings === undefined) throw new SoakError(`The sidecar of ${pod} does not answer`);
+      return [pod, holdings];
+    }),
+  );
+  return Object.fromEntries(entries);
+}
+
+/** Both lanes of faults at once; resolves at the end of the load, when every fault is undone. */
+async function load(
+  mesh: SoakMesh,
+  applications: Applications,
+  faults: Fault[],
+  beganMs: number,
+  { seed, durationMs, signal }: RunOptions,
+): Promise<void> {
+  const planned = scheduleOf(seed, durationMs);
+  const lane = async (name: FaultRow['lane']) => {
+    for (const fault of planned.filter((one) => one.lane === name)) {
+      await wait(Math.max(0, beganMs + fault.atMs - nowMs()), undefined, { signal });
+      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), signal);
+    }
+  };
+  await Promise.all([lane('disruptive'), lane('harmless')]);
+  await wait(Math.max(0, beganMs + durationMs - nowMs()), undefined, { signal });
+}
+
+async function endure(
+  { kind, pod, forMs }: PlannedFault,
+  faults: Fault[],
+  begin: () => Promise<Undo>,
+  signal: AbortSignal,
+): Promise<void> {
+  const index = faults.push({ kind, pod, beganMs: nowMs(), undoneMs: undefined }) - 1;
+  const undo = await begin();
+  await wait(forMs, undefined, { signal });
+  await undo();
+  const begun = faults[index];
+  if (begun !== undefined) faults[index] = { ...begun, undoneMs: nowMs() };
+}
+
+/** SIGTERM with nothing open: everything ends in order. */
+async function endParts(mesh: SoakMesh): Promise<string[]> {
+  const parts = [...Object.values(mesh.sidecars), mesh.controlPlane];
+  const ends = await Promise.all(parts.map((part) => part.end('SIGTERM')));
+  return ends.flatMap((end, index) =>
+    end === 0 ? [] : [`${parts[index]?.name} ended with ${end} at the end, expected 0`],
+  );
+}
+
+async function logProblems(mesh: SoakMesh): Promise<string[]> {
+  const parts = [...Object.values(mesh.sidecars), mesh.controlPlane];
+  return (await Promise.all(parts.map(({ name, logFile }) => problemsInLog(name, logFile)))).flat();
+}
+
+function progressLine(sinceMs: number, { tally }: Applications, faults: readonly Fault[], memory: Memory): string {
+  const connections = Object.values(tally.done).reduce((sum, count) => sum + count, 0);
+  const unexplained = judge(tally.failures, faults).filter(({ explainedBy }) => explainedBy === undefined).length;
+  const now = faults.filter(({ undoneMs }) => undoneMs === undefined).map(({ kind, pod = '' }) => `${kind} ${pod}`);
+  const mebibytes = [...memory.longest()].map(
+    ([name, samples]) => `${name} ${memoryLine(name, samples).lastMib.toFixed()}`,
+  );
+  return [
+    `${Math.round(sinceMs / 1000)} s`,
+    `${connections} connections, ${(tally.bytes / 2 ** 20).toFixed()} MiB checked`,
+    `${tally.failures.length} errors, ${unexplained} unexplained`,
+    `${faults.length} faults${now.length > 0 ? `, now ${now.join(', ').replaceAll(' ,', ',').trim()}` : ''}`,
+    `MiB ${mebibytes.join(', ')}`,
+  ].join('; ');
+}
+
+export const logFolder = (folder: string) => join(folder, 'logs');
