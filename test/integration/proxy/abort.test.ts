@@ -201,6 +201,27 @@ describe('a tunnel whose peer stops answering', () => {
     expect(await seen).toBe('reset');
     expect(await running.closed).toBe('tunnel_lost');
   });
+
+  it('N11: is not given up while it sends anything else, as over a link on which PINGs wait behind bytes', async () => {
+    const [near, wire] = await pair(false);
+    const peer = createRawPeer(wire, 'server', { isAnswering: false });
+    const clock = createFakeClock();
+    const signal = new AbortController().signal;
+    const parts = { clock, onClose: () => {} };
+    const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
+    const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
+    await peer.frame(({ type }) => type === frameType.headers);
+    peer.accept(1);
+    const { stream } = await opening;
+    for (let interval = 0; interval < 6; interval += 1) {
+      await clock.advance(10_000);
+      peer.send(frameType.data, 0, 1, Buffer.from('slow'));
+      await once(stream, 'data');
+    }
+    expect(tunnel.hasRoom()).toBe(true);
+    expect(stream.destroyed).toBe(false);
+    tunnel.destroy();
+  });
 });
 
 describe('a tunnel whose peer keeps its half open', () => {

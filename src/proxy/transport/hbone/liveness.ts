@@ -8,7 +8,7 @@ const missedPingsUntilLost = 3;
 
 /** Told when a tunnel stops answering. */
 export interface LivenessEvents {
-  /** The first unanswered PING: use another tunnel for what is new. */
+  /** Nothing has come back for one interval: use another tunnel for what is new. */
   suspect(): void;
   /** Nothing has come back for three intervals. */
   lost(): void;
@@ -16,24 +16,23 @@ export interface LivenessEvents {
 
 /**
  * Sends a PING (RFC 9113 §6.7) every 10 s until the returned function is called. A network that
- * swallows packets is noticed here, long before TCP does.
+ * swallows packets is noticed here, long before TCP does. Whatever the peer sends is as good as an answer: on a slow link a
+ * PING may wait for longer behind the bytes of a transfer.
  */
 export function watchLiveness(session: Http2Session, clock: Clock, events: LivenessEvents): () => void {
   let unanswered = 0;
+  let bytesRead = 0;
   let timer: Timer;
   const tick = () => {
     // After GOAWAY Node.js cancels every PING; TCP keepalive is what notices then.
     if (session.closed) return;
+    if (session.socket.bytesRead !== bytesRead) unanswered = 0;
+    bytesRead = session.socket.bytesRead;
     if (unanswered >= missedPingsUntilLost) return events.lost();
     if (unanswered === 1) events.suspect();
-    ping();
-    timer = clock.after(pingIntervalMs, tick);
-  };
-  const ping = () => {
     unanswered += 1;
-    session.ping((error) => {
-      if (error === null) unanswered = 0;
-    });
+    session.ping(() => undefined);
+    timer = clock.after(pingIntervalMs, tick);
   };
   timer = clock.after(pingIntervalMs, tick);
   return () => timer.cancel();
