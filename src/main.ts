@@ -69,7 +69,7 @@ function host(args: readonly string[]): Host {
     },
     exit: (code) => process.exit(code),
     residentBytes: () => process.memoryUsage.rss(),
-    collectGarbage: gc && (() => gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })),
+    collectGarbage: globalThis.gc && (() => globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })),
     descriptorLimit,
   };
 }
