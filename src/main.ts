@@ -69,7 +69,8 @@ function host(args: readonly string[]): Host {
     },
     exit: (code) => process.exit(code),
     residentBytes: () => process.memoryUsage.rss(),
-    collectGarbage: globalThis.gc && (() => globalThis.gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })),
+    collectGarbage:
+      typeof gc === 'undefined' ? undefined : () => gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
     descriptorLimit,
   };
 }
