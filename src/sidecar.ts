@@ -19,6 +19,7 @@ import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
 import { descriptorBudget, descriptorsFor } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
+import { watchEventLoop } from './event-loop-lag.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
 import { originalDestination, returnFreeMemory } from './libc.ts';
@@ -100,6 +101,7 @@ async function startSidecar(
     memory: pools,
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
+  const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer: metrics, refusals, log, clock });
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
@@ -209,6 +211,7 @@ async function startSidecar(
       await plane.close(Math.max(deadlineMs - clock.monotonic(), lastBytesTimeoutMs));
       refusals.close();
       memory.close();
+      eventLoop.close();
       stopProbe();
       starting.abort(new Error('The sidecar is shutting down'));
       await obtaining;

@@ -4,6 +4,7 @@ import { createCommand, parseCommandLine } from '../command-line.ts';
 import { overrideProblems } from '../config/overrides.ts';
 import { formatDuration } from '../durations.ts';
 import { exitCodes } from '../errors.ts';
+import { watchEventLoop } from '../event-loop-lag.ts';
 import type { Host, Subcommand } from '../host.ts';
 import { createLog, logLevels } from '../log.ts';
 import { controlPlanePorts } from '../ports.ts';
@@ -24,9 +25,11 @@ export const run: Subcommand = async (host) => {
   // Before the start, so that a signal during it ends in a clean stop too.
   const stopped = stopSignal(host);
   const controlPlane = await startControlPlane({ clock: systemClock, log }, settings);
+  const eventLoop = watchEventLoop({ clock: systemClock, log, record: controlPlane.eventLoopLagged });
   const signal = await stopped;
   log.info({ signal }, 'Control plane stopping');
   await controlPlane.close();
+  eventLoop.close();
   log.info('Control plane stopped');
   return exitCodes.ok;
 };

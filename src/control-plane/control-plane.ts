@@ -83,6 +83,8 @@ export interface ControlPlane {
   readonly webhookAddress: Address | undefined;
   /** What sidecars trust, for the API and for each other. */
   readonly rootPem: string;
+  /** For the metrics: the event loop ran something so much later than it was due. */
+  eventLoopLagged(lagSeconds: number): void;
   /** A token of the embedded issuer, which is of no use here when the settings name other keys for tokens. */
   mintToken(request: TokenRequest): Promise<string>;
   /** Ends streams, lets requests finish, releases every port. Idempotent. */
@@ -139,6 +141,7 @@ export async function startControlPlane(
     webhookAddress,
     rootPem: authority.rootPem,
     mintToken: tokens.mint,
+    eventLoopLagged: metrics.eventLoopLagged,
     close: () => {
       closing ??= all.disposeAsync();
       return closing;

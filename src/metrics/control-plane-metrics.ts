@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { eventLoopLag } from './event-loop.ts';
 
 /** Values that are read when a scrape asks for them. */
 export interface ControlPlaneFacts {
@@ -12,6 +13,8 @@ export interface ControlPlaneMetrics {
   certificateRequested(result: string): void;
   /** Counts a request of the webhook and how long its answer took, its body included; `result` is from a closed list. */
   admissionDecided(result: string, seconds: number): void;
+  /** The event loop ran something so much later than it was due. */
+  eventLoopLagged(lagSeconds: number): void;
   /** The whole page, in Prometheus text format 0.0.4. */
   text(): Promise<string>;
   readonly contentType: string;
@@ -69,6 +72,7 @@ export function createControlPlaneMetrics(results: ControlPlaneResults, facts: C
       admissions.inc({ result });
       admissionDuration.observe(seconds);
     },
+    eventLoopLagged: eventLoopLag(registry),
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };

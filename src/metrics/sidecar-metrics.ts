@@ -11,6 +11,7 @@ import type {
 import { readinessGates } from '../outcomes.ts';
 import type { Established, LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
 import type { ByteCount } from '../proxy/relay.ts';
+import { eventLoopLag } from './event-loop.ts';
 
 /** Values that are read when a scrape asks for them, instead of being pushed at each change. */
 export interface MetricSources {
@@ -37,6 +38,8 @@ export interface IdentityFacts {
 }
 
 export interface SidecarMetrics extends Observer {
+  /** The event loop ran something so much later than it was due. */
+  eventLoopLagged(lagSeconds: number): void;
   renewalSucceeded(source: string): void;
   renewalFailed(source: string, reason: RenewalReason): void;
   /** The whole page, in Prometheus text format 0.0.4. */
@@ -200,6 +203,7 @@ export function createSidecarMetrics(
   return {
     contentType: registry.contentType,
     text: () => registry.metrics(),
+    eventLoopLagged: eventLoopLag(registry),
     connectionOpened(direction: Direction, facts: Established) {
       connections.inc({ direction, transport: facts.transport, security: facts.security });
     },
