@@ -16,6 +16,7 @@ const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const 
 const openSocket = libc.func('int socket(int domain, int type, int protocol)');
 const bindSocket = libc.func('int bind(int fd, const uint8_t *address, uint32_t length)');
 const closeDescriptor = libc.func('int close(int fd)');
+const setProcessAttribute = libc.func('int prctl(int option, uint64_t value, uint64_t _3, uint64_t _4, uint64_t _5)');
 const trimHeap = libc.func('int malloc_trim(size_t keep)');
 const receive = libc.func('intptr_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
 
@@ -38,6 +39,7 @@ const IP_BIND_ADDRESS_NO_PORT = 24;
 const TCP_INFO = 11;
 const ETH_P_ALL = 3;
 const MSG_TRUNC = 0x20;
+const PR_SET_DUMPABLE = 4;
 const EAGAIN = 11;
 const EPIPE = 32;
 
@@ -170,6 +172,14 @@ export function peerStateOf(socket: Socket): PeerState {
   if (state !== TCP_CLOSE) return statesAfterPeersEnd.has(state) ? 'ended' : 'open';
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, socketErrorBytes, new Uint32Array([4])) !== 0) return 'open';
   return socketError[0] === 0 || socketError[0] === EPIPE ? 'ended' : 'cut';
+}
+
+/**
+ * Keeps the memory of this process to itself: no core dump, whatever collects them, and no other process of the same user
+ * reads it (PR_SET_DUMPABLE, prctl(2)). Until the next execve(2).
+ */
+export function hideMemory(): void {
+  setProcessAttribute(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /** Gives back to the kernel what is free in the heap of the C library (malloc_trim(3)), where buffers lie; 0.2 to 7 ms. */

@@ -8,12 +8,14 @@ import { version } from './version.ts';
 
 interface Entry {
   readonly does: string;
-  /** Flags of Node.js that it must run with; given to it by starting it again in the same process. */
-  readonly nodeFlags?: readonly string[];
+  /** Runs until it is stopped, and holds a private key. */
+  readonly isServer?: true;
   load(): Promise<{ run: Subcommand }>;
 }
 
 /**
+ * Flags of Node.js that a server runs with; given to it by starting it again in the same process.
+ *
  * No prototype to pollute, no signal that opens the inspector in front of somebody's payments, no variable of the
  * environment in a diagnostic report. And garbage is collected when memory is short: V8 does not know of the container's
  * limit.
@@ -27,9 +29,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: 'write the redirect rules of this pod, prove that they capture, exit',
     load: () => import('./redirect/command.ts'),
   },
-  agent: { does: 'run the sidecar', nodeFlags: hardened, load: () => import('./sidecar.ts') },
+  agent: { does: 'run the sidecar', isServer: true, load: () => import('./sidecar.ts') },
   'control-plane': {
     does: 'run the certificate authority, discovery and policy server',
+    isServer: true,
     load: () => import('./control-plane/command.ts'),
   },
   authority: {
@@ -90,10 +93,12 @@ function helpText(): Command {
 }
 
 /** Replaces this process by itself with further flags, once; the pid stays. */
-function runWith(nodeFlags: readonly string[]): void {
+function harden(): void {
+  // Habits of other programs, where they mean "read your files again" or "open your log again"; here files are watched.
+  for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => undefined);
   if (process.env[hardenedMarker] !== undefined || process.execve === undefined) return;
   // Through /proc: the path that it was started with may be out of reach for this user by now.
-  const argv = [process.argv0, ...nodeFlags, ...process.execArgv, ...process.argv.slice(1)];
+  const argv = [process.argv0, ...hardened, ...process.execArgv, ...process.argv.slice(1)];
   process.execve('/proc/self/exe', argv, { ...process.env, [hardenedMarker]: '1' });
 }
 
@@ -108,7 +113,7 @@ async function run(argv: readonly string[]): Promise<number> {
   const args = isHelpOf ? ['--help'] : argv.slice(1);
   const subcommand = Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (subcommand !== undefined) {
-    if (subcommand.nodeFlags !== undefined) runWith(subcommand.nodeFlags);
+    if (subcommand.isServer) harden();
     return (await subcommand.load()).run(host(args));
   }
   if (name === '--version' || name === '-V') {

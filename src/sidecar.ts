@@ -22,7 +22,7 @@ import { DeniedError, exitCodes } from './errors.ts';
 import { watchEventLoop } from './event-loop-lag.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
-import { originalDestination, returnFreeMemory } from './libc.ts';
+import { hideMemory, originalDestination, returnFreeMemory } from './libc.ts';
 import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { createLog } from './log.ts';
@@ -55,6 +55,7 @@ export const run: Subcommand = async (host) => {
     host.stdout.write(agentHelp());
     return exitCodes.ok;
   }
+  hideMemory();
   const { settings } = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
   const output = createLogOutput();
   const log = createLog(settings.logLevel, output);

@@ -24,7 +24,7 @@ const preamble = [
   '  command line itself cannot be understood). A name that is not a setting is refused in every place, because a typo would be a',
   '  silent hole; the variables that Kubernetes makes for Services (`REMORA_…_SERVICE_HOST`, `REMORA_…_PORT`) are let pass.',
   '- The sidecar refuses to start while `NODE_TLS_REJECT_UNAUTHORIZED`, `NODE_EXTRA_CA_CERTS`, `SSL_CERT_FILE`, `SSL_CERT_DIR`,',
-  '  `SSLKEYLOGFILE` or `OPENSSL_CONF` is set, or with flags of Node.js that change TLS or open a debugger.',
+  '  `SSLKEYLOGFILE` or `OPENSSL_CONF` is set, or with flags of Node.js that change TLS, open a debugger or write memory to a file.',
   '',
 ];
 

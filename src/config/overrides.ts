@@ -10,8 +10,11 @@ const variables = [
   'OPENSSL_CONF',
 ] as const;
 
-/** Flags of Node.js with the same effects, or that let a debugger read the private key. */
-const flag = /^--(?:inspect|debug|tls|trace-tls|openssl|use-openssl-ca|use-system-ca|use-bundled-ca)/;
+/** Flags of Node.js with the same effects, or that let a debugger or a file have the private key. */
+const flag =
+  /^--(?:inspect|debug|tls|trace-tls|openssl|use-openssl-ca|use-system-ca|use-bundled-ca|heapsnapshot|heap-prof)/;
+
+const expected = 'expected no flag that changes TLS, opens a debugger or writes memory to a file';
 
 /**
  * One sentence for each thing outside of the settings that would weaken TLS or expose the key. An empty variable counts
@@ -24,12 +27,8 @@ export function overrideProblems(env: Environment, nodeFlags: readonly string[])
     ...set.map(
       (variable) => `${variable} is set in the environment, expected it to be absent: it changes whom TLS trusts`,
     ),
-    ...dangerous(options).map(
-      (name) => `NODE_OPTIONS contains ${name}, expected no flag that changes TLS or opens a debugger`,
-    ),
-    ...dangerous(nodeFlags).map(
-      (name) => `Node.js was started with ${name}, expected no flag that changes TLS or opens a debugger`,
-    ),
+    ...dangerous(options).map((name) => `NODE_OPTIONS contains ${name}, ${expected}`),
+    ...dangerous(nodeFlags).map((name) => `Node.js was started with ${name}, ${expected}`),
   ];
 }
 

@@ -6,6 +6,7 @@ import { formatDuration } from '../durations.ts';
 import { exitCodes } from '../errors.ts';
 import { watchEventLoop } from '../event-loop-lag.ts';
 import type { Host, Subcommand } from '../host.ts';
+import { hideMemory } from '../libc.ts';
 import { createLog, logLevels } from '../log.ts';
 import { controlPlanePorts } from '../ports.ts';
 import { controlPlaneDefaults, startControlPlane } from './control-plane.ts';
@@ -16,6 +17,7 @@ import { readControlPlaneSettings } from './settings.ts';
 export const run: Subcommand = async (host) => {
   const parsed = parseCommandLine<ControlPlaneFlags>(commandLine(), host);
   if (parsed.kind === 'done') return parsed.exitCode;
+  hideMemory();
   const { injection } = parsed.options;
   const { settings, logLevel } = readControlPlaneSettings(parsed.options, {
     problems: overrideProblems(host.env, host.nodeFlags),
