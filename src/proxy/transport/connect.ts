@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import type { Address } from '../../addresses.ts';
 import { ConnectionError, codeOf } from '../../errors.ts';
 import type { ClosedReason } from '../../outcomes.ts';
+import { resetSocket } from '../leg.ts';
 
 /** How the sockets of both legs are set up. */
 export interface SocketOptions {
@@ -29,7 +30,7 @@ export function openSocket(
   return connected(socket, options, signal);
 }
 
-/** Waits for a socket that is connecting; destroys it when that fails. Throws `ConnectionError`. */
+/** Waits for a socket that is connecting; resets it when that fails. Throws `ConnectionError`. */
 export async function connected(socket: Socket, options: SocketOptions, signal: AbortSignal): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const onAbort = () => reject(signal.reason);
@@ -44,7 +45,8 @@ export async function connected(socket: Socket, options: SocketOptions, signal: 
     return socket;
   } catch (error) {
     socket.on('error', () => undefined);
-    socket.destroy();
+    // The kernel may be connected before we hear of it: without a reset the other side would see a clean end.
+    resetSocket(socket);
     throw error;
   } finally {
     socket.off('error', onError);
