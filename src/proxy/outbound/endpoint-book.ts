@@ -21,6 +21,8 @@ export interface EndpointBook extends Standing {
   begin(endpoint: PermittedEndpoint): Attempt;
   /** How many endpoints are set aside right now. */
   countSetAside(): number;
+  /** How many endpoints it remembers anything of: those with connections, and those that failed last. */
+  countRemembered(): number;
 }
 
 /** One connection to an endpoint, from its dial to its end. */
@@ -98,6 +100,7 @@ export function createEndpointBook({
       return failure !== undefined && isAside(failure);
     },
     countSetAside: () => [...failures.values()].filter(isAside).length,
+    countRemembered: () => new Set([...connections.keys(), ...failures.keys()]).size,
     begin(endpoint) {
       const failure = failures.get(endpoint.key);
       const trial = failure !== undefined && !isAside(failure) ? failure : undefined;

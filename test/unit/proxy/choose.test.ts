@@ -98,6 +98,11 @@ describe('the choice of an endpoint', () => {
     expect(choose(names.map(meshed), { tried: [], kept: 'b' }, standing(loads), dice())?.key).toBe('a');
   });
 
+  it('takes another when this connection has tried that endpoint in vain', () => {
+    const [a, b] = [meshed('a'), meshed('b')];
+    expect(choose([b, a], { tried: [b], kept: 'b' }, standing(), dice())).toBe(a);
+  });
+
   it('keeps to that endpoint when all are set aside', () => {
     const endpoints = [meshed('a'), meshed('b')];
     expect(choose(endpoints, { tried: [], kept: 'b' }, standing({ a: -1, b: -1 }), dice())?.key).toBe('b');

@@ -166,6 +166,17 @@ describe('an endpoint that could not be reached', () => {
     expect(book.isSetAside(endpoint(ipOf(1)))).toBe(true);
   });
 
+  it('is not forgotten before others when it has failed again after them', async () => {
+    const { book, fail, waitMs } = makeBook();
+    const ipOf = (i: number) => `10.0.${i >> 8}.${i & 255}`;
+    for (let i = 0; i < setAsideLimits.endpoints; i += 1) fail(endpoint(ipOf(i)));
+    await waitMs(endpoint(ipOf(0)));
+    fail(endpoint(ipOf(0)));
+    fail(endpoint(ipOf(setAsideLimits.endpoints)));
+    expect(book.isSetAside(endpoint(ipOf(0)))).toBe(true);
+    expect(book.countRemembered()).toBe(setAsideLimits.endpoints);
+  });
+
   it('is counted as long as it gets no connection but one that tries it', async () => {
     const { book, fail, waitMs } = makeBook();
     fail();

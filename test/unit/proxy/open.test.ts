@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/addresses.ts';
@@ -42,7 +43,7 @@ function serviceOf(endpoints: number, over: Partial<Destination> = {}): Destinat
 const lost = () => new ConnectionError('upstream_refused', 'Nobody listens');
 
 /** `open` in front of tunnels that are made of nothing: `errors` says by the last part of an address what becomes of them. */
-function opening(errors: Record<string, () => unknown> = {}) {
+function opening(errors: Record<string, () => unknown> = {}, makeStream = () => new PassThrough()) {
   const clock = createFakeClock(Date.now(), () => 0);
   const { log, lines } = captureLog();
   const dialled: string[] = [];
@@ -62,7 +63,7 @@ function opening(errors: Record<string, () => unknown> = {}) {
     dialled.push(name);
     const failure = await errors[name]?.();
     if (failure !== undefined) throw failure;
-    const stream = new PassThrough();
+    const stream = makeStream();
     streams.push(stream);
     return { leg: legOf(stream), tunnel };
   };
@@ -173,6 +174,15 @@ describe('connections that stay open', () => {
     expect(await goes(serviceOf(2))).toBe('2 open');
     expect(await goes(serviceOf(2))).toBe('2 open');
     expect(await goes(serviceOf(2))).toBe('1 open');
+  });
+
+  it('are forgotten when they end, also before anybody could see it, and when they are not opened at all', async () => {
+    const closed = new PassThrough().destroy();
+    await once(closed, 'close');
+    for (const { goes, endpoints } of [opening({}, () => closed), opening({ 1: lost })]) {
+      await goes(serviceOf(1));
+      expect(endpoints.countRemembered()).toBe(0);
+    }
   });
 
   it('count from the dial on', async () => {
