@@ -189,7 +189,7 @@ export const deniedReasons = {
   },
   handshake_limit: {
     happened: 'Too many handshakes are in flight',
-    remedy: 'Look for a flood of new connections, or raise the limit',
+    remedy: 'Look for a flood of new connections, or add replicas',
   },
   descriptor_limit: {
     happened: 'The process has no file descriptor left',

@@ -34,6 +34,7 @@ import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
+import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
@@ -123,6 +124,7 @@ describe('a fixed value', () => {
     ['log lines about endpoints that are set aside', [refusalLineLimits.linesPerSecond, refusalLineLimits.burst]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['connections that are dialled at once to one address and port of the application', [dialLimits.perDestination]],
+    ["handshakes in flight, from the accept to the peer's HTTP/2 SETTINGS", [maxHandshakesInFlight]],
     ['connections that wait for such a turn', [dialLimits.waiting]],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],

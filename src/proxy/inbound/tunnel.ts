@@ -22,6 +22,8 @@ import type { DeliverySettings } from './deliver.ts';
 import { deliver } from './deliver.ts';
 import type { Dials } from './dials.ts';
 import type { InboundGuard } from './guard.ts';
+import type { Handshakes } from './handshakes.ts';
+import { createHandshakes, maxHandshakesInFlight } from './handshakes.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
   /** From the accept to the peer's HTTP/2 SETTINGS. */
@@ -49,6 +51,8 @@ export interface InboundTunnels {
 
 export function createInboundTunnels(parts: InboundParts, settings: InboundSettings): InboundTunnels {
   const tunnels = new Set<ServedTunnel>();
+  const handshakes = createHandshakes(handshakesFor(parts));
+  let accepted = 0;
   let isRetired = false;
 
   const accept = async (raw: Socket): Promise<void> => {
@@ -57,12 +61,18 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
       holdDescriptor(raw, parts);
       tuneSocket(raw, settings);
+      accepted += 1;
+      raw.once('close', () => {
+        accepted -= 1;
+      });
       const tunnel = await handshake(
         raw,
+        handshakes,
         parts,
         settings,
         (mutualTls, request) => void serve(request, mutualTls, peerAddress, parts, settings),
       );
+      if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels)?.retire();
       tunnels.add(tunnel);
       if (isRetired) tunnel.retire();
       parts.observer.tunnelOpened('inbound');
@@ -94,13 +104,44 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
   };
 }
 
+/** Strangers get half of what there is for connections, at most. */
+function handshakesFor({ connections }: InboundParts): number {
+  return Math.max(1, Math.min(maxHandshakesInFlight, Math.floor(connections.capacity / 2)));
+}
+
+/** Before the last place is taken, because a tunnel that gives way needs a moment to end. */
+function isShortOfPlaces(accepted: number, { connections, descriptors }: InboundParts): boolean {
+  const isShort = (inUse: number, capacity: number) => inUse >= capacity - capacity / 8;
+  return (
+    isShort(accepted, connections.capacity) ||
+    (descriptors !== undefined && isShort(descriptors.inUse, descriptors.capacity))
+  );
+}
+
 /**
- * One deadline for everything until the peer is known and speaks HTTP/2. A place is for our work with the peer's hello: it
+ * The tunnel that gives way when places are short. Idle ones alone, whoever they belong to: one peer may be all that a
+ * service has, so there is no share that would be right for a peer; and who still needs it makes another.
+ */
+function longestIdle(tunnels: Iterable<ServedTunnel>): ServedTunnel | undefined {
+  let found: ServedTunnel | undefined;
+  let sinceMs = Number.POSITIVE_INFINITY;
+  for (const tunnel of tunnels) {
+    const idleSinceMs = tunnel.idleSinceMs();
+    if (idleSinceMs === undefined || idleSinceMs >= sinceMs) continue;
+    found = tunnel;
+    sinceMs = idleSinceMs;
+  }
+  return found;
+}
+
+/**
+ * One deadline for everything until the peer is known and speaks HTTP/2. A turn is for our work with the peer's hello: it
  * is taken once the peer has spoken, and given back when the event loop comes round. A peer that lets us wait holds none,
  * or a few strangers would keep everybody out.
  */
 async function handshake(
   raw: Socket,
+  inFlight: Handshakes,
   parts: InboundParts,
   settings: InboundSettings,
   onRequest: (mutualTls: MutualTls, request: StreamRequest) => void,
@@ -108,14 +149,17 @@ async function handshake(
   const { clock, handshakes, observer } = parts;
   const late = () =>
     new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
-  return withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
+  const current = inFlight.begin();
+  return withDeadline(clock, settings.handshakeTimeoutMs, late, current.signal, async (signal) => {
     await firstBytes(raw, signal);
+    current.waitFor('us');
     setImmediate(await handshakes.take(signal));
+    current.waitFor('peer');
     const startedMs = clock.monotonic();
     const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), clock.now, signal);
     observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
     return serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
-  });
+  }).finally(current.end);
 }
 
 function firstBytes(raw: Socket, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
-import { HandshakeError } from '../../errors.ts';
+import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
@@ -193,8 +193,8 @@ function handshake(
     });
 }
 
-function toHandshakeError(error: Error): HandshakeError {
-  if (error instanceof HandshakeError) return error;
+function toHandshakeError(error: Error): HandshakeError | DeniedError {
+  if (error instanceof HandshakeError || error instanceof DeniedError) return error;
   return new HandshakeError(refusalOf(error), `The TLS handshake failed: ${error.message}`, { cause: error });
 }
 

@@ -35,6 +35,8 @@ export interface ServedTunnel {
   readonly mutualTls: MutualTls;
   /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
+  /** Since when it has had no stream, monotonic; undefined while it has some, or is closing. */
+  idleSinceMs(): number | undefined;
   /** GOAWAY: the peer opens no new streams; closed when the last one has ended. Idempotent. */
   retire(): void;
   /** Ends it and its streams at once. */
@@ -77,7 +79,8 @@ export async function serveTunnel(
     usage.cancel();
     resolve();
   });
-  return { mutualTls, closed, retire: usage.retire, destroy: () => end() };
+  const { idleSinceMs, retire } = usage;
+  return { mutualTls, closed, idleSinceMs, retire, destroy: () => end() };
 }
 
 /** Counts the streams. A tunnel that has had none for the idle timeout is closed, and one that is retired when its last one has ended. */
@@ -87,13 +90,15 @@ function trackStreams(
   clock: Clock,
   idleTimeoutMs: number,
   onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
-): { retire(): void; cancel(): void } {
+): { idleSinceMs(): number | undefined; retire(): void; cancel(): void } {
   let streams = 0;
+  let idleSinceMs = 0;
   let timer: Timer | undefined;
   const close = () => closeSession(session, socket, clock);
   const watch = () => {
     timer?.cancel();
     if (streams > 0 || session.destroyed) return;
+    idleSinceMs = clock.monotonic();
     if (session.closed) close();
     else timer = clock.after(idleTimeoutMs, close);
   };
@@ -108,6 +113,7 @@ function trackStreams(
   });
   watch();
   return {
+    idleSinceMs: () => (streams > 0 || session.closed || session.destroyed ? undefined : idleSinceMs),
     retire() {
       session.close();
       watch();
