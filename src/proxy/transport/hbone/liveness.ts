@@ -1,5 +1,6 @@
 import type { Http2Session } from 'node:http2';
 import type { Clock, Timer } from '../../../clock.ts';
+import { peerStateOf } from '../../../libc.ts';
 
 /** How often a tunnel is asked whether it still works, also one without streams: it holds a descriptor at both ends. */
 const pingIntervalMs = 10_000;
@@ -18,21 +19,32 @@ export interface LivenessEvents {
  * Sends a PING (RFC 9113 §6.7) every 10 s until the returned function is called. A network that
  * swallows packets is noticed here, long before TCP does. Whatever the peer sends is as good as an answer: on a slow link a
  * PING may wait for longer behind the bytes of a transfer.
+ *
+ * The kernel is asked as well: of a connection that is reset in the middle of a write Node.js tells nobody, and once a
+ * tunnel retires it sends no PING. A peer that is gone at two looks in a row has nothing left that anybody would read.
  */
 export function watchLiveness(session: Http2Session, clock: Clock, events: LivenessEvents): () => void {
   let unanswered = 0;
   let bytesRead = 0;
+  let wasGone = false;
   let timer: Timer;
   const tick = () => {
-    // After GOAWAY Node.js cancels every PING; TCP keepalive is what notices then.
-    if (session.closed) return;
+    const isGone = peerStateOf(session.socket) !== 'open';
+    if (isGone && wasGone) return events.lost();
+    wasGone = isGone;
+    // After GOAWAY Node.js cancels every PING.
+    if (!session.closed && !isAnswering()) return events.lost();
+    timer = clock.after(pingIntervalMs, tick);
+  };
+  /** Asks again; false when it has been asked in vain too often. */
+  const isAnswering = (): boolean => {
     if (session.socket.bytesRead !== bytesRead) unanswered = 0;
     bytesRead = session.socket.bytesRead;
-    if (unanswered >= missedPingsUntilLost) return events.lost();
+    if (unanswered >= missedPingsUntilLost) return false;
     if (unanswered === 1) events.suspect();
     unanswered += 1;
     session.ping(() => undefined);
-    timer = clock.after(pingIntervalMs, tick);
+    return true;
   };
   timer = clock.after(pingIntervalMs, tick);
   return () => timer.cancel();
