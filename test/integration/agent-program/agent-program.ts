@@ -13,7 +13,7 @@ import { createInterface } from 'node:readline';
 
 const root = resolve(import.meta.dirname, '../../..');
 const node = join(root, 'node_modules/.bin/node');
-const main = join(root, 'src/main.ts');
+const ownMain = join(root, 'src/main.ts');
 
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -43,6 +43,10 @@ export interface ProgramOptions {
   readonly uid?: number;
   /** Descriptors that it may have open. */
   readonly nofile?: number;
+  /** What starts it, such as a shell that enters a cgroup and then becomes it. */
+  readonly within?: readonly string[];
+  /** The program itself, when it is not that of the checkout. */
+  readonly main?: string;
 }
 
 const running = new Set<ChildProcess>();
@@ -54,11 +58,11 @@ export function killPrograms(): void {
 
 export function startProgram(
   args: readonly string[],
-  { env = {}, nodeFlags = [], uid, nofile }: ProgramOptions = {},
+  { env = {}, nodeFlags = [], uid, nofile, within = [], main = ownMain }: ProgramOptions = {},
 ): Program {
   // prlimit becomes the program: the pid is the same.
   const limited = nofile === undefined ? [] : ['prlimit', `--nofile=${nofile}:${nofile}`];
-  const [command = node, ...flags] = [...limited, node, ...nodeFlags, main, ...args];
+  const [command = node, ...flags] = [...within, ...limited, node, ...nodeFlags, main, ...args];
   const child = spawn(command, flags, {
     env: { PATH: process.env.PATH ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
