@@ -1,4 +1,6 @@
+import { writeSync } from 'node:fs';
 import { pino } from 'pino';
+import { codeOf } from './errors.ts';
 
 /** Standard output for a log. Lines that it has no room for are dropped; it tells of each as the event `drop`. */
 export type LogOutput = ReturnType<typeof pino.destination>;
@@ -9,25 +11,37 @@ export type LogOutput = ReturnType<typeof pino.destination>;
  */
 export const logOutputLimits = { bytes: 1024 * 1024, exitRetries: 10 };
 
+/** What the library keeps of lines that are not written: text of several lines each. */
+interface Unwritten {
+  readonly fd: number;
+  readonly _bufs: readonly string[];
+  readonly _writing: boolean;
+  readonly _writingBuf: string;
+}
+
 /** Writes beside the event loop, so that a full pipe stalls nobody's connection. */
 export function createLogOutput(): LogOutput {
-  let retries = Number.POSITIVE_INFINITY;
-  const retryEAGAIN = () => {
-    retries -= 1;
-    return retries >= 0;
-  };
-  const output = pino.destination({ dest: 1, sync: false, maxLength: logOutputLimits.bytes, retryEAGAIN });
-  const flushSync = output.flushSync.bind(output);
-  // Called at the exit of the process, which it would hold up for as long as nobody reads.
+  const output = pino.destination({ dest: 1, sync: false, maxLength: logOutputLimits.bytes });
+  // Called at the exit of the process, which the library's own would hold up for as long as nobody reads, and for ever
+  // when the reader has gone.
   output.flushSync = () => {
-    retries = logOutputLimits.exitRetries;
-    try {
-      flushSync();
-    } catch {
-      // What nobody has read until now ends with the process.
-    } finally {
-      retries = Number.POSITIVE_INFINITY;
-    }
+    const { fd, _bufs: waiting, _writing: isWriting, _writingBuf: current } = output as unknown as Unwritten;
+    writeWhileRead(fd, [isWriting ? '' : current, ...waiting].join(''));
   };
   return output;
+}
+
+/** What nobody has read by then ends with the process. */
+function writeWhileRead(fd: number, text: string): void {
+  let rest = Buffer.from(text);
+  let retries = logOutputLimits.exitRetries;
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest));
+    } catch (error) {
+      if (codeOf(error) !== 'EAGAIN' || retries === 0) return;
+      retries -= 1;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100);
+    }
+  }
 }

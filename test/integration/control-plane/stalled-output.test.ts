@@ -87,3 +87,10 @@ it('X11: a log of the control plane that nobody reads does not keep the process 
   await certify();
   expect(await plane.stop()).toMatchObject({ code: 0, stderr: '' });
 });
+
+it('X11: a log of the control plane whose reader has gone does not keep the process from ending', async () => {
+  const { plane } = await unread();
+  const { stdout } = plane.process;
+  await once(stdout!.destroy(), 'close');
+  expect(await plane.stop()).toMatchObject({ code: 0, stderr: '' });
+});
