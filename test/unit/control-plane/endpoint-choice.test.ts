@@ -21,7 +21,8 @@ describe('internalTrafficPolicy: Local', () => {
     {addresses: [10.0.0.1], nodeName: n1}, {addresses: [10.0.0.2], nodeName: n2},
     {addresses: [10.0.0.3], nodeName: n1, conditions: {ready: false, serving: true, terminating: true}},
     {addresses: [10.0.0.4], nodeName: n3, conditions: {ready: false, serving: true, terminating: true}},
-    {addresses: [10.0.0.5], nodeName: n4, conditions: {ready: false}}, {addresses: [10.0.0.6]}]`;
+    {addresses: [10.0.0.5], nodeName: n4, conditions: {ready: false}}, {addresses: [10.0.0.6]},
+    {addresses: [10.0.0.7], nodeName: ""}]`;
   const ask = discover(local, slice('IPv4', endpoints));
   const asked = (node: string) => chosen(ask('10.96.0.1:80', on(node)));
 
