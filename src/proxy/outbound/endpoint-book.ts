@@ -12,9 +12,6 @@ import type { Standing } from './choose.ts';
 /** How long an endpoint is set aside: doubling with each failure in a row; milliseconds. And how many are remembered. */
 export const setAsideLimits = { baseMs: 1000, capMs: 60_000, endpoints: 1000 } as const;
 
-/** Why an endpoint could not be reached. */
-export type Fault = Exclude<Outcome, { readonly kind: 'denied' }>;
-
 /** The sidecar's memory of the endpoints that it dials: those with connections, and those that could not be reached. */
 export interface EndpointBook extends Standing {
   /** Counts one connection to this endpoint until `end`. */
@@ -29,8 +26,8 @@ export interface EndpointBook extends Standing {
 export interface Attempt {
   /** The endpoint took it, and whatever was held against the endpoint is forgotten. */
   reached(): void;
-  /** The endpoint could not be reached, and that was its own fault or the network's. */
-  failed(outcome: Fault): void;
+  /** The endpoint could not be reached or had no room, and that was its own fault or the network's. */
+  failed(outcome: Outcome): void;
   /** It is over, or was never made. Idempotent. */
   end(): void;
 }
@@ -68,7 +65,7 @@ export function createEndpointBook({
     else connections.set(key, sum);
   };
 
-  const setAside = (endpoint: PermittedEndpoint, outcome: Fault) => {
+  const setAside = (endpoint: PermittedEndpoint, outcome: Outcome) => {
     const { key } = endpoint;
     const last = failures.get(key);
     // Connections that were under way together fail together, and say no more than the first of them.

@@ -4,7 +4,7 @@ import { formatAddress } from '../../addresses.ts';
 import { ConnectionError, codeOf, HandshakeError } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
-import type { Established } from '../account.ts';
+import type { Established, Outcome } from '../account.ts';
 import { outcomeOf } from '../account.ts';
 import { withDeadline } from '../deadline.ts';
 import type { Leg } from '../leg.ts';
@@ -14,9 +14,10 @@ import { currentIdentity } from '../parts.ts';
 import type { SocketOptions } from '../transport/connect.ts';
 import { openSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
+import { PeerFullError } from '../transport/hbone/wire.ts';
 import type { Affinities } from './affinities.ts';
 import { choose } from './choose.ts';
-import type { EndpointBook, Fault } from './endpoint-book.ts';
+import type { EndpointBook } from './endpoint-book.ts';
 
 export interface OpenSettings extends SocketOptions {
   readonly connectTimeoutMs: number;
@@ -41,8 +42,8 @@ export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'> {
 export const maxEndpointsTried = 3;
 
 /**
- * Opens the way to one of the permitted endpoints; another one is tried when an endpoint cannot be reached or is not who
- * it should be; never after a refusal, and never one in plaintext after one with a sidecar. Throws the last failure.
+ * Opens the way to one of the permitted endpoints; another one is tried when an endpoint cannot be reached, has no room
+ * or is not who it should be; never after a decision of its sidecar, and never one in plaintext after one with a sidecar. Throws the last failure.
  */
 export async function open(
   permit: OutboundPermit,
@@ -70,7 +71,7 @@ export async function open(
       const fault = faultOfEndpoint(error);
       if (hasChoice && fault) attempt.failed(fault);
       attempt.end();
-      if (outer.aborted || !isUnreachable(error)) break;
+      if (outer.aborted || !isPassedOver(error)) break;
     }
   }
   throw failure;
@@ -88,21 +89,23 @@ function next(
   return endpoint;
 }
 
-function isUnreachable(error: unknown): boolean {
-  return (
-    error instanceof HandshakeError ||
-    (error instanceof ConnectionError && (error.reason.startsWith('upstream_') || error.reason === 'tunnel_lost'))
-  );
+/** Whether another endpoint may take what this one did not: nothing was delivered, and it was not a decision. */
+function isPassedOver(error: unknown): boolean {
+  if (error instanceof HandshakeError || error instanceof PeerFullError) return true;
+  return error instanceof ConnectionError && (error.reason.startsWith('upstream_') || error.reason === 'tunnel_lost');
 }
 
 /** What this host is short of itself, besides descriptors. */
 const ownShortages: ReadonlySet<string> = new Set(['EADDRNOTAVAIL', 'ENOBUFS', 'ENOMEM']);
 
-/** What to hold against the endpoint; undefined when it was refused, given up, or our own failure. */
-function faultOfEndpoint(error: unknown): Fault | undefined {
-  if (!isUnreachable(error) || ownShortages.has(codeOf((error as Error).cause))) return undefined;
+/**
+ * What to hold against the endpoint; undefined when it was a decision, given up, or our own failure. One without room
+ * counts: it has few connections, and would be drawn before all others.
+ */
+function faultOfEndpoint(error: unknown): Outcome | undefined {
+  if (!isPassedOver(error) || ownShortages.has(codeOf((error as Error).cause))) return undefined;
   const outcome = outcomeOf(error);
-  return outcome.kind === 'denied' || outcome.reason === 'internal' ? undefined : outcome;
+  return outcome.reason === 'descriptor_limit' || outcome.reason === 'internal' ? undefined : outcome;
 }
 
 function whenClosed(stream: Duplex, callback: () => void): void {

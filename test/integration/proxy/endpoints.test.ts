@@ -8,6 +8,8 @@ import { formatAddress } from '../../../src/addresses.ts';
 import type { Destination, Endpoint } from '../../../src/control-api.ts';
 import type { EndpointBook } from '../../../src/proxy/outbound/endpoint-book.ts';
 import { createEndpointBook } from '../../../src/proxy/outbound/endpoint-book.ts';
+import type { Slots } from '../../../src/proxy/slots.ts';
+import { createSlots } from '../../../src/proxy/slots.ts';
 import type { CapturedLog } from '../../support/captured-log.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
@@ -79,16 +81,19 @@ interface PodOptions {
   readonly hbonePort?: number;
   readonly appPort?: number;
   readonly allowedPeers?: readonly string[];
+  /** Of its sidecar. */
+  readonly connections?: Slots;
 }
 
 async function startPod(number: number, options: PodOptions = {}): Promise<Pod> {
-  const { identity = 'api', hbonePort = 0, appPort = 0, allowedPeers } = options;
+  const { identity = 'api', hbonePort = 0, appPort = 0, allowedPeers, connections } = options;
   const ip = ipOf(number);
   const app = await application(ip, `pod ${number}`, appPort);
   const sidecar = await runDataPlane({
     identity: identityOf(identity),
     deliveries: [app.address],
     ...(allowedPeers && { allowedPeers }),
+    ...(connections && { parts: { connections } }),
     adjust: (all) => ({ ...all, listen: { ...all.listen, hbone: [{ ip, port: hbonePort }] } }),
   });
   cleanups.push(() => sidecar.stop());
@@ -333,6 +338,20 @@ describe('an endpoint that cannot be reached', () => {
     expect(await goTo(client, 1)).toEqual(['pod 1']);
   });
 
+  it('is set aside when its sidecar has no room, although it has fewer connections than others', async () => {
+    const one = await startPod(1, { connections: createSlots(0) });
+    const two = await startPod(2, { hbonePort: hbonePortOf(one) });
+    const client = await startClient([one.endpoint, two.endpoint], hbonePortOf(one));
+    expect(await goTo(client, 3)).toEqual(['pod 2', 'pod 2', 'pod 2']);
+    expect(client.dialled).toEqual(['1', '2', '2', '2']);
+    expect(await one.sidecar.line({ direction: 'inbound' })).toMatchObject({ reason: 'connection_limit' });
+    expect(await client.captured.next('Endpoint set aside')).toMatchObject({
+      outcome: 'denied',
+      reason: 'peer_refused',
+      detail: "The other side's sidecar answered 403: connection_limit",
+    });
+  });
+
   it('is set aside in plaintext as well', async () => {
     const two = await startPod(2);
     const plaintext = { transport: 'plaintext', spiffeId: '' } as const;
@@ -369,7 +388,7 @@ describe('an endpoint that cannot be reached', () => {
 });
 
 describe('an endpoint is not set aside', () => {
-  it('for what it refuses, and nobody else is asked then', async () => {
+  it('for a decision of its sidecar, and nobody else is asked then', async () => {
     const one = await startPod(1, { allowedPeers: [idOf('somebody')] });
     const two = await startPod(2, { hbonePort: hbonePortOf(one) });
     const client = await startClient([one.endpoint, two.endpoint], hbonePortOf(one));

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PermittedEndpoint } from '../../../src/policy/permit.ts';
-import type { Attempt, Fault } from '../../../src/proxy/outbound/endpoint-book.ts';
+import type { Outcome } from '../../../src/proxy/account.ts';
+import type { Attempt } from '../../../src/proxy/outbound/endpoint-book.ts';
 import { createEndpointBook, setAsideLimits } from '../../../src/proxy/outbound/endpoint-book.ts';
 import { refusalLineLimits } from '../../../src/proxy/refusal-lines.ts';
 import { captureLog } from '../../support/captured-log.ts';
@@ -11,7 +12,7 @@ const endpoint = (ip = '10.0.0.7', serviceAccount = 'api'): PermittedEndpoint =>
   const spiffeId = `spiffe://cluster.local/ns/shop/sa/${serviceAccount}`;
   return { transport: 'hbone', address: { ip, port: 80 }, spiffeId, key: `${ip}:80 ${spiffeId}` };
 };
-const refused: Fault = { kind: 'closed', reason: 'upstream_refused', detail: 'connect ECONNREFUSED' };
+const refused: Outcome = { kind: 'closed', reason: 'upstream_refused', detail: 'connect ECONNREFUSED' };
 
 /** A random number just below 1 makes each wait as long as it can be. */
 function makeBook(random = 0.999_999) {

@@ -12,6 +12,7 @@ import { createEndpointBook } from '../../../src/proxy/outbound/endpoint-book.ts
 import { maxEndpointsTried, open } from '../../../src/proxy/outbound/open.ts';
 import type { TunnelPool } from '../../../src/proxy/transport/hbone/pool.ts';
 import type { Tunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
+import { PeerFullError } from '../../../src/proxy/transport/hbone/wire.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
@@ -103,6 +104,7 @@ describe('what becomes of an endpoint that a connection was not opened to', () =
     ['the handshake is cut', new HandshakeError('reset', 'x')],
     ['the handshake takes too long', new HandshakeError('timeout', 'x')],
     ['somebody else is there', new HandshakeError('peer_identity', 'x')],
+    ['its sidecar has no room', new PeerFullError('peer_refused', 'x')],
   ])('it is set aside, and another one is tried, when %s', async (_, error) => {
     const { goes, errors, endpoints } = opening({ 1: () => error });
     expect(await goes(serviceOf(2))).toBe('1 2 open');
@@ -123,7 +125,7 @@ describe('what becomes of an endpoint that a connection was not opened to', () =
   });
 
   it.each<[string, unknown]>([
-    ['its sidecar refuses the connection', new DeniedError('peer_refused', 'x')],
+    ['its sidecar has decided against the connection', new DeniedError('peer_refused', 'x')],
     ['our own identity has expired', new DeniedError('identity_expired', 'x')],
     ['a limit of our own is reached', new DeniedError('connection_limit', 'x')],
     ['the sidecar stops', new DeniedError('draining', 'x')],

@@ -5,6 +5,7 @@ import {
   connectHeaders,
   connectionIdOf,
   destinationOf,
+  PeerFullError,
   refusalFrom,
   refusalHeaders,
 } from '../../../src/proxy/transport/hbone/wire.ts';
@@ -77,6 +78,20 @@ describe('a refusal', () => {
   it('is the same outcome at the other side for an application that could not be reached', () => {
     const error = refusalFrom({ ':status': 503, 'remora-reason': 'upstream_refused' });
     expect(error).toMatchObject({ name: 'ConnectionError', reason: 'upstream_refused' });
+  });
+
+  it.each([
+    ['connection_limit', true],
+    ['memory_pressure', true],
+    ['descriptor_limit', true],
+    ['stream_limit', true],
+    ['default_deny', false],
+    ['policy_unavailable', false],
+    ['no such reason', false],
+  ])('says whether the other side has no room, which is no decision: %s, %s', (reason, isFull) => {
+    const error = refusalFrom({ ':status': 403, 'remora-reason': reason });
+    expect(error).toMatchObject({ reason: 'peer_refused' });
+    expect(error instanceof PeerFullError).toBe(isFull);
   });
 
   it('is peer_refused for a decision of the other side, with its reason in the words', () => {

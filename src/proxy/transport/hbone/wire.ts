@@ -78,6 +78,17 @@ export function connectionIdOf(headers: IncomingHttpHeaders): string | undefined
   return typeof id === 'string' && /^[a-z0-9-]{1,40}$/.test(id) ? id : undefined;
 }
 
+/** What a sidecar says when it would take the connection, but has no room for it now. */
+const wantsOfRoom: ReadonlySet<string> = new Set<DeniedReason>([
+  'connection_limit',
+  'stream_limit',
+  'descriptor_limit',
+  'memory_pressure',
+]);
+
+/** The other side's sidecar has no room for a connection; nothing was delivered, so another endpoint may take it. */
+export class PeerFullError extends DeniedError {}
+
 export const acceptance: OutgoingHttpHeaders = { [constants.HTTP2_HEADER_STATUS]: 200 };
 
 /** 403 for a decision, 503 for an application that could not be reached. */
@@ -98,5 +109,6 @@ export function refusalFrom(headers: Readonly<Record<string, unknown>>): Error {
     return new ConnectionError(reason as ClosedReason, `The other side's sidecar answered ${status}: ${reason}`);
   }
   const known = Object.hasOwn(deniedReasons, reason) ? (reason as DeniedReason) : 'no reason';
-  return new DeniedError('peer_refused', `The other side's sidecar answered ${status}: ${known}`);
+  const message = `The other side's sidecar answered ${status}: ${known}`;
+  return wantsOfRoom.has(known) ? new PeerFullError('peer_refused', message) : new DeniedError('peer_refused', message);
 }
