@@ -4,12 +4,13 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { resetSocket } from '../../../src/proxy/leg.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
-import { apiId, meshIdentity, startApplication, until } from '../../support/loopback-mesh.ts';
+import { apiId, meshIdentity, startApplication, startLoopbackMesh, until } from '../../support/loopback-mesh.ts';
 import type { Frame } from '../../support/raw-http2.ts';
 import { endStream, frameType } from '../../support/raw-http2.ts';
 import type { RawTunnel } from '../../support/raw-sidecar.ts';
 import { dialRawTunnel, startRawServer } from '../../support/raw-sidecar.ts';
 import { ending } from '../../support/sockets.ts';
+import { cuts } from '../../support/wire.ts';
 
 /*
  * Goal: every way in which a peer can end a stream or a tunnel, at every moment of a connection, is an end for the
@@ -222,4 +223,101 @@ describe.each(ends)('at %s of a tunnel', (_end, scene) => {
       expect(plane.lines).toHaveLength(1);
     });
   }
+});
+
+describe('a request that races a tunnel that retires', () => {
+  /** What a server does with the request number `count` of its tunnel number `tunnel`, counted from 0. */
+  type Answer = (tunnel: RawTunnel, streamId: number, at: { tunnel: number; count: number }) => void;
+
+  async function serverThatAnswers(answer: Answer) {
+    const requests: string[] = [];
+    const server = await startRawServer((tunnel, number) => {
+      let count = 0;
+      tunnel.wire.on('data', () => {
+        const streams = tunnel.peer.received.filter(isRequest);
+        for (; count < streams.length; count += 1) {
+          const { streamId } = streams[count] as Frame;
+          requests.push(`stream ${streamId} of tunnel ${number}`);
+          answer(tunnel, streamId, { tunnel: number, count });
+        }
+      });
+    });
+    cleanups.push(() => server.close());
+    return { ...(await clientSidecar(server.port)), requests, tunnels: server.tunnels };
+  }
+
+  const announcements: Record<string, (tunnel: RawTunnel) => void> = {
+    'the last stream of one GOAWAY': (tunnel) => goaway(tunnel, 1),
+    'the last stream of two GOAWAYs': (tunnel) => {
+      goaway(tunnel, 2 ** 31 - 1);
+      goaway(tunnel, 1);
+    },
+  };
+  it.each(Object.entries(announcements))(
+    'N22: goes to a new tunnel once, when %s leaves it out, and the neighbour that it names goes on',
+    async (_name, announce) => {
+      const { dial, requests, tunnels, plane } = await serverThatAnswers((tunnel, streamId, at) => {
+        if (at.tunnel === 0 && at.count === 1) announce(tunnel);
+        else tunnel.peer.accept(streamId);
+      });
+      const neighbour = dial();
+      await until(() => [...plane.accounts.live()].length === 1);
+      const late = dial();
+      late.end('late');
+      await until(() => [...plane.accounts.live()].length === 2);
+      expect(requests).toEqual(['stream 1 of tunnel 0', 'stream 3 of tunnel 0', 'stream 1 of tunnel 1']);
+      neighbour.end('neighbour');
+      const dataOf = async (number: number) => {
+        await until(() => tunnels[number]?.peer.received.some(isEnd) === true);
+        const frames =
+          tunnels[number]?.peer.received.filter(({ type, payload }) => type === frameType.data && payload.length > 0) ??
+          [];
+        return frames.map(({ streamId, payload }) => `${streamId}: ${payload}`).join('');
+      };
+      expect([await dataOf(0), await dataOf(1)]).toEqual(['1: neighbour', '1: late']);
+    },
+  );
+
+  it('N22: is given up after three tunnels that refuse it, and each is asked once', async () => {
+    const { dial, requests, plane } = await serverThatAnswers(({ peer }, streamId) => peer.reset(streamId, 7));
+    expect(await ending(dial())).toBe('reset');
+    expect(await plane.line({ outcome: 'closed' })).toMatchObject({ reason: 'tunnel_lost' });
+    expect(requests).toEqual([0, 1, 2].map((number) => `stream 1 of tunnel ${number}`));
+  });
+
+  it('N22: is not repeated when its peer cancels it on a tunnel that goes on', async () => {
+    const { dial, requests } = await serverThatAnswers(({ peer }, streamId) => peer.reset(streamId, 8));
+    expect(await ending(dial())).toBe('reset');
+    expect(requests).toEqual(['stream 1 of tunnel 0']);
+  });
+});
+
+describe('a tunnel that is lost before the answer', () => {
+  it.each(cuts)(
+    'N22: by %s: the request goes to a new one, and the application got no byte of the first',
+    async (how) => {
+      const got: string[] = [];
+      const application = await startApplication((socket) => {
+        const number = application.connections.length - 1;
+        socket.on('data', (chunk: Buffer) => got.push(`${number}: ${chunk}`));
+        socket.on('end', () => got.push(`${number} ends`));
+      });
+      const mesh = await startLoopbackMesh(application.port);
+      cleanups.push(
+        () => mesh.stop(),
+        () => application.close(),
+      );
+      const running = mesh.dial();
+      await until(() => application.connections.length === 1 && [...mesh.web.accounts.live()].length === 1);
+      mesh.wire.links[0]?.hold();
+      const late = mesh.dial();
+      late.end('late');
+      await until(() => application.connections.length === 2);
+      const [, first] = application.connections;
+      mesh.wire.links[0]?.cut(how);
+      expect(await ending(running)).toBe('reset');
+      await until(() => first?.closed === true && got.includes('2 ends'));
+      expect(got).toEqual(['2: late', '2 ends']);
+    },
+  );
 });

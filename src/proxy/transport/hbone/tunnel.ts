@@ -137,10 +137,12 @@ function createTunnel(
       });
       const leg = tunnelLeg(stream);
       try {
-        await accepted(stream, signal);
+        await accepted(stream, session, signal);
         return leg;
       } catch (error) {
         leg.abort(error as Error);
+        // Also when the peer refused this one stream alone: it would refuse the next attempt as well.
+        if (error instanceof TunnelRetiredError) retire();
         // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
         if (error instanceof ConnectionError && error.reason === 'upstream_timeout' && signal.aborted) retire();
         throw error;
@@ -151,12 +153,15 @@ function createTunnel(
   };
 }
 
-/** Resolves at the peer's 200. A stream that ends without an answer has delivered nothing, whatever became of its tunnel. */
-function accepted(stream: ClientHttp2Stream, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves at the peer's 200. A stream that ends without an answer has carried no byte, whatever became of its tunnel. One
+ * that the peer cancels on a tunnel that goes on was its decision, and is not a race.
+ */
+function accepted(stream: ClientHttp2Stream, session: ClientHttp2Session, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onAbort = () => reject(signal.reason);
   const onClose = () => {
-    const isRace = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || (stream.session?.closed ?? true);
+    const isRace = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || session.closed || session.destroyed;
     reject(
       isRace
         ? new TunnelRetiredError('The tunnel closed before the peer answered')
