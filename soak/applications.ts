@@ -30,8 +30,8 @@ export interface Applications {
   endClients(): Promise<void>;
 }
 
-const lanes = 12;
-const thinkMs = 100;
+const lanes = 16;
+const thinkMs = 60;
 /** Longer than any connection takes, and than the minute after which one has stalled. */
 const endDeadlineMs = 120_000;
 

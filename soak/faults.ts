@@ -39,8 +39,8 @@ export interface FaultRow {
 }
 
 const atOnce = 0;
-/** A tunnel that was given up is noticed with the next PING, an identity that ran out meanwhile is renewed. */
-const soonMs = 12_000;
+/** A tunnel whose peer is gone is noticed at the second look, which come every ten seconds; an identity that ran out meanwhile is renewed. */
+const soonMs = 22_000;
 
 export const faults = {
   /** SIGKILL, and a new one. Its kernel says a clean end for it: only its own applications may see one. */

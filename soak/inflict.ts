@@ -62,14 +62,14 @@ const pageAt = (pod: PodName) => (port: number) =>
 
 const stopping = (program: RunningProgram) => () => program.stop();
 
-/** In both directions, so that both ends hear of it as soon as anything moves. */
+/** In both directions, so that both ends hear of it as soon as anything moves; not the resets themselves. */
 const tunnelResets = tableOf(
   'inet',
   [
     ['input', ['iifname "eth0" tcp dport 15008', 'iifname "eth0" tcp sport 15008']],
     ['output', ['oifname "eth0" tcp dport 15008', 'oifname "eth0" tcp sport 15008']],
   ],
-  'reject with tcp reset',
+  'tcp flags & rst == 0 reject with tcp reset',
 );
 
 function tableOf(family: string, hooks: readonly (readonly [string, readonly string[]])[], verdict: string): string {

@@ -48,9 +48,11 @@ export function createPart({ name, logFile, readyText, spawn, onLost }: PartOpti
         if (child === started) child = undefined;
         if (!isEnding) onLost(`${name} ended with ${code ?? signal} though nobody had asked it to`);
       });
+      const over = once(started, 'exit').then(([code, signal]) => code ?? signal);
       const deadlineMs = performance.now() + readyDeadlineMs;
       while (!textFrom(logFile, from).includes(readyText)) {
-        if (child !== started) throw new SoakError(`${name} ended before it was ready; see ${logFile}`);
+        if (child !== started)
+          throw new SoakError(`${name} ended with ${await over} before it was ready; see ${logFile}`);
         if (performance.now() > deadlineMs) throw new SoakError(`${name} was not ready in time; see ${logFile}`);
         await wait(readyPollMs);
       }

@@ -7,7 +7,7 @@ import { SoakError } from './errors.ts';
 import type { FaultRow, PodName } from './faults.ts';
 import { podNames, servers } from './faults.ts';
 import type { Holdings, Memory, MemoryLine } from './health.ts';
-import { growing, holdingsOf, memoryLine, watchMemory, whatStays } from './health.ts';
+import { growing, holdingsOf, memoryLine, settleMs, watchMemory, whatStays } from './health.ts';
 import type { Undo } from './inflict.ts';
 import { inflict } from './inflict.ts';
 import { problemsInLog } from './log-check.ts';
@@ -85,7 +85,8 @@ async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => voi
   const loadMs = nowMs() - beganMs;
   options.progress('the faults are over; the applications finish what they have begun');
   await applications.endClients();
-  const stays = await whatStays(mesh, before);
+  // A sidecar that is gone gives nothing back.
+  const stays = await whatStays(mesh, before, lost.length > 0 ? 0 : settleMs);
   for (const pod of servers) await applications.endServer(pod);
   const lines = [...memory.longest()].map(([name, samples]) => memoryLine(name, samples));
   const twice = repeated(applications.tally.taken);

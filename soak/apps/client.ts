@@ -27,6 +27,9 @@ export interface ClientJob {
   readonly thinkMs: number;
 }
 
+/** Whoever was refused comes back a little later. */
+const failedPauseMs = 250;
+
 const job = JSON.parse(process.argv[2] ?? '') as ClientJob;
 let next = 0;
 let isStopping = false;
@@ -49,12 +52,13 @@ print({ type: 'progress', done, bytes });
 async function lane(): Promise<void> {
   while (!isStopping) {
     const errand = errandOf(job.seed, job.name, next++, job.targets);
-    await run(errand);
-    await wait(diceOf(job.seed, 'think', errand.work.id).whole(0, job.thinkMs));
+    const hasFailed = !(await run(errand));
+    await wait(hasFailed ? failedPauseMs : diceOf(job.seed, 'think', errand.work.id).whole(0, job.thinkMs));
   }
 }
 
-async function run({ work, target, address }: Errand): Promise<void> {
+/** False when it did not go as it was meant to, which is told then. */
+async function run({ work, target, address }: Errand): Promise<boolean> {
   const startedMs = nowMs();
   const socket = connect({ host: address, port: job.port, allowHalfOpen: true, noDelay: true });
   const { abort } = work;
@@ -88,12 +92,13 @@ async function run({ work, target, address }: Errand): Promise<void> {
         ...{ at: job.name, side: 'client', peer: server ?? target, id: work.id, kind: work.kind, symptom, phase },
         ...{ atMs: nowMs(), startedMs, detail: message },
       });
-      return;
+      return false;
     }
   } finally {
     bytes += channel.moved;
   }
   done[work.kind] = (done[work.kind] ?? 0) + 1;
+  return true;
 }
 
 async function talk(socket: ReturnType<typeof connect>, channel: Channel, work: Work, heard: Promise<void>) {

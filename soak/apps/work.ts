@@ -35,7 +35,7 @@ type Shape = Partial<Omit<Work, 'id' | 'kind'>>;
 
 /** What applications do with connections; the numbers are weights. */
 const kinds = {
-  short: [45, (dice) => ({ up: dice.whole(1, 2000), down: dice.whole(1, 4000), endsFirst: dice.next() < 0.5 })],
+  short: [70, (dice) => ({ up: dice.whole(1, 2000), down: dice.whole(1, 4000), endsFirst: dice.next() < 0.5 })],
   requests: [
     20,
     (dice) => ({

@@ -67,8 +67,8 @@ describe('the verdict of a soak', () => {
     expect(isExplained(failure({ atMs: 12_500 }), killed)).toBe(true);
     expect(isExplained(failure({ atMs: 12_501 }), killed)).toBe(false);
     const reset = fault('tunnels-reset', 'db');
-    expect(isExplained(failure({ atMs: 24_500 }), reset)).toBe(true);
-    expect(isExplained(failure({ atMs: 24_501 }), reset)).toBe(false);
+    expect(isExplained(failure({ atMs: 34_500 }), reset)).toBe(true);
+    expect(isExplained(failure({ atMs: 34_501 }), reset)).toBe(false);
   });
 
   it('explains an error under a fault that is still in force', () => {
