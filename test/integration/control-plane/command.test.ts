@@ -356,13 +356,24 @@ describe('remora control-plane in a cluster', () => {
     });
   });
 
-  it('believes the tokens of the cluster, publishes their keys, and believes its own no more', async () => {
+  it('believes the tokens of the cluster, also where a pod is, publishes their keys, and believes its own no more', async () => {
     await run(['authority', 'mesh']);
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const published = { use: 'sig', ...(await exportJWK(publicKey)), kid: 'cluster', alg: 'RS256' };
     writeFileSync(join(directory, 'jwks.json'), JSON.stringify({ keys: [published] }));
     const issuer = 'https://kubernetes.default.svc.cluster.local';
-    const plane = await startControlPlane('--authority=mesh', '--token-keys=jwks.json', `--token-issuer=${issuer}`);
+    const [one, other] = ['node-1', 'node-2'].map((name, index) =>
+      meshedPod(name, `10.0.1.${index}`, 'app: logs').replace('spec: {', `spec: {nodeName: ${name}, `),
+    );
+    const logs = '{clusterIP: 10.96.0.1, internalTrafficPolicy: Local, selector: {app: logs}, ports: [{port: 80}]}';
+    const service = `apiVersion: v1\nkind: Service\nmetadata: {name: logs, namespace: shop}\nspec: ${logs}\n`;
+    writeFileSync(join(directory, 'registry/logs.yaml'), [one, other, service].join('---\n'));
+    const plane = await startControlPlane(
+      '--authority=mesh',
+      '--registry=registry',
+      '--token-keys=jwks.json',
+      `--token-issuer=${issuer}`,
+    );
     expect((await call(plane, paths.jwks)).json).toEqual({ keys: [published] });
 
     const bound = {
@@ -382,6 +393,10 @@ describe('remora control-plane in a cluster', () => {
     const reply = await call(plane, paths.certificates, { token, body: { csr } });
     const leaf = new X509Certificate((reply.json as CertificateReply).certificateChain);
     expect(leaf.subjectAltName).toBe(`URI:${web.uri}`);
+
+    // The registry does not hold the pod: its node is that of its token.
+    const asked = await call(plane, paths.destinations, { token, body: { addresses: ['10.96.0.1:80'] } });
+    expect(asked.json).toMatchObject({ destinations: [{ endpoints: [{ address: '10.0.1.0:80' }] }] });
 
     const own = await run(['token', '--authority=mesh', `--token-issuer=${issuer}`, ...tokenArgs.slice(2)]);
     const refused = await call(plane, paths.certificates, { token: own.stdout.trim(), body: { csr } });
