@@ -42,8 +42,9 @@ export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'> {
 export const maxEndpointsTried = 3;
 
 /**
- * Opens the way to one of the permitted endpoints; another one is tried when an endpoint cannot be reached, has no room
- * or is not who it should be; never after a decision of its sidecar, and never one in plaintext after one with a sidecar. Throws the last failure.
+ * Opens the way to one of the permitted endpoints. Another one is tried when an endpoint cannot be reached, has no room
+ * or is not who it should be; never after a decision of its sidecar, and never one in plaintext after one with a sidecar.
+ * Throws the last failure.
  */
 export async function open(
   permit: OutboundPermit,

@@ -365,6 +365,7 @@ const expectedFamilies = [
   'remora_bytes_total',
   'remora_tunnels_open',
   'remora_tunnel_streams_open',
+  'remora_endpoints_set_aside',
   'remora_ready',
   'remora_control_plane_up',
   'remora_log_lines_suppressed_total',

@@ -27,8 +27,8 @@ const authority = createTestAuthority('cluster.local');
 const idOf = (serviceAccount: string) => `spiffe://cluster.local/ns/shop/sa/${serviceAccount}`;
 const identityOf = (serviceAccount: string) => createTestIdentity(authority, { namespace: 'shop', serviceAccount });
 const service = { ip: '10.96.0.10', port: 80 };
-/** Nobody else listens on these. */
-const ipOf = (pod: number) => `127.77.0.${pod}`;
+/** Nobody else listens on these, not even another run of this file. */
+const ipOf = (pod: number) => `127.77.${process.pid % 256}.${pod}`;
 
 const cleanups: (() => void)[] = [];
 afterEach(() => {

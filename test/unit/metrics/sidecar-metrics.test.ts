@@ -1,0 +1,20 @@
+import { expect, it } from 'vitest';
+import type { MetricSources } from '../../../src/metrics/sidecar-metrics.ts';
+import { createSidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
+
+it('shows at each scrape how many endpoints are set aside by then', async () => {
+  let setAside = 0;
+  const sources = {
+    liveConnections: () => [],
+    endpointsSetAside: () => setAside,
+    memory: [],
+    closedGates: () => new Map(),
+    identity: () => undefined,
+    isControlPlaneUp: () => true,
+    nowMs: () => 0,
+  } as unknown as MetricSources;
+  const metrics = createSidecarMetrics({ version: '0', node: '0', openssl: '0' }, () => sources);
+  expect(await metrics.text()).toContain('\nremora_endpoints_set_aside 0\n');
+  setAside = 3;
+  expect(await metrics.text()).toContain('\nremora_endpoints_set_aside 3\n');
+});
