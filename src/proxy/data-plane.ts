@@ -14,6 +14,8 @@ import { acceptOutbound } from './outbound/capture.ts';
 import type { DeclaredTunnel } from './outbound/declared.ts';
 import { acceptDeclared } from './outbound/declared.ts';
 import type { EndpointBook } from './outbound/endpoint-book.ts';
+import type { LookupName } from './outbound/names.ts';
+import { createNames } from './outbound/names.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
 import { createSlots } from './slots.ts';
@@ -42,6 +44,8 @@ export interface DataPlaneParts extends ProxyParts {
   readonly registry: Registry;
   readonly endpoints: EndpointBook;
   originalDestination(socket: Socket): Address | undefined;
+  /** Default: what the C library finds. */
+  readonly lookupName?: LookupName;
 }
 
 /** Everything that moves bytes, with its listeners bound. */
@@ -74,7 +78,12 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     handshakes: createSlots(settings.maxHandshakes),
     dials: createDials(parts.connections.capacity),
   };
-  const outboundParts = { ...parts, pool, affinities: createAffinities(parts.clock) };
+  const outboundParts = {
+    ...parts,
+    pool,
+    affinities: createAffinities(parts.clock),
+    names: createNames(parts.lookupName),
+  };
   const tunnels = createInboundTunnels(inboundParts, settings.inbound);
   const bound: Listener[] = [];
 

@@ -26,6 +26,16 @@ export async function withDeadline<T>(
   }
 }
 
+/** Waits for shared work without ending it when this one caller gives up. */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise, resolve, reject } = Promise.withResolvers<T>();
+  const onAbort = () => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  work.then(resolve, reject);
+  return promise.finally(() => signal.removeEventListener('abort', onAbort));
+}
+
 /** Aborted when the socket closes: whoever waits on behalf of its peer can stop. */
 export function untilClosed(socket: Socket): AbortSignal {
   const controller = new AbortController();

@@ -1,17 +1,15 @@
-import { lookup } from 'node:dns/promises';
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
-import { canonicalIp } from '../../addresses.ts';
-import { hasFreeDescriptor } from '../../descriptors.ts';
-import { ConnectionError, DeniedError, messageOf } from '../../errors.ts';
+import { ConnectionError } from '../../errors.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { untilClosed } from '../deadline.ts';
+import { untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import { holdDescriptor, takeConnection } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OutboundParts, OutboundSettings } from './capture.ts';
+import type { Names } from './names.ts';
 import { open } from './open.ts';
 
 interface HostPort {
@@ -30,12 +28,15 @@ export interface DeclaredTunnel {
   readonly peer: string;
 }
 
+type DeclaredParts = Omit<OutboundParts, 'registry' | 'originalDestination'> & { readonly names: Names };
+type DeclaredSettings = Omit<OutboundSettings, 'meshNetworks' | 'rules'>;
+
 /** One connection of a declared tunnel: look up, open, relay, account. No capture, no registry. */
 export async function acceptDeclared(
   socket: Socket,
   { target, via, peer }: DeclaredTunnel,
-  parts: Omit<OutboundParts, 'registry' | 'originalDestination'>,
-  settings: Omit<OutboundSettings, 'meshNetworks' | 'rules'>,
+  parts: DeclaredParts,
+  settings: DeclaredSettings,
 ): Promise<void> {
   const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
   const untrack = parts.drain.track(() => resetSocket(socket));
@@ -44,15 +45,11 @@ export async function acceptDeclared(
     holdDescriptor(socket, parts);
     tuneSocket(socket, settings);
     release = takeConnection(parts);
-    const address = await addressOf(target);
+    const gone = untilClosed(socket);
+    const address = await addressOf(target, parts, settings, gone);
     account.learned({ originalDestination: address });
-    const { leg, facts } = await open(
-      admitDeclared(address, via && (await addressOf(via)), peer),
-      account.id,
-      parts,
-      settings,
-      untilClosed(socket),
-    );
+    const viaAddress = via && (await addressOf(via, parts, settings, gone));
+    const { leg, facts } = await open(admitDeclared(address, viaAddress, peer), account.id, parts, settings, gone);
     const carried = carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
     untrack();
     await carried;
@@ -65,18 +62,13 @@ export async function acceptDeclared(
   }
 }
 
-async function addressOf({ host, port }: HostPort): Promise<Address> {
-  const literal = canonicalIp(host);
-  if (literal !== undefined) return { ip: literal, port };
-  try {
-    const { address } = await lookup(host);
-    return { ip: canonicalIp(address) ?? address, port };
-  } catch (error) {
-    // Without descriptors the C library cannot read its files, and says that there is no such name.
-    if (!hasFreeDescriptor())
-      throw new DeniedError('descriptor_limit', `The name ${host} could not be looked up`, { cause: error });
-    throw new ConnectionError('upstream_unreachable', `The name ${host} was not found: ${messageOf(error)}`, {
-      cause: error,
-    });
-  }
+async function addressOf(
+  { host, port }: HostPort,
+  { clock, names }: DeclaredParts,
+  { connectTimeoutMs }: DeclaredSettings,
+  outer: AbortSignal,
+): Promise<Address> {
+  const late = () => new ConnectionError('upstream_timeout', `The name ${host} was not looked up in time`);
+  const ip = await withDeadline(clock, connectTimeoutMs, late, outer, (signal) => names.ipOf(host, signal));
+  return { ip, port };
 }

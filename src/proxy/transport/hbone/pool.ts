@@ -5,6 +5,7 @@ import { ConnectionError, DeniedError } from '../../../errors.ts';
 import type { Identity } from '../../../identity/identity.ts';
 import type { SpiffeId } from '../../../identity/spiffe-id.ts';
 import { isRootTrusted } from '../../../identity/verify-peer.ts';
+import { abortable } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import type { Tunnel } from './tunnel.ts';
 import { TunnelRetiredError } from './tunnel.ts';
@@ -157,14 +158,4 @@ function nameOf({ address, expectedId, local }: TunnelKey): string {
 
 function* all(lanes: ReadonlyMap<string, Lane>): Iterable<Tunnel> {
   for (const lane of lanes.values()) yield* lane.tunnels;
-}
-
-/** Waits for shared work without ending it when this one caller gives up. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise, resolve, reject } = Promise.withResolvers<T>();
-  const onAbort = () => reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  work.then(resolve, reject);
-  return promise.finally(() => signal.removeEventListener('abort', onAbort));
 }
