@@ -21,6 +21,8 @@ export interface Permission {
   readonly symptoms: readonly Permitted[];
   /** How long after the fault was undone. */
   readonly afterMs: number;
+  /** What is carried goes on for so long after the fault began. */
+  readonly carriedForMs?: number;
   /** No connection survives the fault: whatever began before it was undone may be cut, whenever its application hears of it. */
   readonly isTheEnd?: true;
 }
@@ -38,6 +40,9 @@ export interface FaultRow {
   readonly peer?: Permission;
 }
 
+/** Of every sidecar. */
+export const drainDeadlineMs = 3000;
+
 const atOnce = 0;
 /** A tunnel whose peer is gone is noticed at the second look, which come every ten seconds; an identity that ran out meanwhile is renewed. */
 const soonMs = 22_000;
@@ -52,14 +57,14 @@ export const faults = {
     own: { symptoms: ['refused', 'reset-open', 'reset-carried', 'early-end'], afterMs: atOnce, isTheEnd: true },
     peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: atOnce },
   },
-  /** SIGTERM, and a new one when it has ended; what is open at its drain deadline is reset. */
+  /** SIGTERM, and a new one when it has ended; what is open at its drain deadline is reset, and nothing before. */
   'sidecar-stopped': {
     lane: 'disruptive',
     pods: restartable,
     shortestMs: 100,
     longestMs: 2000,
-    own: { symptoms: ['refused', 'reset-open', 'reset-carried'], afterMs: atOnce },
-    peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: atOnce },
+    own: { symptoms: ['refused', 'reset-open', 'reset-carried'], afterMs: atOnce, carriedForMs: drainDeadlineMs },
+    peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: atOnce, carriedForMs: drainDeadlineMs },
   },
   /** SIGSTOP and SIGCONT: whatever is open goes on; what begins meanwhile may meet a deadline. */
   'sidecar-frozen': {

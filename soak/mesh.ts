@@ -16,7 +16,7 @@ import type { TestPod, TestPods } from '../test/support/pods.ts';
 import { startPods } from '../test/support/pods.ts';
 import { SoakError } from './errors.ts';
 import type { PodName } from './faults.ts';
-import { podNames, servers } from './faults.ts';
+import { drainDeadlineMs, podNames, servers } from './faults.ts';
 import type { Part } from './part.ts';
 import { createPart } from './part.ts';
 
@@ -24,7 +24,10 @@ const root = resolve(import.meta.dirname, '..');
 
 /** A certificate is renewed at half of its life: every ten seconds. */
 const certificateLifetime = '20s';
-const agent = ['--drain-deadline', '3s', '--tunnel-idle', '5s', '--certificate-lifetime', certificateLifetime];
+const agent = [
+  ...['--drain-deadline', `${drainDeadlineMs}ms`, '--tunnel-idle', '5s'],
+  ...['--certificate-lifetime', certificateLifetime],
+];
 
 export const pods: Readonly<Record<PodName, MeshPodSpec>> = {
   web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true, agent },

@@ -16,6 +16,7 @@ export function jsonOf(result: Result): object {
     connections: done,
     bytes,
     faults: countsOf(faults.map(({ kind }) => kind)),
+    timeline: faults.map(({ kind, pod, beganMs, undoneMs }) => ({ kind, pod, beganMs, undoneMs })),
     explained: countsOf(judged.flatMap(({ failure, explainedBy }) => (explainedBy ? [failure.symptom] : []))),
     unexplained: judged.filter(({ explainedBy }) => explainedBy === undefined).map(({ failure }) => failure),
     memory,

@@ -130,13 +130,21 @@ async function load(
   { seed, durationMs, signal }: RunOptions,
 ): Promise<void> {
   const planned = scheduleOf(seed, durationMs);
+  // A fault that cannot be inflicted or undone ends both lanes.
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
   const lane = async (name: FaultRow['lane']) => {
     for (const fault of planned.filter((one) => one.lane === name)) {
-      await wait(Math.max(0, beganMs + fault.atMs - nowMs()), undefined, { signal });
-      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), signal);
+      await wait(Math.max(0, beganMs + fault.atMs - nowMs()), undefined, { signal: either });
+      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), either);
     }
   };
-  await Promise.all([lane('disruptive'), lane('harmless')]);
+  const lanes = [lane('disruptive'), lane('harmless')];
+  await Promise.all(lanes).catch(async (error: unknown) => {
+    failed.abort();
+    await Promise.allSettled(lanes);
+    throw error;
+  });
   await wait(Math.max(0, beganMs + durationMs - nowMs()), undefined, { signal });
 }
 

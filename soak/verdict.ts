@@ -1,5 +1,5 @@
 import type { Failure } from './apps/reports.ts';
-import type { FaultKind, Permission, PodName } from './faults.ts';
+import type { FaultKind, Permission, Permitted, PodName } from './faults.ts';
 import { clients, permittedAs, rowOf, servers } from './faults.ts';
 
 /** A fault as it really was; milliseconds of the clock of `nowMs`. */
@@ -29,14 +29,15 @@ function explains(fault: Fault, failure: Failure): boolean {
   const as = permittedAs(failure.symptom, failure.phase);
   if (as === undefined) return false;
   return permissionsOf(fault, failure).some(
-    (permission) => permission.symptoms.includes(as) && isInForce(fault, failure, permission),
+    (permission) => permission.symptoms.includes(as) && isInForce(fault, failure, as, permission),
   );
 }
 
-function isInForce(fault: Fault, { atMs, startedMs }: Failure, { afterMs, isTheEnd }: Permission): boolean {
+function isInForce(fault: Fault, { atMs, startedMs }: Failure, as: Permitted, permission: Permission): boolean {
   const { beganMs, undoneMs = Number.POSITIVE_INFINITY } = fault;
-  if (atMs < beganMs) return false;
-  return atMs <= undoneMs + afterMs + hearingMs || (isTheEnd === true && startedMs <= undoneMs);
+  const { afterMs, carriedForMs = 0, isTheEnd = false } = permission;
+  if (atMs < beganMs + (as === 'reset-carried' ? carriedForMs : 0)) return false;
+  return atMs <= undoneMs + afterMs + hearingMs || (isTheEnd && startedMs <= undoneMs);
 }
 
 function permissionsOf({ kind, pod }: Fault, failure: Failure): Permission[] {

@@ -82,6 +82,15 @@ describe('the verdict of a soak', () => {
     expect(isExplained(failure({ atMs: 60_000 }), fault('sidecar-killed', 'db'))).toBe(false);
   });
 
+  it('lets a sidecar that stops reset what it carries at its drain deadline, and not before', () => {
+    for (const pod of ['web', 'db'] as const) {
+      const stopped = fault('sidecar-stopped', pod, { undoneMs: 13_000 });
+      expect(isExplained(failure({ atMs: 11_999 }), stopped)).toBe(false);
+      expect(isExplained(failure({ atMs: 12_000 }), stopped)).toBe(true);
+      expect(isExplained(failure({ atMs: 9500, phase: 'open' }), stopped)).toBe(true);
+    }
+  });
+
   it('lets no connection that is carried be cut by a pause, a lossy network, a partition or the control plane', () => {
     for (const kind of ['sidecar-frozen', 'packets-lost', 'partitioned', 'control-plane-killed'] as const) {
       for (const pod of podNames) expect(isExplained(failure(), fault(kind, pod)), `${kind} ${pod}`).toBe(false);
