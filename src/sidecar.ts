@@ -206,6 +206,7 @@ async function startSidecar(
       readiness.close('not_draining', 'The sidecar is shutting down');
       await clock.sleep(settings.drainDelayMs);
       plane.retireInbound();
+      log.info({ open: drain.size }, 'Draining');
       const deadlineMs = clock.monotonic() + settings.drainDeadlineMs;
       const forced = await drain.finish(settings.drainDeadlineMs);
       plane.retireOutbound();

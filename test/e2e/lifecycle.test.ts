@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import process from 'node:process';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import type { Mesh } from '../support/mesh.ts';
@@ -22,7 +23,8 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
 
   beforeAll(async () => {
     mesh = await startMesh<Name>({ pods, services: [], certificateLifetime: '20s' });
-    await mesh.pods.api.start(server, ['0.0.0.0']).line((line) => line === 'ready');
+    for (const name of ['web', 'api'] as const)
+      await mesh.pods[name].start(server, ['0.0.0.0']).line((line) => line === 'ready');
   }, 120_000);
   afterAll(() => mesh?.close());
 
@@ -40,6 +42,16 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     const [code] = (await once(program.process, 'exit')) as [number | null];
     return code;
   };
+  /** The first line of a sidecar from now on that holds this. */
+  const nextLine = (name: Name, text: string) => {
+    const { lines, line } = agent(name);
+    const from = lines.length;
+    return line(() => lines.slice(from).some((candidate) => candidate.includes(text)));
+  };
+  /** Says one thing over a new connection and prints what comes back; in less time than it takes to start Node.js. */
+  const saying = (text: string, host: string) =>
+    `timeout 20 bash -c 'exec 3<>/dev/tcp/${host}/7001; echo ${text} >&3; head -n 1 <&3'`;
+  const say = (text: string) => mesh.pods.web.sh(saying(text, pods.api.v4));
   /** A connection that is open and has moved bytes both ways. */
   const openLong = async () => {
     const program = start('long', 7001);
@@ -63,13 +75,113 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     await long.line((line) => line.includes('"ended":"end"'));
   });
 
+  it('K1: stops in order: not ready, new connections for the drain delay, then only those that are open and outbound, then 0', async () => {
+    await stopAndStart('api', ['--drain-delay', '5s']);
+    const long = await openLong();
+    agent('api').process.kill('SIGTERM');
+    await agent('api').line((line) => line.includes('"Not ready"') && line.includes('not_draining'));
+    expect(await mesh.pods.control.sh(`curl -sS http://${pods.api.v4}:15021/healthz/ready`)).toContain('not_draining');
+    expect(await say('in the delay')).toBe('in the delay\n');
+    expect(agent('api').lines.some((line) => line.includes('"Draining"'))).toBe(false);
+    await agent('api').line((line) => line.includes('"Draining"'));
+    await expect(say('too late')).rejects.toThrow(/reset|refused/);
+    expect(await mesh.pods.api.sh(saying('outbound', pods.web.v4))).toBe('outbound\n');
+    long.process.stdin?.write('still here\n');
+    await long.line((line) => line.includes('"echo":"still here"'));
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+    expect(await exitOf(agent('api'))).toBe(0);
+    expect(agent('api').lines.at(-1)).toContain('"forced":0');
+    await mesh.startAgent('api');
+  });
+
+  it('K2: goes on with what it carries when its identity lapses in the drain, with a control plane that is silent', async () => {
+    await stopAndStart('api', ['--drain-deadline', '10m']);
+    const long = await openLong();
+    agent('api').process.kill('SIGTERM');
+    await agent('api').line((line) => line.includes('"Draining"'));
+    expect(await mesh.pods.api.sh(saying('known from now on', pods.web.v4))).toBe('known from now on\n');
+    await nextLine('api', '"Identity renewed"');
+    mesh.controlPlane.process.kill('SIGSTOP');
+    const dialling = mesh.pods.api.start('test/support/pod-programs/dial-loop.ts', [`${pods.web.v4}:7001`]);
+    await nextLine('api', '"identity_expired"');
+    await dialling.stop();
+    long.process.stdin?.write('still here\n');
+    await long.line((line) => line.includes('"echo":"still here"'));
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+    expect(await exitOf(agent('api'))).toBe(0);
+    const renewed = nextLine('web', '"Identity renewed"');
+    mesh.controlPlane.process.kill('SIGCONT');
+    await renewed;
+    await mesh.startAgent('api');
+  });
+
+  it.each(['SIGUSR1', 'SIGUSR2'] as const)('R19: goes on in the drain at a %s', async (signal) => {
+    const long = await openLong();
+    const { process } = agent('api');
+    process.kill('SIGTERM');
+    await agent('api').line((line) => line.includes('"Draining"'));
+    process.kill(signal);
+    long.process.stdin?.write('still here\n');
+    await long.line((line) => line.includes('"echo":"still here"'));
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+    expect(await exitOf(agent('api'))).toBe(0);
+    await mesh.startAgent('api');
+  });
+
+  it('K7: goes on where it was when it was stopped for a while, and after a longer while with new connections', async () => {
+    const long = await openLong();
+    const { process } = agent('api');
+    process.kill('SIGSTOP');
+    const waiting = start('ask', 7001);
+    long.process.stdin?.write('sent meanwhile\n');
+    process.kill('SIGCONT');
+    await long.line((line) => line.includes('"echo":"sent meanwhile"'));
+    expect(await result(waiting)).toEqual({ text: 'hello', ended: 'end' });
+    process.kill('SIGSTOP');
+    // Until its peer has given up its tunnel, after three PINGs without an answer.
+    await long.line((line) => line.includes('"ended":"ECONNRESET"'));
+    process.kill('SIGCONT');
+    expect(await result(start('ask', 7001))).toEqual({ text: 'hello', ended: 'end' });
+  }, 120_000);
+
+  it('K8: lets nobody pass while the sidecar is gone, and needs no restart of the application when it is back', async () => {
+    await agent('api').stop('SIGKILL');
+    const dialled = await mesh.pods.control.dial([`${pods.api.v4}:7001`]);
+    expect(dialled).toEqual([{ target: `${pods.api.v4}:7001`, failed: 'ECONNREFUSED' }]);
+    await expect(say('to nobody')).rejects.toThrow(/reset|refused/);
+    await expect(mesh.pods.api.sh(saying('from nobody', pods.web.v4))).rejects.toThrow(/refused/);
+    await mesh.startAgent('api');
+    expect(await say('and back')).toBe('and back\n');
+    expect(await mesh.pods.api.sh(saying('and forth', pods.web.v4))).toBe('and forth\n');
+  });
+
+  it('K11: starts, carries and stops where every folder is full or cannot be written', async () => {
+    await agent('web').stop('SIGTERM');
+    const env = { PATH: process.env.PATH, TMPDIR: '/proc', HOME: '/proc' };
+    const { process: sidecar } = await mesh.startAgent('web', [], { env });
+    // From now on every write to a file fails, wherever it is.
+    await mesh.pods.control.sh(
+      `setpriv --reuid=1337 --regid=1337 --clear-groups prlimit --pid ${sidecar.pid} --fsize=0:0`,
+    );
+    await nextLine('web', '"Identity renewed"');
+    expect(await result(start('download', 7003, 8 * 1024 * 1024))).toEqual({ isEqual: true, bytes: 8 * 1024 * 1024 });
+    sidecar.kill('SIGTERM');
+    expect(await exitOf(agent('web'))).toBe(0);
+    await mesh.startAgent('web');
+  });
+
   it('K2: lets transfers that are running end within the drain deadline, takes no new ones, and exits 0', async () => {
     const transfers = Array.from({ length: 5 }, () => start('download', 7003, 8 * 1024 * 1024));
-    for (const transfer of transfers) await transfer.line((line) => line.includes('started'));
+    const large = [start('download', 7003, 64 * 1024 * 1024), start('upload', 7002, 64 * 1024 * 1024)];
+    for (const transfer of [...transfers, ...large]) await transfer.line((line) => line.includes('started'));
     const long = await openLong();
     agent('api').process.kill('SIGTERM');
     await agent('api').line((line) => line.includes('"Stopping"'));
     for (const transfer of transfers) expect(await result(transfer)).toEqual({ isEqual: true, bytes: 8 * 1024 * 1024 });
+    for (const transfer of large) expect(await result(transfer)).toMatchObject({ isEqual: true });
     long.process.stdin?.write('still here\n');
     await long.line((line) => line.includes('"echo":"still here"'));
     long.process.stdin?.end();

@@ -42,7 +42,7 @@ describe.skipIf(noPodmanBecause !== undefined)('A pod of the image', () => {
     ]);
   });
 
-  it('runs the sidecar as 1337, with no capability, nothing to write to, and a limit on its memory', async () => {
+  it('K10: runs the sidecar as 1337, with no capability, nothing to write to, and a limit on its memory', async () => {
     const status = await podman.run('exec', 'ground-remora', 'cat', '/proc/1/status');
     expect(status).toMatch(/^Uid:\t1337\t1337\t1337\t1337$/m);
     expect(status).toMatch(/^Gid:\t1337\t1337\t1337\t1337$/m);
@@ -64,7 +64,7 @@ describe.skipIf(noPodmanBecause !== undefined)('A pod of the image', () => {
     expect(said).toContain('proved for outbound IPv4 and IPv6');
   });
 
-  it('runs the program without a writable folder', async () => {
+  it('K11: runs the program without a writable folder', async () => {
     expect(await podman.run('exec', 'ground-remora', 'remora', 'agent', '--help')).toMatch(/^Usage: remora agent/);
   });
 

@@ -194,7 +194,7 @@ describe.skipIf(noPodmanBecause !== undefined)(`a mesh of real pods ${noPodmanBe
     expect(patchedBy(JSON.parse(answer.body), pod)).toEqual(byCommand);
   });
 
-  it('refuses everything while the sidecar is killed, and lets nothing out in plaintext', async () => {
+  it('K8: refuses everything while the sidecar is killed, and lets nothing out in plaintext', async () => {
     const wire = watchWire(mesh.podman.bridge, { secret: 'sent with no sidecar' });
     await mesh.podman.run('kill', '--signal=KILL', 'web-remora');
     expect(await mesh.podman.run('wait', 'web-remora')).toBe('137');

@@ -1,7 +1,7 @@
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PodAddresses } from '../../src/cli/demo/network.ts';
+import type { PodAddresses, PodProcessOptions } from '../../src/cli/demo/network.ts';
 import { sidecarUid } from '../../src/ports.ts';
 import type { RunningProgram, TestPod, TestPods } from './pods.ts';
 import { startPods } from './pods.ts';
@@ -41,7 +41,7 @@ export interface Mesh<Name extends string> {
   readonly agents: Readonly<Partial<Record<Name, RunningProgram>>>;
   readonly controlPlane: RunningProgram;
   /** Starts the sidecar of a pod and resolves when it is ready. */
-  startAgent(name: Name, args?: readonly string[]): Promise<RunningProgram>;
+  startAgent(name: Name, args?: readonly string[], process?: PodProcessOptions): Promise<RunningProgram>;
   /** The metrics page of a pod's sidecar, asked for from the control plane's pod. */
   metrics(name: Name): Promise<string>;
   readonly folder: string;
@@ -75,10 +75,11 @@ export async function startMesh<Name extends string>(options: MeshOptions<Name>)
     });
     await controlPlane.line((line) => line.includes('Control plane ready'));
     const agents: Partial<Record<Name, RunningProgram>> = {};
-    const startAgent = async (name: Name, args: readonly string[] = []) => {
-      const agent = pods[name].startRemora(['agent', ...agentArguments(folder, name, options), ...args], {
+    const startAgent = async (name: Name, args: readonly string[] = [], process: PodProcessOptions = {}) => {
+      const agent = pods[name].startRemora(['agent', ...agentArguments(folder, name, options, args)], {
         uid: sidecarUid,
         env: quietEnvironment,
+        ...process,
       });
       agents[name] = agent;
       await agent.line((line) => line.includes('"Ready"'));
@@ -110,12 +111,14 @@ export function controlPlaneArguments(folder: string, certificateLifetime = '1h'
   ];
 }
 
-/** The settings of the sidecar of a pod. */
+/** The settings of the sidecar of a pod; it has no drain delay unless its own settings name one. */
 export function agentArguments<Name extends string>(
   folder: string,
   name: Name,
   options: Pick<MeshOptions<Name>, 'pods'>,
+  args: readonly string[] = [],
 ): string[] {
+  const own = [...(options.pods[name].agent ?? []), ...args];
   return [
     ...['--control-plane', `https://${controlAddresses.v4}:15012`, '--control-plane-ca-file', join(folder, 'root.pem')],
     ...[
@@ -126,7 +129,7 @@ export function agentArguments<Name extends string>(
       '--trust-domain',
       'cluster.local',
     ],
-    ...['--drain-delay', '0s', ...(options.pods[name].agent ?? [])],
+    ...(own.includes('--drain-delay') ? own : ['--drain-delay', '0s', ...own]),
   ];
 }
 

@@ -84,6 +84,7 @@ const manners: Record<string, () => Promise<unknown>> = {
     const bytes = randomBytes(number);
     const socket = await dial();
     socket.end(bytes);
+    console.log(JSON.stringify({ started: true }));
     const { text, ended } = await read(socket);
     return { isEqual: text.trim() === createHash('sha256').update(bytes).digest('hex'), ended };
   },
