@@ -29,6 +29,8 @@ export function watchLiveness(session: Http2Session, clock: Clock, events: Liven
   let wasGone = false;
   let timer: Timer;
   const tick = () => {
+    // It has no socket any more, and may still wait for its peer's end: `close` comes, and ends the watch.
+    if (session.destroyed) return;
     const isGone = peerStateOf(session.socket) !== 'open';
     if (isGone && wasGone) return events.lost();
     wasGone = isGone;
