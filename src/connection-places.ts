@@ -14,6 +14,11 @@ export interface PlaceLimits {
  */
 export const pagePlaces: PlaceLimits = { all: 128, perAddress: 32 };
 
+/** The same for several ports that share `all` places; an address gets a quarter of them, if that is fewer. */
+export function sharedPagePlaces(all: number): PlaceLimits {
+  return { all, perAddress: Math.max(2, Math.min(pagePlaces.perAddress, Math.floor(all / 4))) };
+}
+
 /** What a place knows of its connection. */
 export interface Place {
   readonly peer: string;
@@ -21,13 +26,23 @@ export interface Place {
   readonly answers: ReadonlySet<{ readonly writableEnded: boolean }>;
 }
 
+/** Places for connections, of one server or of several that share them. */
+export interface Places {
+  readonly limits: PlaceLimits;
+  /** In the order of waiting. */
+  readonly held: Map<Socket, Place & { readonly answers: Set<ServerResponse> }>;
+}
+
+export function createPlaces(limits: PlaceLimits = pagePlaces): Places {
+  return { limits, held: new Map() };
+}
+
 /**
  * Bounds the connections of a server that strangers reach, so that no number of idle or slow ones shuts out a probe: a
  * newcomer gets the place of a connection that waits for its client. One whose answer is still being made is never
  * closed; when there is no other, the newcomer is. Instead of `maxConnections`, which would drop the newcomer.
  */
-export function limitConnections(server: Server, limits: PlaceLimits = pagePlaces): void {
-  const held = new Map<Socket, Place & { readonly answers: Set<ServerResponse> }>();
+export function limitConnections(server: Server, { limits, held }: Places = createPlaces()): void {
   server.on('connection', (socket: Socket) => {
     const peer = socket.remoteAddress ?? '';
     const leaving = whoLeaves(peer, held, limits);

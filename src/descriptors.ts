@@ -3,8 +3,8 @@ import { ConfigurationError } from './errors.ts';
 
 /**
  * How the descriptors of a sidecar are shared out. The reserve is for everything but the data plane: the program itself
- * with its listeners and the control plane (`program`), and a quarter of the rest, up to `reserve`, for pages, probes,
- * lookups and files.
+ * with its listeners and the control plane (`program`), and a quarter of the rest, up to `reserve`, for pages, which get
+ * two thirds of that, and for probes, lookups and files.
  */
 export const descriptorShares = {
   /**
@@ -20,6 +20,8 @@ export const descriptorShares = {
 export interface DescriptorBudget {
   readonly limit: number;
   readonly reserve: number;
+  /** Of the reserve, for the connections to all pages together. */
+  readonly pages: number;
   /** So many fit, whatever is configured. */
   readonly connections: number;
 }
@@ -36,7 +38,8 @@ export function descriptorBudget(limit: number): DescriptorBudget {
   const least = program + perConnection;
   if (limit < least) throw new ConfigurationError(`nofile is ${limit}, expected at least ${least}`);
   const reserve = Math.min(descriptorShares.reserve, program + Math.floor((limit - program) / 4));
-  return { limit, reserve, connections: Math.floor((limit - reserve) / perConnection) };
+  const pages = Math.max(2, Math.floor(((reserve - program) * 2) / 3));
+  return { limit, reserve, pages, connections: Math.floor((limit - reserve) / perConnection) };
 }
 
 /** The least limit into which so many connections fit. */

@@ -8,6 +8,7 @@ import { startAdminServer } from './agent/admin.ts';
 import type { AppHealth } from './agent/app-health/app-health.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
 import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
+import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import type { RenewalCounter } from './agent/sources.ts';
@@ -17,6 +18,9 @@ import { systemClock } from './clock.ts';
 import { agentTable } from './config/table.ts';
 import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
+import type { Places } from './connection-places.ts';
+import { createPlaces, sharedPagePlaces } from './connection-places.ts';
+import type { DescriptorBudget } from './descriptors.ts';
 import { descriptorBudget, descriptorsFor } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
 import { watchEventLoop } from './event-loop-lag.ts';
@@ -81,7 +85,9 @@ async function startSidecar(
   { log, output }: { log: Log; output: LogOutput },
   settings: AgentSettings,
 ): Promise<Sidecar> {
-  const fitting = connectionsThatFit(host.descriptorLimit(), settings, log);
+  const budget = descriptorBudget(host.descriptorLimit());
+  warnOfFewDescriptors(budget, settings, log);
+  const fitting = budget.connections;
   const container = containerMemory();
   const pools = [heapMemory(), ...(container === undefined ? [] : [container])];
   const reclaim = () => {
@@ -183,14 +189,16 @@ async function startSidecar(
     let bound: DataPlane | undefined;
     try {
       bound = await startDataPlane(parts, dataPlaneSettings(settings, surroundings));
+      const places = createPlaces(sharedPagePlaces(budget.pages));
       const admin = {
         clock,
         log,
+        places,
         readiness,
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
         connections: () => [...accounts.live()].map(shownConnection),
       };
-      const pageParts = { metrics, appHealth, health: { readiness, log }, admin };
+      const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };
       return { plane: bound, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
     } catch (error) {
       bound?.retireInbound();
@@ -226,12 +234,12 @@ async function startSidecar(
   };
 }
 
-/**
- * How many connections the descriptors of this process are enough for; says so when it is fewer than somebody asked for,
- * or fewer than half of what nobody did.
- */
-function connectionsThatFit(limit: number, { maxConnections }: AgentSettings, log: Log): number {
-  const { reserve, connections } = descriptorBudget(limit);
+/** Says so when fewer connections fit than somebody asked for, or fewer than half of what nobody did. */
+function warnOfFewDescriptors(
+  { limit, reserve, connections }: DescriptorBudget,
+  { maxConnections }: AgentSettings,
+  log: Log,
+): void {
   const needed = descriptorsFor(maxConnections);
   const expected = maxConnections === agentTable.maxConnections.default ? maxConnections / 2 : maxConnections;
   if (connections < expected)
@@ -245,18 +253,24 @@ function connectionsThatFit(limit: number, { maxConnections }: AgentSettings, lo
       },
       'Only some of maxConnections fit into the descriptors of this process',
     );
-  return connections;
 }
 
 /** Metrics, health and admin. */
 async function startPages(
   settings: AgentSettings,
   withIpv6: boolean,
-  parts: {
+  {
+    metrics,
+    appHealth,
+    health,
+    admin,
+    places,
+  }: {
     metrics: MetricsPage;
     appHealth: AppHealth;
-    health: Parameters<typeof startHealthServer>[1];
+    health: HealthParts;
     admin: AdminParts;
+    places: Places;
   },
 ) {
   const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
@@ -266,17 +280,20 @@ async function startPages(
   };
   try {
     for (const ip of usable(settings.metricsBind))
-      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, parts.metrics, parts.appHealth));
+      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, metrics, appHealth, places));
     for (const ip of usable(settings.healthBind))
-      servers.push(await startHealthServer({ ip, port: settings.ports.health }, parts.health));
-    servers.push(await startAdminServer(settings.adminListen, parts.admin));
+      servers.push(await startHealthServer({ ip, port: settings.ports.health }, health));
+    servers.push(await startAdminServer(settings.adminListen, admin));
   } catch (error) {
     await close();
     throw error;
   }
   const { adminListen } = settings;
-  const admin = adminListen.kind === 'tcp' ? formatAddress(adminListen.address) : adminListen.path;
-  return { addresses: { admin, metricsPort: settings.ports.metrics, healthPort: settings.ports.health }, close };
+  const adminAt = adminListen.kind === 'tcp' ? formatAddress(adminListen.address) : adminListen.path;
+  return {
+    addresses: { admin: adminAt, metricsPort: settings.ports.metrics, healthPort: settings.ports.health },
+    close,
+  };
 }
 
 /** Resolves with the first stop signal. Under a terminal it may come twice at once; a second one after a second ends the process. */

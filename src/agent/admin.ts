@@ -6,16 +6,14 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Readiness } from '../lifecycle.ts';
-import type { Log } from '../log.ts';
 import { renewalReasons } from '../outcomes.ts';
 import { readyPage } from './health.ts';
 import type { RenewalState } from './identity-sources/source.ts';
-import type { Page, PageListener, PageServer } from './page-server.ts';
+import type { Page, PageListener, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
 
-export interface AdminParts {
+export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'> {
   readonly clock: Clock;
-  readonly log: Log;
   readonly readiness: Pick<Readiness, 'closed'>;
   /** Undefined before the first identity. */
   identity(): { readonly current: Identity; readonly renewal: RenewalState } | undefined;
@@ -30,9 +28,10 @@ export type AdminServer = PageServer;
  * makes for another site is refused by its Host and Origin. Throws `FailureError` or `PermissionError`.
  */
 export function startAdminServer(listener: PageListener, parts: AdminParts): Promise<AdminServer> {
-  const { clock, log, readiness, identity, connections } = parts;
+  const { clock, log, places, readiness, identity, connections } = parts;
   return startPageServer(listener, {
     log,
+    places,
     refuse: refuseForeign,
     pages: {
       [adminPaths.certificates]: () => certificatesReply(identity(), clock.now()),

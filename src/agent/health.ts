@@ -1,8 +1,11 @@
 import type { Address } from '../addresses.ts';
 import type { Readiness } from '../lifecycle.ts';
-import type { Log } from '../log.ts';
-import type { Page, PageServer } from './page-server.ts';
+import type { Page, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
+
+export interface HealthParts extends Pick<PageServerParts, 'log' | 'places'> {
+  readonly readiness: Pick<Readiness, 'closed'>;
+}
 
 /**
  * Serves `/healthz/ready` (200, or 503 with each closed gate in plain words) and `/livez` (200 as long as the process
@@ -10,11 +13,11 @@ import { startPageServer } from './page-server.ts';
  */
 export function startHealthServer(
   address: Address,
-  { readiness, log }: { readonly readiness: Pick<Readiness, 'closed'>; readonly log: Log },
+  { readiness, log, places }: HealthParts,
 ): Promise<PageServer> {
   return startPageServer(
     { kind: 'tcp', address },
-    { log, pages: { '/healthz/ready': () => readyPage(readiness), '/livez': () => ({ status: 200, body: 'live\n' }) } },
+    { log, places, pages: { '/healthz/ready': () => readyPage(readiness), '/livez': () => ({ status: 200, body: 'live\n' }) } },
   );
 }
 

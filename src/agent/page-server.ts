@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
+import type { Places } from '../connection-places.ts';
 import { limitConnections } from '../connection-places.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
@@ -27,6 +28,8 @@ export interface PageServerParts {
   readonly pages: Readonly<Record<string, () => Page>>;
   /** Whether a request may be answered at all; otherwise why not, in one sentence. */
   refuse?(request: IncomingMessage): string | undefined;
+  /** Those of several servers; default: places of its own. */
+  readonly places?: Places | undefined;
 }
 
 export interface PageServer {
@@ -55,7 +58,7 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
     },
     (request, response) => answer(request, response, parts),
   );
-  limitConnections(server);
+  limitConnections(server, parts.places);
   server.maxRequestsPerSocket = 1000;
   server.timeout = idleTimeoutMs;
   server.on('clientError', refuseMalformed);

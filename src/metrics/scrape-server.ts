@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
+import type { Places } from '../connection-places.ts';
 import { limitConnections } from '../connection-places.ts';
 import { messageOf } from '../errors.ts';
 
@@ -31,6 +32,7 @@ export async function startScrapeServer(
   address: Address,
   page: MetricsPage,
   others: OtherPages = { answer: () => false },
+  places?: Places,
 ): Promise<ScrapeServer> {
   const server = createServer(
     { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 5_000 },
@@ -50,7 +52,7 @@ export async function startScrapeServer(
       );
     },
   );
-  limitConnections(server);
+  limitConnections(server, places);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', (error) => reject(bindError(formatAddress(address), error)));
   server.listen({ host: address.ip, port: address.port, ipv6Only: true }, resolve);

@@ -5,7 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { startHealthServer } from '../../src/agent/health.ts';
-import { limitConnections, pagePlaces } from '../../src/connection-places.ts';
+import { createPlaces, limitConnections, pagePlaces } from '../../src/connection-places.ts';
 import { startMetricsServer } from '../../src/control-plane/metrics-server.ts';
 import { createReadiness } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
@@ -170,9 +170,9 @@ describe.each([
 });
 
 /** With room for four connections, two of each address. */
-async function small(listener: RequestListener): Promise<number> {
+async function small(listener: RequestListener, places = createPlaces({ all: 4, perAddress: 2 })): Promise<number> {
   const server = createServer(listener);
-  limitConnections(server, { all: 4, perAddress: 2 });
+  limitConnections(server, places);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   closing.push(
@@ -181,6 +181,17 @@ async function small(listener: RequestListener): Promise<number> {
   );
   return (server.address() as AddressInfo).port;
 }
+
+it('A15: gives a newcomer on one port the place of a connection on another, when both share their places', async () => {
+  const places = createPlaces({ all: 4, perAddress: 4 });
+  const listener: RequestListener = (_, response) => response.end('ok');
+  const [one, other] = [await small(listener, places), await small(listener, places)];
+  const clients: Client[] = [];
+  for (let index = 0; index < 20; index += 1) clients.push(await client(index % 2 ? one : other, neighbour, '/'));
+  await vi.waitFor(() => expect(open(clients)).toBe(4));
+  for (const port of [one, other]) expect(await ask(port, '/')).toBe('200 ok');
+  await vi.waitFor(() => expect(open(clients)).toBeLessThan(4));
+});
 
 it('A15: closes the connection that has waited longest, which is not the oldest when that has asked since', async () => {
   const port = await small((_, response) => void response.end('ok'));

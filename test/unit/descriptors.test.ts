@@ -30,15 +30,18 @@ describe('the limit of a process', () => {
 
 describe('descriptors', () => {
   it.each([
-    [42, 40, 1],
-    [64, 46, 9],
-    [128, 62, 33],
-    [1024, 286, 369],
-    [4096, 400, 1848],
-    [20_400, 400, 10_000],
-  ])('of %i are shared out as a reserve of %i and room for %i connections', (limit, reserve, connections) => {
-    expect(descriptorBudget(limit)).toEqual({ limit, reserve, connections });
-  });
+    [42, 40, 2, 1],
+    [64, 46, 4, 9],
+    [128, 62, 14, 33],
+    [1024, 286, 164, 369],
+    [4096, 400, 240, 1848],
+    [20_400, 400, 240, 10_000],
+  ])(
+    'of %i are shared out as a reserve of %i, with %i for pages, and room for %i connections',
+    (limit, reserve, pages, connections) => {
+      expect(descriptorBudget(limit)).toEqual({ limit, reserve, pages, connections });
+    },
+  );
 
   it('without a limit have room for any number', () => {
     expect(descriptorBudget(Number.POSITIVE_INFINITY).connections).toBe(Number.POSITIVE_INFINITY);

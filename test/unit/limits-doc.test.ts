@@ -9,7 +9,7 @@ import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
 import { agentTable } from '../../src/config/table.ts';
-import { pagePlaces } from '../../src/connection-places.ts';
+import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
@@ -37,6 +37,8 @@ import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
+
+const fullPages = sharedPagePlaces(descriptorBudget(Number.POSITIVE_INFINITY).pages);
 
 const document = readFileSync(join(resolve(import.meta.dirname, '../..'), 'docs/limits.md'), 'utf8');
 
@@ -158,7 +160,7 @@ describe('a fixed value', () => {
     ["headers of an application's answer", [maxHeaderBytes]],
     ['a gRPC answer', [maxMessageBytes]],
     ['text of `appProbes`', [appProbeLimits.textBytes, appProbeLimits.probes]],
-    ['connections, and those of one address', [pagePlaces.all, pagePlaces.perAddress]],
+    ['connections to all servers together, and those of one address', [fullPages.all, fullPages.perAddress]],
     ['connections to the API', [apiLimits.connections]],
     ['TLS handshake', [apiLimits.handshakeMs]],
     ['headers of a request, time', [apiLimits.headersMs]],

@@ -159,6 +159,26 @@ describe('a limit that the sidecar starts with', () => {
   });
 });
 
+it('A15: connections to the pages take no more than their part of a small limit, from however many addresses', async () => {
+  const nofile = 128;
+  const app = await application();
+  const { client } = await ends(app.port, { client: { nofile } });
+  const before = descriptorsOf(client).length;
+  for (let index = 0; index < 120; index += 1) {
+    const { metrics, health, admin } = client.ports;
+    const port = [metrics, health, admin][index % 3] ?? 0;
+    const socket = connect({ port, host: '127.0.0.1', localAddress: `127.0.1.${1 + (index % 40)}` });
+    socket.on('error', () => undefined);
+    closing.push(() => socket.destroy());
+    await once(socket, 'connect');
+  }
+  const full = before + descriptorBudget(nofile).pages;
+  await expect.poll(() => descriptorsOf(client).length).toBe(full);
+  // It got the place of another.
+  expect((await page(client.ports.health, '/healthz/ready')).status).toBe(200);
+  await expect.poll(() => descriptorsOf(client).length).toBe(full - 1);
+});
+
 describe('a limit that is lowered under the sidecar', () => {
   /** Leaves it so many free descriptors; returns what lifts the limit. */
   function leave(agent: Agent, free: number): () => void {
