@@ -1,6 +1,9 @@
 import type { Result } from './run.ts';
 import type { Fault, Judged } from './verdict.ts';
 
+/** So many unexplained errors are told to a person; the first say the most. */
+const mostTold = 30;
+
 /** Whether a run shows what it is to show. */
 export function isSound({ judged, problems }: Result): boolean {
   return problems.length === 0 && judged.every(({ explainedBy }) => explainedBy !== undefined);
@@ -52,9 +55,10 @@ export function textOf(result: Result): string {
       ]),
     ]),
     ...problems.map((problem) => `PROBLEM ${problem}`),
-    ...unexplained.map(
-      ({ failure }) => `UNEXPLAINED ${JSON.stringify({ ...failure, atS: seconds(failure.atMs, result) })}`,
-    ),
+    ...unexplained
+      .slice(0, mostTold)
+      .map(({ failure }) => `UNEXPLAINED ${JSON.stringify({ ...failure, atS: seconds(failure.atMs, result) })}`),
+    ...(unexplained.length > mostTold ? [`and ${unexplained.length - mostTold} more`] : []),
     ...(isSound(result) ? [] : ['', 'The faults:', ...faults.map((fault) => timelineRow(fault, result))]),
   ].join('\n');
 }

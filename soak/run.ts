@@ -47,25 +47,43 @@ const memoryEveryMs = 2000;
 
 /** Starts everything, lets it run under faults, and ends and removes everything, also when it fails. */
 export async function run(options: RunOptions): Promise<Result> {
-  const lost: string[] = [];
-  const onLost = (why: string) => void lost.push(why);
-  const mesh = await startSoakMesh(options.folder, onLost);
-  let result: Result | undefined;
+  const lost = createLosses();
+  const mesh = await startSoakMesh(options.folder, lost.onLost);
+  const leftovers: string[] = [];
+  let result: Result;
   try {
     options.signal.throwIfAborted();
-    result = await soak(mesh, lost, onLost, options);
+    result = await soak(mesh, lost, options);
   } finally {
-    // A leftover makes it throw; whatever it throws is told unless something was wrong before.
-    await mesh.close().catch((error: Error) => {
-      if (result === undefined) throw error;
-      lost.push(error.message);
-    });
+    // After a failure it is the failure that is told.
+    await mesh.close().catch((error: Error) => leftovers.push(error.message));
   }
-  return { ...result, problems: [...new Set([...result.problems, ...lost])] };
+  return { ...result, problems: [...result.problems, ...leftovers] };
 }
 
-async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => void, options: RunOptions) {
-  const applications = createApplications(mesh, onLost);
+/** What has ended though nobody had asked it to; the load is over then. */
+interface Losses {
+  readonly all: readonly string[];
+  /** Aborted by the first. */
+  readonly signal: AbortSignal;
+  onLost(why: string): void;
+}
+
+function createLosses(): Losses {
+  const all: string[] = [];
+  const controller = new AbortController();
+  return {
+    all,
+    signal: controller.signal,
+    onLost(why) {
+      all.push(why);
+      controller.abort();
+    },
+  };
+}
+
+async function soak(mesh: SoakMesh, lost: Losses, options: RunOptions): Promise<Result> {
+  const applications = createApplications(mesh, lost.onLost);
   for (const pod of servers) await applications.startServer(pod);
   const before = await holdingsOfAll(mesh);
   await applications.startClients(options.seed);
@@ -77,7 +95,7 @@ async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => voi
     options.progress(progressLine(nowMs() - beganMs, applications, faults, memory));
   }, progressEveryMs);
   try {
-    await load(mesh, applications, faults, beganMs, options);
+    await load(mesh, applications, faults, beganMs, lost.signal, options);
   } finally {
     clearInterval(telling);
     clearInterval(looking);
@@ -86,7 +104,7 @@ async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => voi
   options.progress('the faults are over; the applications finish what they have begun');
   await applications.endClients();
   // A sidecar that is gone gives nothing back.
-  const stays = await whatStays(mesh, before, lost.length > 0 ? 0 : settleMs);
+  const stays = await whatStays(mesh, before, lost.signal.aborted ? 0 : settleMs);
   for (const pod of servers) await applications.endServer(pod);
   const lines = [...memory.longest()].map(([name, samples]) => memoryLine(name, samples));
   const twice = repeated(applications.tally.taken);
@@ -100,7 +118,7 @@ async function soak(mesh: SoakMesh, lost: string[], onLost: (why: string) => voi
     judged: judge(applications.tally.failures, faults),
     memory: lines,
     problems: [
-      ...lost,
+      ...lost.all,
       ...stays,
       ...lines.flatMap(growing),
       ...twice.map((id) => `The connection ${id} reached a server twice`),
@@ -121,23 +139,28 @@ async function holdingsOfAll(mesh: SoakMesh): Promise<Record<PodName, Holdings>>
   return Object.fromEntries(entries);
 }
 
-/** Both lanes of faults at once; resolves at the end of the load, when every fault is undone. */
+/** Both lanes of faults at once; resolves at the end of the load, or at the first loss, when every fault is undone. */
 async function load(
   mesh: SoakMesh,
   applications: Applications,
   faults: Fault[],
   beganMs: number,
+  lost: AbortSignal,
   { seed, durationMs, signal }: RunOptions,
 ): Promise<void> {
-  const planned = scheduleOf(seed, durationMs);
   // A fault that cannot be inflicted or undone ends both lanes.
   const failed = new AbortController();
-  const either = AbortSignal.any([signal, failed.signal]);
+  const pause: Pause = (ms) =>
+    wait(Math.max(0, ms), undefined, { signal: AbortSignal.any([signal, failed.signal, lost]) }).catch((error) => {
+      if (signal.aborted || failed.signal.aborted) throw error;
+    });
   const lane = async (name: FaultRow['lane']) => {
-    for (const fault of planned.filter((one) => one.lane === name)) {
-      await wait(Math.max(0, beganMs + fault.atMs - nowMs()), undefined, { signal: either });
-      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), either);
+    for (const fault of scheduleOf(seed, durationMs).filter((one) => one.lane === name)) {
+      await pause(beganMs + fault.atMs - nowMs());
+      if (lost.aborted) return;
+      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), pause);
     }
+    await pause(beganMs + durationMs - nowMs());
   };
   const lanes = [lane('disruptive'), lane('harmless')];
   await Promise.all(lanes).catch(async (error: unknown) => {
@@ -145,18 +168,15 @@ async function load(
     await Promise.allSettled(lanes);
     throw error;
   });
-  await wait(Math.max(0, beganMs + durationMs - nowMs()), undefined, { signal });
 }
 
-async function endure(
-  { kind, pod, forMs }: PlannedFault,
-  faults: Fault[],
-  begin: () => Promise<Undo>,
-  signal: AbortSignal,
-): Promise<void> {
+/** Resolves after the time, or at a loss. */
+type Pause = (ms: number) => Promise<void>;
+
+async function endure({ kind, pod, forMs }: PlannedFault, faults: Fault[], begin: () => Promise<Undo>, pause: Pause) {
   const index = faults.push({ kind, pod, beganMs: nowMs(), undoneMs: undefined }) - 1;
   const undo = await begin();
-  await wait(forMs, undefined, { signal });
+  await pause(forMs);
   await undo();
   const begun = faults[index];
   if (begun !== undefined) faults[index] = { ...begun, undoneMs: nowMs() };
