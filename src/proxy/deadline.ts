@@ -36,11 +36,18 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal): Promise<T> 
   return promise.finally(() => signal.removeEventListener('abort', onAbort));
 }
 
-/** Aborted when the socket closes: whoever waits on behalf of its peer can stop. */
+/** Why the drain deadline ends a connection that nothing carries yet. */
+export function cutWhileOpening(): ConnectionError {
+  return new ConnectionError('drain_deadline', 'It was still being opened');
+}
+
+/** Aborted when the socket closes, with the reason for which we reset it if we did: whoever waits on behalf of its peer can stop. */
 export function untilClosed(socket: Socket): AbortSignal {
   const controller = new AbortController();
-  const onClose = () =>
-    controller.abort(new ConnectionError('reset', 'The client gave up before the destination answered'));
+  const onClose = () => {
+    const why = socket.errored instanceof ConnectionError ? socket.errored : undefined;
+    controller.abort(why ?? new ConnectionError('reset', 'The client gave up before the destination answered'));
+  };
   if (socket.destroyed) onClose();
   else socket.once('close', onClose);
   return controller.signal;

@@ -43,12 +43,12 @@ export function socketLeg(socket: Socket): Leg {
 
 /**
  * Resets a connection; one that is not open yet is only given up. Not with `resetAndDestroy`: that fails with EINVAL
- * while an end is on its way, and leaves the connection open for ever.
+ * while an end is on its way, and leaves the connection open for ever. Whoever waits for it is told `why`.
  */
-export function resetSocket(socket: Socket): void {
+export function resetSocket(socket: Socket, why?: Error): void {
   if (socket.destroyed) return;
   resetOnClose(socket);
-  socket.destroy();
+  socket.destroy(why);
 }
 
 /**

@@ -5,7 +5,7 @@ import { authorize } from '../../policy/authorize.ts';
 import { effectiveMode } from '../../policy/mode.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { untilClosed, withDeadline } from '../deadline.ts';
+import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import { holdDescriptor } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
@@ -21,7 +21,7 @@ export interface CaptureParts extends InboundParts {
 /** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
   const account = parts.accounts.open({ direction: 'inbound', peerAddress: socket.remoteAddress ?? 'unknown' });
-  const untrack = parts.drain.track(() => resetSocket(socket));
+  const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
     holdDescriptor(socket, parts);

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
-import { ConnectionError, DeniedError, HandshakeError } from '../../errors.ts';
+import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import { isRootTrusted } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { withDeadline } from '../deadline.ts';
+import { cutWhileOpening, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { currentIdentity, holdDescriptor } from '../parts.ts';
@@ -185,7 +185,7 @@ async function serve(
   settings: InboundSettings,
 ): Promise<void> {
   const account = parts.accounts.open({ id: connectionIdOf(request.headers), direction: 'inbound', peerAddress });
-  const untrack = parts.drain.track(() => request.abort(new ConnectionError('drain_deadline', 'Still being opened')));
+  const untrack = parts.drain.track(() => request.abort(cutWhileOpening()));
   let release = () => {};
   try {
     const originalDestination = destinationOf(request.headers);

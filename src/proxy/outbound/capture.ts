@@ -8,7 +8,7 @@ import { captureProbe } from '../../ports.ts';
 import type { Account } from '../account.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { untilClosed } from '../deadline.ts';
+import { cutWhileOpening, untilClosed } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { holdDescriptor, takeConnection } from '../parts.ts';
@@ -50,7 +50,7 @@ async function carryOutbound(
   parts: OutboundParts,
   settings: OutboundSettings,
 ): Promise<void> {
-  const untrack = parts.drain.track(() => resetSocket(socket));
+  const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
     holdDescriptor(socket, parts);

@@ -4,7 +4,7 @@ import { ConnectionError } from '../../errors.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { untilClosed, withDeadline } from '../deadline.ts';
+import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import { holdDescriptor, takeConnection } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
@@ -39,7 +39,7 @@ export async function acceptDeclared(
   settings: DeclaredSettings,
 ): Promise<void> {
   const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
-  const untrack = parts.drain.track(() => resetSocket(socket));
+  const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
     holdDescriptor(socket, parts);

@@ -197,4 +197,24 @@ describe('a sidecar that stops', () => {
     expect(await carrier?.line({ direction: 'inbound' })).toMatchObject({ reason: 'drain_deadline' });
     expect(await ending(slow)).toBe('reset');
   });
+
+  it('K3: says of a connection that was still being opened at the deadline that this ended it', async () => {
+    const { promise: asked, resolve } = Promise.withResolvers<Socket>();
+    // Takes the connection and never shakes hands.
+    const silentPort = await listen('127.0.0.1', 0, resolve);
+    const peer = 'spiffe://cluster.local/ns/shop/sa/api';
+    const target = { ip: '127.0.0.1', port: 1 };
+    const web = await runDataPlane({
+      identity: identityOf('web'),
+      declared: [{ target, peer }],
+      hbonePort: silentPort,
+    });
+    cleanups.push(() => web.stop());
+    const client = connect({ host: '127.0.0.1', port: web.addresses.declared[0]?.port ?? 0 });
+    const seen = ending(client);
+    await asked;
+    expect(await stop(web, 0)).toBe(1);
+    expect(await web.line({ direction: 'outbound' })).toMatchObject({ outcome: 'closed', reason: 'drain_deadline' });
+    expect(await seen).toBe('reset');
+  });
 });

@@ -132,7 +132,10 @@ function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Str
   return {
     headers,
     signal: controller.signal,
-    abort: leg.abort,
+    abort(error) {
+      controller.abort(error);
+      leg.abort(error);
+    },
     accept() {
       stream.off('close', onClose);
       if (!stream.destroyed && !stream.closed) stream.respond(acceptance);
