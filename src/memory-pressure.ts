@@ -15,7 +15,7 @@ export interface MemoryPressure {
  *
  * Garbage is thrown away before anything is refused: V8 knows nothing of the container, and most of what it holds after a
  * load is garbage. That stalls every connection, for 15 to 50 ms, and 200 ms with 3,000 of them; so `reclaimPauseMs` and 10
- * times its duration lie between two times.
+ * times its duration lie between two times, but only twice its duration in the last half of `headroomBytes`.
  */
 export const memoryMarks = {
   high: 0.85,
@@ -45,7 +45,7 @@ export function watchMemory({
 }): MemoryPressure {
   let shortOf: { readonly text: string; readonly sinceMs: number } | undefined;
   let lookedAtMs = Number.NEGATIVE_INFINITY;
-  let reclaimAtMs = Number.NEGATIVE_INFINITY;
+  let reclaimed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
   let timer: Timer;
 
   const above = (isShort: boolean) =>
@@ -54,22 +54,25 @@ export function watchMemory({
       const highBytes = Math.min(high * bytes, bytes - headroomBytes);
       return isAbove(isShort ? highBytes - hysteresis * bytes : highBytes);
     });
+  /** The other half of what was kept for connections that run is in use. */
+  const isUrgent = () => pools.some(({ limit, isAbove }) => isAbove(limit() - headroomBytes / 2));
 
   const aboveAfterReclaim = (isShort: boolean) => {
     const full = above(isShort);
     const startedMs = clock.monotonic();
-    if (full === undefined || startedMs < reclaimAtMs) return full;
+    const waitMs = isUrgent() ? 2 * reclaimed.tookMs : Math.max(reclaimPauseMs, 10 * reclaimed.tookMs);
+    if (full === undefined || startedMs - reclaimed.atMs < waitMs) return full;
     reclaim();
-    const endedMs = clock.monotonic();
-    reclaimAtMs = endedMs + Math.max(reclaimPauseMs, 10 * (endedMs - startedMs));
+    const atMs = clock.monotonic();
+    reclaimed = { atMs, tookMs: atMs - startedMs };
     return above(isShort);
   };
 
   const look = () => {
     lookedAtMs = clock.monotonic();
-    if (shortOf !== undefined && lookedAtMs - shortOf.sinceMs < leastMs) return;
     const full = aboveAfterReclaim(shortOf !== undefined);
     const text = full && shown(full);
+    if (text === undefined && shortOf !== undefined && lookedAtMs - shortOf.sinceMs < leastMs) return;
     if (text !== undefined && shortOf === undefined)
       log.warn({ detail: text, remedy }, 'New connections are refused because memory is short');
     if (text === undefined && shortOf !== undefined) log.info('New connections are taken again');

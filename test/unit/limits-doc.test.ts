@@ -30,6 +30,7 @@ import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
+import { memoryMarks } from '../../src/memory-pressure.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
@@ -135,6 +136,8 @@ describe('a fixed value', () => {
       nofile,
       [descriptorBudget(Number(nofile.replace(',', ''))).connections],
     ]),
+    ['nothing new is taken', [memoryMarks.high * 100, memoryMarks.headroomBytes]],
+    ['it is taken again', [memoryMarks.hysteresis * 100]],
     ['roots, all trust domains together', [bundleLimits.roots]],
     ['trust bundles, all trust domains together', [bundleLimits.characters]],
     [

@@ -98,6 +98,17 @@ it('waits ten times as long as that takes', async () => {
   expect(reclaimed).toEqual([0, 3000, 6000]);
 });
 
+it('waits only twice as long in the last 10 MiB', async () => {
+  reclaim = () => {
+    reclaimed.push(clock.monotonic());
+    stalledMs += 300;
+  };
+  container.usedMib = 191;
+  watch();
+  await clock.advance(1200);
+  expect(reclaimed).toEqual([0, 600, 1200]);
+});
+
 it('is short for a second at least', async () => {
   container.usedMib = 190;
   const { memory } = watch();

@@ -84,6 +84,14 @@ describe('the end of the heap', () => {
 
 describe('a block of the event loop', () => {
   const block = 'const until = performance.now() + 1000; while (performance.now() < until);';
+  const waiting = { timeout: 20_000 };
+  /** The longest one in the log; the start of a program may have been one as well. */
+  const toldOf = ({ lines }: Program) =>
+    Math.max(
+      ...lines
+        .filter(({ msg }) => msg === 'The event loop was blocked, and every connection waited')
+        .map(({ lagMs }) => Number(lagMs)),
+    );
   const lagsOver = (text: string, bound: string) => {
     const value = (name: string) =>
       Number(new RegExp(`^remora_event_loop_lag_seconds_${name} (\\d+)$`, 'm').exec(text)?.[1]);
@@ -93,8 +101,7 @@ describe('a block of the event loop', () => {
   it('X13: is in the metrics and the log of a sidecar', async () => {
     const agent = await readyAgent(db(), withHarm(block));
     harm(agent);
-    const line = await agent.line({ msg: 'The event loop was blocked, and every connection waited' });
-    expect(line.lagMs).toBeGreaterThanOrEqual(900);
+    await expect.poll(() => toldOf(agent), waiting).toBeGreaterThanOrEqual(900);
     const { text } = await page(agent.ports.metrics, '/metrics');
     expect(lagsOver(text, '0.5')).toBeGreaterThanOrEqual(4);
   });
@@ -102,8 +109,7 @@ describe('a block of the event loop', () => {
   it('X13: is in the metrics and the log of a control plane', async () => {
     const controlPlane = await readyControlPlane(withHarm(block));
     harm(controlPlane);
-    const line = await controlPlane.line({ msg: 'The event loop was blocked, and every connection waited' });
-    expect(line.lagMs).toBeGreaterThanOrEqual(900);
+    await expect.poll(() => toldOf(controlPlane), waiting).toBeGreaterThanOrEqual(900);
     const { text } = await page(controlPlane.metrics, '/metrics');
     expect(lagsOver(text, '0.5')).toBeGreaterThanOrEqual(4);
   });
