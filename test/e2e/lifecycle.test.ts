@@ -85,6 +85,10 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     expect(agent('api').lines.some((line) => line.includes('"Draining"'))).toBe(false);
     await agent('api').line((line) => line.includes('"Draining"'));
     await expect(say('too late')).rejects.toThrow(/reset|refused/);
+    // A tunnel, and what is captured.
+    const closed = [15008, 7001].map((port) => `${pods.api.v4}:${port}`);
+    const refused = closed.map((target) => ({ target, failed: 'ECONNREFUSED' }));
+    expect(await mesh.pods.control.dial(closed)).toEqual(refused);
     expect(await mesh.pods.api.sh(saying('outbound', pods.web.v4))).toBe('outbound\n');
     long.process.stdin?.write('still here\n');
     await long.line((line) => line.includes('"echo":"still here"'));
