@@ -11,13 +11,14 @@ export interface HealthParts extends Pick<PageServerParts, 'log' | 'places'> {
  * Serves `/healthz/ready` (200, or 503 with each closed gate in plain words) and `/livez` (200 as long as the process
  * answers at all). Throws `FailureError` or `PermissionError`, naming the address.
  */
-export function startHealthServer(
-  address: Address,
-  { readiness, log, places }: HealthParts,
-): Promise<PageServer> {
+export function startHealthServer(address: Address, { readiness, log, places }: HealthParts): Promise<PageServer> {
   return startPageServer(
     { kind: 'tcp', address },
-    { log, places, pages: { '/healthz/ready': () => readyPage(readiness), '/livez': () => ({ status: 200, body: 'live\n' }) } },
+    {
+      log,
+      places,
+      pages: { '/healthz/ready': () => readyPage(readiness), '/livez': () => ({ status: 200, body: 'live\n' }) },
+    },
   );
 }
 

@@ -34,8 +34,12 @@ export interface RawPeer {
   reset(streamId: number, code: number): void;
 }
 
-/** `client` sends the preface of RFC 9113 §3.4 first. A peer that is not `isAnswering` leaves PINGs without an answer. */
-export function createRawPeer(socket: Duplex, role: 'client' | 'server', { isAnswering = true } = {}): RawPeer {
+/** `client` sends the preface of RFC 9113 §3.4 first. A peer that is not `isAnswering` leaves PINGs without an answer, one that is not `isAgreeing` SETTINGS. */
+export function createRawPeer(
+  socket: Duplex,
+  role: 'client' | 'server',
+  { isAnswering = true, isAgreeing = true, settings = Buffer.alloc(0) } = {},
+): RawPeer {
   const received: Frame[] = [];
   const waiting = new Set<() => void>();
   let pending = Buffer.alloc(0);
@@ -52,7 +56,7 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server', { isAns
 
   const take = (frame: Frame) => {
     received.push(frame);
-    if (frame.type === frameType.settings && !(frame.flags & ack)) send(frameType.settings, ack, 0);
+    if (isAgreeing && frame.type === frameType.settings && !(frame.flags & ack)) send(frameType.settings, ack, 0);
     if (isAnswering && frame.type === frameType.ping && !(frame.flags & ack))
       send(frameType.ping, ack, 0, frame.payload);
     for (const check of waiting) check();
@@ -74,7 +78,7 @@ export function createRawPeer(socket: Duplex, role: 'client' | 'server', { isAns
     }
   });
   if (role === 'client') socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
-  send(frameType.settings, 0, 0);
+  send(frameType.settings, 0, 0, settings);
 
   return {
     received,
