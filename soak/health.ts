@@ -7,7 +7,7 @@ import type { PodName } from './faults.ts';
 import { podNames } from './faults.ts';
 import type { SoakMesh } from './mesh.ts';
 import type { Sample } from './slope.ts';
-import { lastHalf, slopePerMinute } from './slope.ts';
+import { floorPerMinute, lastHalf, slopePerMinute } from './slope.ts';
 
 /** What a process holds, and what its sidecar says of itself. */
 export interface Holdings {
@@ -134,9 +134,13 @@ export function memoryLine(name: string, samples: readonly Sample[]): MemoryLine
   return {
     name,
     lastMib: (samples.at(-1)?.value ?? 0) / mebibyte,
-    slopeMibPerMinute: isLong ? slopePerMinute(lastHalf(samples)) / mebibyte : undefined,
+    slopeMibPerMinute: isLong ? growthPerMinute(samples) / mebibyte : undefined,
   };
 }
+
+/** The lesser of both: a leak moves both, a heap that is about to be collected moves one. */
+const growthPerMinute = (samples: readonly Sample[]) =>
+  Math.min(slopePerMinute(lastHalf(samples)), floorPerMinute(samples));
 
 export function growing({ name, slopeMibPerMinute = 0 }: MemoryLine): string[] {
   if (slopeMibPerMinute <= memoryBoundMibPerMinute) return [];

@@ -27,3 +27,16 @@ export function lastHalf(samples: readonly Sample[]): Sample[] {
   const [first, last] = [samples[0]?.atMs ?? 0, samples.at(-1)?.atMs ?? 0];
   return samples.filter(({ atMs }) => atMs >= (first + last) / 2);
 }
+
+/**
+ * How fast the lows grow, per minute: from the lowest value of the third quarter of a history to that of the last. A heap
+ * grows for minutes until it is collected, and a slope sees mostly its rises; what it comes back to is what is really held.
+ */
+export function floorPerMinute(samples: readonly Sample[]): number {
+  const half = lastHalf(samples);
+  const [first, last] = [half[0]?.atMs ?? 0, half.at(-1)?.atMs ?? 0];
+  const middle = (first + last) / 2;
+  const lowest = (some: readonly Sample[]) => Math.min(...some.map(({ value }) => value));
+  const growth = lowest(half.filter(({ atMs }) => atMs > middle)) - lowest(half.filter(({ atMs }) => atMs <= middle));
+  return (growth / (middle - first)) * minuteMs;
+}

@@ -40,6 +40,13 @@ describe('the slope of memory', () => {
     expect(verdict(history(20, (_, index) => 100 + (index % 20) * 3))).toEqual([]);
   });
 
+  it('fails a leak below a heap that is collected every four minutes, and not that heap alone', () => {
+    const tooth = (at: number) => (at % 4) * 8;
+    expect(verdict(history(20, (at) => 100 + 4 * at + tooth(at)))).toHaveLength(1);
+    expect(verdict(history(20, (at) => 100 + tooth(at)))).toEqual([]);
+    expect(verdict(history(12, (at) => 100 + tooth(at)))).toEqual([]);
+  });
+
   it('says nothing of a process that has not lived for long', () => {
     const short = memoryLine(
       'sidecar-web',
