@@ -34,11 +34,20 @@ export interface RawPeer {
   reset(streamId: number, code: number): void;
 }
 
-/** `client` sends the preface of RFC 9113 §3.4 first. A peer that is not `isAnswering` leaves PINGs without an answer, one that is not `isAgreeing` SETTINGS. */
+export interface RawPeerOptions {
+  /** Answers PINGs; default: yes. */
+  readonly isAnswering?: boolean;
+  /** Acknowledges SETTINGS; default: yes. */
+  readonly isAgreeing?: boolean;
+  /** The payload of its own SETTINGS. */
+  readonly settings?: Buffer;
+}
+
+/** `client` sends the preface of RFC 9113 §3.4 first. */
 export function createRawPeer(
   socket: Duplex,
   role: 'client' | 'server',
-  { isAnswering = true, isAgreeing = true, settings = Buffer.alloc(0) } = {},
+  { isAnswering = true, isAgreeing = true, settings = Buffer.alloc(0) }: RawPeerOptions = {},
 ): RawPeer {
   const received: Frame[] = [];
   const waiting = new Set<() => void>();
