@@ -57,11 +57,16 @@ export async function startTunnel(
   });
   // The reason reaches the streams; the session itself has nobody else to tell.
   session.on('error', () => undefined);
-  await awaitSettings(
-    session,
-    'The peer closed the connection after the handshake; it may have refused our certificate',
-    signal,
-  );
+  try {
+    await awaitSettings(
+      session,
+      'The peer closed the connection after the handshake; it may have refused our certificate',
+      signal,
+    );
+  } catch (error) {
+    endSession(session, mutualTls.socket);
+    throw error;
+  }
   session.setLocalWindowSize(limits.tunnelWindowBytes);
   return createTunnel(session, mutualTls, { clock, onClose }, limits);
 }
@@ -74,13 +79,16 @@ function createTunnel(
 ): Tunnel {
   let streams = 0;
   let isRetired = false;
+  let isClosing = false;
   let idleTimer: Timer | undefined;
   const { promise: closed, resolve } = Promise.withResolvers<void>();
 
   const isUsable = () => !isRetired && !session.closed && !session.destroyed;
   // Not before the last stream has ended: a session that is closing answers and sends no PING any more.
   const closeWhenEmpty = () => {
-    if (isRetired && streams === 0) closeSession(session, mutualTls.socket, clock);
+    if (!isRetired || isClosing || streams > 0 || session.destroyed) return;
+    isClosing = true;
+    closeSession(session, mutualTls.socket, clock);
   };
   const retire = () => {
     isRetired = true;
