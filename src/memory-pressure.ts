@@ -25,8 +25,9 @@ export const memoryMarks = {
   reclaimPauseMs: 1000,
 } as const;
 
-/** Between two looks, and the age from which on one is too old for whoever asks. */
+/** Between two looks, the same below half of every limit, and the age from which on a look is too old for whoever asks. */
 const intervalMs = 100;
+const calmIntervalMs = 1000;
 const freshMs = 25;
 
 const { high, headroomBytes, hysteresis, leastMs, reclaimPauseMs } = memoryMarks;
@@ -81,7 +82,8 @@ export function watchMemory({
 
   const tick = () => {
     look();
-    timer = clock.after(intervalMs, tick);
+    const isCalm = shortOf === undefined && !pools.some(({ limit, isAbove }) => isAbove(limit() / 2));
+    timer = clock.after(isCalm ? calmIntervalMs : intervalMs, tick);
   };
   tick();
 

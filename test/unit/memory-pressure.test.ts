@@ -1,13 +1,13 @@
 import { beforeEach, expect, it } from 'vitest';
 import type { MemoryPool } from '../../src/memory-limit.ts';
-import { watchMemory } from '../../src/memory-pressure.ts';
+import { memoryMarks, watchMemory } from '../../src/memory-pressure.ts';
 import { captureLog } from '../support/captured-log.ts';
 import { createFakeClock } from '../support/fake-clock.ts';
 
 const mib = 1024 * 1024;
 
 let clock: ReturnType<typeof createFakeClock>;
-let container: MemoryPool & { usedMib: number; limitMib: number };
+let container: Omit<MemoryPool, 'isAbove'> & { usedMib: number; limitMib: number; isAbove: MemoryPool['isAbove'] };
 let reclaimed: number[];
 let reclaim: () => void;
 /** What the clock has gone on while nothing else could run. */
@@ -135,6 +135,23 @@ it('follows a limit that is raised', async () => {
   container.limitMib = 400;
   await clock.advance(1000);
   expect(memory.shortage()).toBeUndefined();
+});
+
+it.each([
+  [100, 5],
+  [101, 50],
+])('looks at %i of 200 MiB %i times in five seconds', async (usedMib, times) => {
+  container.usedMib = usedMib;
+  let looks = 0;
+  const { isAbove } = container;
+  const highBytes = memoryMarks.high * 200 * mib;
+  container.isAbove = (bytes) => {
+    if (bytes === highBytes) looks += 1;
+    return isAbove(bytes);
+  };
+  watch();
+  await clock.advance(5000);
+  expect(looks).toBe(times + 1);
 });
 
 it('looks no more when it is closed', () => {
