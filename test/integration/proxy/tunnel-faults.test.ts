@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -320,4 +321,23 @@ describe('a tunnel that is lost before the answer', () => {
       expect(got).toEqual(['2: late', '2 ends']);
     },
   );
+});
+
+it('N8: a tunnel that ends by FIN without close_notify resets what it carries, at both ends', async () => {
+  const application = await startApplication((socket) => socket.pipe(socket));
+  const mesh = await startLoopbackMesh(application.port);
+  cleanups.push(
+    () => mesh.stop(),
+    () => application.close(),
+  );
+  const client = mesh.dial();
+  client.write('hello');
+  await once(client, 'data');
+  const [server] = application.connections;
+  const seen = Promise.all([ending(client), ending(server as Socket)]);
+  // The wire knows nothing of TLS.
+  mesh.wire.links[0]?.cut('end and end');
+  expect(await seen).toEqual(['reset', 'reset']);
+  for (const plane of [mesh.web, mesh.api])
+    expect(await plane.line({ outcome: 'closed' })).toMatchObject({ reason: 'reset' });
 });
