@@ -18,7 +18,7 @@ export interface Judged {
 }
 
 /** An application on a busy machine hears of what has happened a little later. */
-const hearingMs = 1500;
+const hearingMs = 3000;
 
 /** Holds each failure against the faults that were in force when it was seen. */
 export function judge(failures: readonly Failure[], faults: readonly Fault[]): Judged[] {

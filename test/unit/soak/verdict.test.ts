@@ -64,11 +64,11 @@ describe('the verdict of a soak', () => {
     const killed = fault('sidecar-killed', 'db');
     expect(isExplained(failure({ atMs: 8999 }), killed)).toBe(false);
     expect(isExplained(failure({ atMs: 9000 }), killed)).toBe(true);
-    expect(isExplained(failure({ atMs: 12_500 }), killed)).toBe(true);
-    expect(isExplained(failure({ atMs: 12_501 }), killed)).toBe(false);
+    expect(isExplained(failure({ atMs: 14_000 }), killed)).toBe(true);
+    expect(isExplained(failure({ atMs: 14_001 }), killed)).toBe(false);
     const reset = fault('tunnels-reset', 'db');
-    expect(isExplained(failure({ atMs: 34_500 }), reset)).toBe(true);
-    expect(isExplained(failure({ atMs: 34_501 }), reset)).toBe(false);
+    expect(isExplained(failure({ atMs: 36_000 }), reset)).toBe(true);
+    expect(isExplained(failure({ atMs: 36_001 }), reset)).toBe(false);
   });
 
   it('explains an error under a fault that is still in force', () => {
