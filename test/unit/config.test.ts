@@ -370,6 +370,8 @@ describe('what is refused', () => {
     '--trace-tls',
     '--openssl-config=/x',
     '--use-system-ca',
+    '--heapsnapshot-signal=SIGUSR2',
+    '--heap-prof',
   ])('refuses to start with the Node.js flag %s, wherever it is given', (flag) => {
     expect(problemsOf({ nodeFlags: ['--max-old-space-size=64', flag] })).toHaveLength(1);
     expect(problemsOf({ env: { NODE_OPTIONS: `--max-old-space-size=64 "${flag}"` } })).toHaveLength(1);

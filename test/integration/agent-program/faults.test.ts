@@ -158,7 +158,7 @@ describe('the memory of the program', () => {
     expect(text).not.toContain(secret);
   });
 
-  it.each(['--heapsnapshot-signal=SIGUSR2', '--heapsnapshot-near-heap-limit=1', '--heap-prof'])(
+  it.each(['--heapsnapshot-signal=SIGUSR2', '--heapsnapshot-near-heap-limit=1'])(
     'K15: is not written to a file: %s is refused',
     async (flag) => {
       const agent = await startAgent(db(), { env: { NODE_OPTIONS: flag } });
