@@ -16,7 +16,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
   let mesh: LinkedMesh;
 
   beforeAll(async () => {
-    mesh = await startLinkedMesh(['--handshake-timeout', '60s']);
+    mesh = await startLinkedMesh(['--handshake-timeout', '60s', '--stream-window', '64KiB']);
   });
   afterAll(() => mesh?.close());
   beforeEach(() => mesh.link.set({}));
