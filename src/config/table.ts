@@ -220,7 +220,7 @@ const limits = {
     'Age at which a tunnel is replaced; its connections go on',
   ),
   tunnelIdle: setting(durationOrNever(second, day), 5 * minute, 'How long a tunnel without connections is kept'),
-  streamWindow: setting(size(16 * KiB, 16 * MiB), 64 * KiB, 'Bytes that one stalled connection in a tunnel may hold'),
+  streamWindow: setting(size(16 * KiB, 16 * MiB), 256 * KiB, 'Bytes that one stalled connection in a tunnel may hold'),
   tunnelWindow: setting(size(64 * KiB, 256 * MiB), 16 * MiB, 'Bytes in flight in one tunnel'),
   maxDestinations: setting(
     integer(1, maxDestinations),
