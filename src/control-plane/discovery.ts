@@ -16,7 +16,7 @@ export interface DiscoverySettings {
   readonly destinationTtlSeconds: number;
 }
 
-/** Answers what is behind an address for one pod; the same text for the same registry and place. Pure. */
+/** Answers what is behind an address for one pod; the same text for the same registry, place and pod. Pure. */
 export type Discovery = (address: string, asker: Asker) => Destination;
 
 /** What kube-proxy on the asker's node would do with an address, plus who must be there and how it is reached. */
@@ -45,7 +45,7 @@ export function createDiscovery(objects: RegistryObjects, settings: DiscoverySet
       ...answer,
       service: `${service.metadata.name}.${service.metadata.namespace}`,
       affinitySeconds: affinitySecondsOf(service),
-      endpoints: [...choiceOf(service, address, isLocal)(placeOf(asker))],
+      endpoints: [...choiceOf(service, address, isLocal)(placeOf(asker), `${asker.namespace}/${asker.pod}`)],
     });
     const service = index.servicesByIp.get(address.ip);
     if (service !== undefined) return answerOf(service, service.spec.internalTrafficPolicy === 'Local');

@@ -151,3 +151,12 @@ it('gives every pod of a place the same text, whoever asked first, and however s
   expect(other).toEqual(one);
   expect(new Set(Object.values(one).flat()).size).toBe(6);
 });
+
+it('tells pods of one place about different parts of a list that is too long', () => {
+  const endpoints = Array.from({ length: 3000 }, (_, index) => `{addresses: [10.0.${index >> 8}.${index & 255}]}`);
+  const ask = discover(plain(), slice('IPv4', `[${endpoints}]`));
+  const firstFor = (pod: string, namespace = 'shop') =>
+    ask('10.96.0.1:80', { ...on('n1'), namespace, pod }).endpoints[0]?.address;
+  expect(new Set([firstFor('a'), firstFor('b'), firstFor('a', 'other')]).size).toBe(3);
+  expect(firstFor('a')).toBe(firstFor('a'));
+});
