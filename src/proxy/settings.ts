@@ -60,7 +60,6 @@ export function dataPlaneSettings(settings: AgentSettings, surroundings: DataPla
     outbound: {
       ...relay,
       ...sockets,
-      openTimeoutMs: settings.tunnelOpenTimeoutMs,
       resolveTimeoutMs: settings.resolveTimeoutMs,
       hbonePort: ports.hbone,
       reservedPorts: reservedOutbound(ports),
@@ -78,6 +77,7 @@ export function dataPlaneSettings(settings: AgentSettings, surroundings: DataPla
       idleTimeoutMs: tunnelIdleMs,
       maxAgeMs: neverAsInfinity(settings.tunnelMaxAgeMs),
       handshakeTimeoutMs: settings.handshakeTimeoutMs,
+      openTimeoutMs: settings.tunnelOpenTimeoutMs,
     },
     maxHandshakes: settings.maxHandshakes,
   };

@@ -111,19 +111,19 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
       onTestFinished(() => both('echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing'));
       await both('echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing');
       // Each flight of the handshake takes some seconds.
-      await mesh.startAnew(['--tunnel-open-timeout', '60s']);
+      await mesh.startAnew();
       await mesh.dropping(['web', 'api'], 'input', large, async () => {
         expect(await mesh.bothWays(128 * kib)).toEqual(wholeTransfer(128 * kib));
       });
     });
 
     it('N12: a connection is refused by its deadline when nothing says so, and the next one not', async () => {
-      await mesh.startAnew(['--tunnel-open-timeout', '3s']);
+      await mesh.startAnew(['--handshake-timeout', '3s']);
       await mesh.dropping(['web', 'api'], 'input', large, async () => {
         const { ended, failed } = await mesh.client(['ask', apiService.v4, 7001]);
         expect(failed ?? ended).toBe('ECONNRESET');
       });
-      expect(await mesh.logged('web', '"outbound"', '"reason"')).toMatchObject({ reason: 'upstream_timeout' });
+      expect(await mesh.logged('web', '"outbound"', '"reason"')).toMatchObject({ outcome: 'handshake', reason: 'timeout' });
       expect(await mesh.client(['ask', apiService.v4, 7001])).toEqual({ text: 'hello', ended: 'end' });
     });
   });

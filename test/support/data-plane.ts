@@ -115,7 +115,7 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
     handshakeTimeoutMs: 10_000,
   };
   const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 16 * 1024 * 1024, maxStreams: 256 };
-  const tunnel = { ...capacity, idleTimeoutMs: 300_000, maxAgeMs: 3_600_000 };
+  const tunnel = { ...capacity, idleTimeoutMs: 300_000, maxAgeMs: 3_600_000, openTimeoutMs: 10_000 };
   return {
     listen: {
       outbound: [],
@@ -138,7 +138,6 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
     },
     outbound: {
       ...common,
-      openTimeoutMs: 10_000,
       hbonePort: options.hbonePort ?? 0,
       reservedPorts: new Set(),
       probeAnswer: '',

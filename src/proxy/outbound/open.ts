@@ -21,8 +21,6 @@ import type { EndpointBook } from './endpoint-book.ts';
 
 export interface OpenSettings extends SocketOptions {
   readonly connectTimeoutMs: number;
-  /** From the request for a tunnel to the peer's answer; longer than the peer's own connect deadline, so that its reason arrives. */
-  readonly openTimeoutMs: number;
   /** The port on which other sidecars serve HBONE. */
   readonly hbonePort: number;
 }
@@ -161,11 +159,8 @@ async function openTunnelled(
   }
   const local = currentIdentity(parts);
   const key = { address: via ?? { ip: address.ip, port: settings.hbonePort }, expectedId: expected.id, local };
-  const late = () =>
-    new ConnectionError('upstream_timeout', `No answer for ${formatAddress(address)} through its sidecar in time`);
-  const { leg, tunnel } = await withDeadline(parts.clock, settings.openTimeoutMs, late, outer, (signal) =>
-    parts.pool.open(key, { destination: address, connectionId }, signal),
-  );
+  // Connect, handshake and request have a deadline each, so that a slow way is not taken for a silent peer.
+  const { leg, tunnel } = await parts.pool.open(key, { destination: address, connectionId }, outer);
   const { peer, local: shown } = tunnel.mutualTls;
   return {
     leg,

@@ -15,7 +15,13 @@ import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts'
 import { ending, socketPair } from '../../support/sockets.ts';
 
 const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
-const limits = { ...capacity, idleTimeoutMs: 60_000, servedIdleTimeoutMs: 60_000, maxAgeMs: 3_600_000 };
+const limits = {
+  ...capacity,
+  idleTimeoutMs: 60_000,
+  servedIdleTimeoutMs: 60_000,
+  maxAgeMs: 3_600_000,
+  openTimeoutMs: 10_000,
+};
 const relayLimits = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000 };
 
 const open: Socket[] = [];

@@ -98,8 +98,8 @@ const hasty: Partial<DataPlaneOptions> = {
   adjust: ({ inbound, outbound, tunnels, ...rest }) => ({
     ...rest,
     inbound: { ...inbound, ...unhurried },
-    outbound: { ...outbound, ...unhurried, openTimeoutMs: 10_000 * haste },
-    tunnels: { ...tunnels, ...unhurried },
+    outbound: { ...outbound, ...unhurried },
+    tunnels: { ...tunnels, ...unhurried, openTimeoutMs: 10_000 * haste },
   }),
 };
 

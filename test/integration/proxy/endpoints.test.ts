@@ -364,13 +364,13 @@ describe('an endpoint that cannot be reached', () => {
   it('holds up the connections that were on their way to it, and none after them', async () => {
     const two = await startPod(2);
     const accepted = Promise.withResolvers<void>();
-    const silent = await standIn(1, hbonePortOf(two), () => accepted.resolve());
+    const silent = await standIn(1, hbonePortOf(two), (socket) => socket.once('data', () => accepted.resolve()));
     const client = await startClient([endpointOf({ ip: ipOf(1), port: 8080 }), two.endpoint], hbonePortOf(two));
     const slow = goesTo(client);
     await accepted.promise;
     await client.clock.advance(10_000);
     expect(await slow).toBe('pod 2');
-    expect(await client.captured.next('Endpoint set aside')).toMatchObject({ reason: 'upstream_timeout' });
+    expect(await client.captured.next('Endpoint set aside')).toMatchObject({ outcome: 'handshake', reason: 'timeout' });
     expect(await goTo(client, 3)).toEqual(['pod 2', 'pod 2', 'pod 2']);
     expect(silent.connections()).toBe(1);
   });

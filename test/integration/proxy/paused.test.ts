@@ -170,7 +170,13 @@ describe('a client that has ended, and is not read yet', () => {
 });
 
 const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
-const limits = { ...capacity, idleTimeoutMs: 60_000, servedIdleTimeoutMs: 60_000, maxAgeMs: 3_600_000 };
+const limits = {
+  ...capacity,
+  idleTimeoutMs: 60_000,
+  servedIdleTimeoutMs: 60_000,
+  maxAgeMs: 3_600_000,
+  openTimeoutMs: 10_000,
+};
 
 interface TunnelEnd {
   readonly peer: RawPeer;

@@ -76,7 +76,7 @@ function opening(errors: Record<string, () => unknown> = {}, makeStream = () => 
     endpoints,
     affinities: createAffinities(clock),
   };
-  const settings = { keepAliveMs: 0, connectTimeoutMs: 5000, openTimeoutMs: 10_000, hbonePort: 15008 };
+  const settings = { keepAliveMs: 0, connectTimeoutMs: 5000, hbonePort: 15008 };
   const connect = (destination: Destination, signal = new AbortController().signal) =>
     open(admit(original, { kind: 'known', destination }, rules), 'id', parts, settings, signal);
   /** Where one connection goes; the text of the failure when it goes nowhere. */

@@ -1,8 +1,10 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
+import { formatAddress } from '../../../addresses.ts';
 import type { Clock, Timer } from '../../../clock.ts';
 import { ConnectionError, codeOf } from '../../../errors.ts';
+import { withDeadline } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
@@ -17,6 +19,8 @@ export interface TunnelLimits extends TunnelCapacity {
   readonly idleTimeoutMs: number;
   /** A tunnel takes no new streams beyond this age. */
   readonly maxAgeMs: number;
+  /** From the request to the peer's answer; longer than the peer's own connect deadline, so that its reason arrives. */
+  readonly openTimeoutMs: number;
 }
 
 /** The tunnel was retired while the request was on its way; nothing was delivered, so another tunnel can take it. */
@@ -144,15 +148,21 @@ function createTunnel(
         closeWhenEmpty();
       });
       const leg = tunnelLeg(stream);
+      const late = () => {
+        // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
+        retire();
+        return new ConnectionError(
+          'upstream_timeout',
+          `No answer for ${formatAddress(destination)} through its sidecar in time`,
+        );
+      };
       try {
-        await accepted(stream, session, signal);
+        await withDeadline(clock, limits.openTimeoutMs, late, signal, (ending) => accepted(stream, session, ending));
         return leg;
       } catch (error) {
         leg.abort(error as Error);
         // Also when the peer refused this one stream alone: it would refuse the next attempt as well.
         if (error instanceof TunnelRetiredError) retire();
-        // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
-        if (error instanceof ConnectionError && error.reason === 'upstream_timeout' && signal.aborted) retire();
         throw error;
       }
     },
