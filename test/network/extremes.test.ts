@@ -1,7 +1,8 @@
+import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Faults } from '../support/link.ts';
 import type { LinkedMesh } from '../support/linked-mesh.ts';
-import { startLinkedMesh, wholeTransfer } from '../support/linked-mesh.ts';
+import { apiService, startLinkedMesh, wholeTransfer } from '../support/linked-mesh.ts';
 import { noPodsBecause } from '../support/pods.ts';
 
 /*
@@ -20,6 +21,54 @@ describe.skipIf(noPodsBecause !== undefined)(`extreme networks between two sidec
   beforeEach(async () => {
     await mesh.link.set({});
     await mesh.startAnew(['--tunnel-open-timeout', '1m']);
+  });
+
+  const ends = [
+    { name: 'web', direction: 'outbound' },
+    { name: 'api', direction: 'inbound' },
+  ] as const;
+
+  it('N11: a partition that never heals resets what was carried, at both ends, and leaves nothing', async () => {
+    const descriptors = () => ends.map(({ name }) => readdirSync(`/proc/${mesh.agents[name]?.process.pid}/fd`).length);
+    const transfers = 4;
+    const count = 2 * transfers + 2;
+    const open = () =>
+      Promise.all(
+        ends.map(({ name, direction }) => mesh.metric(name, `remora_connections_open{direction="${direction}"}`)),
+      );
+    const baseline = descriptors();
+    const ended = mesh.server.lines.length;
+    await mesh.link.set({ rateMbit: 50 });
+    const idle = [await mesh.long(apiService.v4), await mesh.long(apiService.v6)];
+    const uploads = Array.from({ length: transfers }, () => mesh.client(['upload', apiService.v4, 7002, 16 << 20]));
+    const downloads = Array.from({ length: transfers }, () => mesh.client(['download', apiService.v4, 7003, 16 << 20]));
+    while ((await open()).some((number) => number < count));
+    await mesh.link.set({ lossPercent: 100 });
+
+    const cut = { ended: 'ECONNRESET' };
+    expect(await Promise.all(uploads)).toEqual(Array(transfers).fill({ isEqual: false, ...cut }));
+    expect(await Promise.all(downloads)).toEqual(Array(transfers).fill({ failed: 'ECONNRESET' }));
+    for (const program of idle) {
+      const last = await program.line((line) => line.includes('"ended"'));
+      expect(JSON.parse(last)).toEqual({ text: 'first', ...cut });
+    }
+    while (mesh.server.lines.length < ended + count) await mesh.metrics('api');
+    for (const line of mesh.server.lines.slice(ended)) expect(JSON.parse(line)).toMatchObject(cut);
+
+    for (const { name, direction } of ends) {
+      const lost = await mesh.metric(
+        name,
+        `remora_connections_closed_total{direction="${direction}",reason="tunnel_lost"}`,
+      );
+      expect(lost).toBe(count);
+      const lines = mesh.agents[name]?.lines.filter((line) => line.includes('"reason":"tunnel_lost"'));
+      expect(lines).toHaveLength(count);
+      expect(await mesh.metric(name, `remora_tunnels_open{direction="${direction}"}`)).toBe(0);
+    }
+    expect(await open()).toEqual([0, 0]);
+    while (descriptors().some((number, index) => number > (baseline[index] ?? 0))) await mesh.metrics('api');
+    await mesh.link.set({});
+    expect(await mesh.client(['ask', apiService.v4, 7001])).toEqual({ text: 'hello', ended: 'end' });
   });
 
   it.each<[string, Faults, number]>([

@@ -49,6 +49,8 @@ export interface LinkedMesh extends Mesh<Name> {
   dropping(pods: readonly Name[], hook: 'input' | 'output', match: string, work: () => Promise<void>): Promise<void>;
   /** Puts a sidecar without tunnels, with further settings, in the place of `web`'s; what TCP has learned is forgotten. */
   startAnew(agent?: readonly string[]): Promise<void>;
+  /** The value of one line of a sidecar's metrics page, 0 where there is none. */
+  metric(name: Name, labelled: string): Promise<number>;
   /** How many tunnels `web` has made. */
   handshakes(): Promise<number>;
   /** The sum of one counter of the kernels of both pods, such as `TcpRetransSegs`. */
@@ -94,10 +96,12 @@ function actions(mesh: Mesh<Name>): Omit<LinkedMesh, 'link' | 'server' | keyof M
   };
   const count = async (pod: typeof web, name: string) =>
     Number((await pod.sh(`nstat -asz ${name}`)).split('\n')[1]?.split(/\s+/)[1]);
-  const sent = async (name: Name, direction: string) => {
-    const found = new RegExp(`^remora_bytes_total{direction="${direction}",flow="sent"} (\\d+)`, 'm');
-    return Number(found.exec(await mesh.metrics(name))?.[1] ?? 0);
+  const metric: LinkedMesh['metric'] = async (name, labelled) => {
+    const line = (await mesh.metrics(name)).split('\n').find((line) => line.startsWith(`${labelled} `));
+    return Number(line?.slice(labelled.length) ?? 0);
   };
+  const sent = (name: Name, direction: string) =>
+    metric(name, `remora_bytes_total{direction="${direction}",flow="sent"}`);
   return {
     client,
     async downloads(way, bytes, count) {
@@ -127,10 +131,8 @@ function actions(mesh: Mesh<Name>): Omit<LinkedMesh, 'link' | 'server' | keyof M
       for (const pod of [web, api]) await pod.sh('ip tcp_metrics flush');
       await mesh.startAgent('web', agent);
     },
-    async handshakes() {
-      const found = /^remora_tls_handshakes_total{direction="outbound",result="success",reason=""} (\d+)$/m;
-      return Number(found.exec(await mesh.metrics('web'))?.[1] ?? 0);
-    },
+    metric,
+    handshakes: () => metric('web', 'remora_tls_handshakes_total{direction="outbound",result="success",reason=""}'),
     kernelCount: async (name) => (await count(web, name)) + (await count(api, name)),
     uploaded: async () => ({ web: await sent('web', 'outbound'), api: await sent('api', 'inbound') }),
     async logged(name, ...parts) {
