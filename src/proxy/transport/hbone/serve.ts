@@ -8,6 +8,7 @@ import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
+import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
 import { acceptance, refusalHeaders, serverSessionOptions } from './wire.ts';
@@ -73,9 +74,11 @@ export async function serveTunnel(
     suspect: () => undefined,
     lost: () => end(new ConnectionError('tunnel_lost', 'The peer stopped answering')),
   });
+  const stopReadingAhead = readAhead(mutualTls.socket, clock, limits.tunnelWindowBytes);
   const { promise: closed, resolve } = Promise.withResolvers<void>();
   session.once('close', () => {
     stopWatching();
+    stopReadingAhead();
     usage.cancel();
     resolve();
   });

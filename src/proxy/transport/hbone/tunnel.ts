@@ -10,6 +10,7 @@ import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
+import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelCapacity } from './wire.ts';
 import { connectHeaders, refusalFrom, sessionOptions } from './wire.ts';
@@ -104,6 +105,7 @@ function createTunnel(
     suspect: retire,
     lost: () => end('The peer stopped answering'),
   });
+  const stopReadingAhead = readAhead(mutualTls.socket, clock, limits.tunnelWindowBytes);
   const watchIdle = () => {
     idleTimer?.cancel();
     idleTimer = streams === 0 && isUsable() ? clock.after(limits.idleTimeoutMs, retire) : undefined;
@@ -118,6 +120,7 @@ function createTunnel(
     ageTimer.cancel();
     idleTimer?.cancel();
     stopWatching();
+    stopReadingAhead();
     onClose();
     resolve();
   });
