@@ -20,6 +20,8 @@ export default defineConfig({
     pool: 'forks',
     reporters: ['default', './test/support/reporter.ts'],
     globalSetup: './test/support/global-setup.ts',
+    // The default is a second, which a loaded machine takes for anything.
+    expect: { poll: { timeout: 30_000 } },
     projects: [
       project('unit', 1, 10_000),
       project('integration', 2, 60_000),

@@ -22,7 +22,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const close of closing.reverse()) await close();
-  await vi.waitFor(() => expect(openSockets()).toBe(0));
+  await expect.poll(() => openSockets()).toBe(0);
 });
 
 const loopback = { ip: '127.0.0.1', port: 0 };
@@ -117,7 +117,7 @@ describe.each([
     for (let index = 0; index < 20; index += 1) expect(await ask(port, path)).toBe(expected);
 
     for (const { socket } of clients) socket.destroy();
-    await vi.waitFor(() => expect(openSockets()).toBe(0));
+    await expect.poll(() => openSockets()).toBe(0);
     expect(await ask(port, path, neighbour)).toBe(expected);
   });
 
@@ -129,7 +129,7 @@ describe.each([
       clients.push(await client(port, `127.0.0.${2 + (index % 10)}`));
       if (index % 10 === 0) expect(await ask(port, path)).toBe(expected);
     }
-    await vi.waitFor(() => expect(open(clients)).toBe(pagePlaces.all - 1));
+    await expect.poll(() => open(clients)).toBe(pagePlaces.all - 1);
     first.socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`);
     const [answer] = await once(first.socket, 'data');
     expect(String(answer)).toContain('200 OK');
@@ -144,7 +144,7 @@ describe.each([
     const { page, asked, answer } = gatedPage();
     const port = await start(page);
     const scrapes = Array.from({ length: pagePlaces.perAddress }, () => ask(port, '/metrics'));
-    await vi.waitFor(() => expect(asked).toHaveBeenCalledTimes(pagePlaces.perAddress));
+    await expect.poll(() => asked).toHaveBeenCalledTimes(pagePlaces.perAddress);
     await expect(ask(port, '/metrics')).rejects.toThrow('socket hang up');
     for (let index = 0; index < 400; index += 1) await client(port, `127.0.0.${2 + (index % 10)}`);
     answer('metrics\n');
@@ -188,9 +188,9 @@ it('A15: gives a newcomer on one port the place of a connection on another, when
   const [one, other] = [await small(listener, places), await small(listener, places)];
   const clients: Client[] = [];
   for (let index = 0; index < 20; index += 1) clients.push(await client(index % 2 ? one : other, neighbour, '/'));
-  await vi.waitFor(() => expect(open(clients)).toBe(4));
+  await expect.poll(() => open(clients)).toBe(4);
   for (const port of [one, other]) expect(await ask(port, '/')).toBe('200 ok');
-  await vi.waitFor(() => expect(open(clients)).toBeLessThan(4));
+  await expect.poll(() => open(clients)).toBeLessThan(4);
 });
 
 it('A15: closes the connection that has waited longest, which is not the oldest when that has asked since', async () => {

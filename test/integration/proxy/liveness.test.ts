@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:http2';
 import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from 'node:net';
-import { expect, it, vi } from 'vitest';
+import { expect, it } from 'vitest';
 import { watchLiveness } from '../../../src/proxy/transport/hbone/liveness.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
@@ -23,7 +23,7 @@ it('looks no more at a tunnel that is closed and waits for the end of its peer',
     hasClosed = true;
   });
   session.close();
-  await vi.waitFor(() => expect(session.socket).toBeUndefined());
+  await expect.poll(() => session.socket).toBeUndefined();
   expect(hasClosed).toBe(false);
   await clock.advance(60_000);
   expect(told).toEqual([]);
