@@ -83,8 +83,9 @@ function admitKnown(name: string, destination: Destination, rules: OutboundRules
   return permit;
 }
 
-function hasOwn({ endpoints }: OutboundPermit, { self }: OutboundRules): boolean {
-  return endpoints.some(({ address }) => self.isOwnAddress(address.ip));
+function hasOwn({ endpoints, leaving = [] }: OutboundPermit, { self }: OutboundRules): boolean {
+  const isOwn = ({ address }: PermittedEndpoint) => self.isOwnAddress(address.ip);
+  return endpoints.some(isOwn) || leaving.some(isOwn);
 }
 
 function choosePermitted(name: string, destination: Destination, rules: OutboundRules): OutboundPermit {
@@ -95,16 +96,28 @@ function choosePermitted(name: string, destination: Destination, rules: Outbound
   const staying = serving.filter(({ terminating }) => !terminating);
   const ready = staying.length > 0 ? staying : serving;
   if (ready.length === 0) throw new DeniedError('no_endpoint', `${shown} has no ready endpoint`);
-  const spoken = ready.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
+  const isAllowed = ({ transport }: PermittedEndpoint) => transport !== 'plaintext' || rules.minimum === 'plaintext';
+  const spoken = spokenOf(ready, rules);
   if (spoken.length === 0)
     throw new DeniedError('no_endpoint', `${shown} has no endpoint whose transport this sidecar speaks`);
-  const permitted = spoken.filter(({ transport }) => transport !== 'plaintext' || rules.minimum === 'plaintext');
+  const permitted = spoken.filter(isAllowed);
   if (permitted.length === 0) {
     throw new DeniedError('mtls_required', `${shown} has no sidecar and this pod sends nothing in plaintext`);
   }
   const affinity =
     affinitySeconds === undefined ? undefined : { destination: destination.address, idleMs: affinitySeconds * 1000 };
-  return permitOutbound({ service, endpoints: permitted, affinity });
+  // The registry's answer may be older than what goes on there, so whoever leaves is worth a try before nobody is.
+  const leaving = ready === serving ? [] : serving.filter(({ terminating }) => terminating);
+  return permitOutbound({
+    service,
+    endpoints: permitted,
+    ...(leaving.length > 0 && { leaving: spokenOf(leaving, rules).filter(isAllowed) }),
+    affinity,
+  });
+}
+
+function spokenOf(endpoints: readonly Endpoint[], rules: OutboundRules): readonly PermittedEndpoint[] {
+  return endpoints.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
 }
 
 function reachedBy(endpoint: Endpoint, { self }: OutboundRules): PermittedEndpoint | undefined {

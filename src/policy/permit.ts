@@ -13,6 +13,8 @@ export interface Route {
   /** `name.namespace`, when the destination belongs to a Service. */
   readonly service: string | undefined;
   readonly endpoints: readonly PermittedEndpoint[];
+  /** Others, which are going away and still serve: for a connection that none of `endpoints` takes. */
+  readonly leaving?: readonly PermittedEndpoint[] | undefined;
   /** Present when the Service wants all connections of a client at one endpoint. */
   readonly affinity?: Affinity | undefined;
 }

@@ -9,8 +9,11 @@ import type { SuppressionCounter } from '../refusal-lines.ts';
 import { refusalLineLimits } from '../refusal-lines.ts';
 import type { Standing } from './choose.ts';
 
-/** How long an endpoint is set aside: doubling with each failure in a row; milliseconds. And how many are remembered. */
-export const setAsideLimits = { baseMs: 1000, capMs: 60_000, endpoints: 1000 } as const;
+/**
+ * How long an endpoint is set aside: doubling with each failure in a row; milliseconds. How many are remembered. And how
+ * long one has not answered when it is a failure that the client has given up.
+ */
+export const setAsideLimits = { baseMs: 1000, capMs: 60_000, endpoints: 1000, unansweredMs: 1000 } as const;
 
 /** The sidecar's memory of the endpoints that it dials: those with connections, and those that could not be reached. */
 export interface EndpointBook extends Standing {

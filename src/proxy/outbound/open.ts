@@ -18,6 +18,7 @@ import { PeerFullError } from '../transport/hbone/wire.ts';
 import type { Affinities } from './affinities.ts';
 import { choose } from './choose.ts';
 import type { EndpointBook } from './endpoint-book.ts';
+import { setAsideLimits } from './endpoint-book.ts';
 
 export interface OpenSettings extends SocketOptions {
   readonly connectTimeoutMs: number;
@@ -53,13 +54,14 @@ export async function open(
 ): Promise<Opened> {
   const tried: PermittedEndpoint[] = [];
   // Where there is no other endpoint, nothing is gained by remembering failures.
-  const hasChoice = permit.endpoints.length > 1;
+  const hasChoice = permit.endpoints.length + (permit.leaving?.length ?? 0) > 1;
   let failure: unknown;
   while (tried.length < maxEndpointsTried) {
     const endpoint = next(permit, tried, parts);
     if (endpoint === undefined) break;
     tried.push(endpoint);
     const attempt = parts.endpoints.begin(endpoint);
+    const startedMs = parts.clock.monotonic();
     try {
       const { leg, facts } = await openEndpoint(endpoint, connectionId, parts, settings, outer);
       attempt.reached();
@@ -67,7 +69,8 @@ export async function open(
       return { leg, facts: { ...facts, service: permit.service } };
     } catch (error) {
       failure = error;
-      const fault = faultOfEndpoint(error);
+      const fault =
+        faultOfEndpoint(error) ?? (outer.aborted ? faultUnanswered(parts.clock.monotonic() - startedMs) : undefined);
       if (hasChoice && fault) attempt.failed(fault);
       attempt.end();
       if (outer.aborted || !isPassedOver(error)) break;
@@ -76,13 +79,19 @@ export async function open(
   throw failure;
 }
 
+/** One that is leaving goes before those that stay and are set aside; as everywhere, failures never lead to plaintext. */
 function next(
-  { endpoints, affinity }: OutboundPermit,
+  { endpoints, leaving = [], affinity }: OutboundPermit,
   tried: readonly PermittedEndpoint[],
   { affinities, endpoints: book, clock }: OpenParts,
 ): PermittedEndpoint | undefined {
   const kept = affinity && affinities.endpointOf(affinity);
-  const endpoint = choose(endpoints, { tried, kept }, book, clock.random);
+  const draw = (from: readonly PermittedEndpoint[]) => choose(from, { tried, kept }, book, clock.random);
+  const staying = draw(endpoints);
+  const spare = staying === undefined || book.isSetAside(staying) ? draw(leaving) : undefined;
+  const isBetter =
+    spare && !book.isSetAside(spare) && (spare.transport === 'hbone' || staying?.transport === 'plaintext');
+  const endpoint = isBetter ? spare : (staying ?? spare);
   // Before it is dialled, so that connections that begin together go there together.
   if (affinity && endpoint) affinities.remember(affinity, endpoint.key);
   return endpoint;
@@ -105,6 +114,16 @@ function faultOfEndpoint(error: unknown): Outcome | undefined {
   if (!isPassedOver(error) || ownShortages.has(codeOf((error as Error).cause))) return undefined;
   const outcome = outcomeOf(error);
   return outcome.reason === 'descriptor_limit' || outcome.reason === 'internal' ? undefined : outcome;
+}
+
+/**
+ * A client with less patience than `connectTimeout` would never hear that nobody answers, and with session affinity it would
+ * be sent there again and again.
+ */
+function faultUnanswered(waitedMs: number): Outcome | undefined {
+  if (waitedMs < setAsideLimits.unansweredMs) return undefined;
+  const detail = `The client gave up after ${Math.round(waitedMs)} ms without an answer`;
+  return { kind: 'closed', reason: 'upstream_timeout', detail };
 }
 
 function whenClosed(stream: Duplex, callback: () => void): void {

@@ -164,6 +164,66 @@ describe('what becomes of an endpoint that a connection was not opened to', () =
   });
 });
 
+describe('a client that gives up before anybody has answered', () => {
+  const gaveUp = new ConnectionError('reset', 'The client gave up');
+  /** An endpoint that does not answer, and a client that waits for so long. */
+  async function patience(ms: number) {
+    const gone = new AbortController();
+    const stage = opening({
+      1: () => new Promise((resolve) => gone.signal.addEventListener('abort', () => resolve(gaveUp))),
+    });
+    const service = serviceOf(2, { affinitySeconds: 60 });
+    const ended = expect(stage.connect(service, gone.signal)).rejects.toThrow('The client gave up');
+    await stage.clock.advance(ms);
+    gone.abort();
+    await ended;
+    return { ...stage, service };
+  }
+
+  it('says after a second that the endpoint cannot be reached, so that the next connection goes elsewhere', async () => {
+    const { goes, endpoints, lines, service } = await patience(1000);
+    expect(endpoints.countSetAside()).toBe(1);
+    expect(lines).toMatchObject([{ outcome: 'closed', reason: 'upstream_timeout', failures: 1 }]);
+    expect(await goes(service)).toBe('2 open');
+  });
+
+  it('says nothing of the endpoint before', async () => {
+    const { endpoints } = await patience(999);
+    expect(endpoints.countSetAside()).toBe(0);
+  });
+});
+
+describe('an endpoint that is leaving and still serves', () => {
+  /** The last one of three leaves. */
+  const rolling = (over: (i: number) => object = () => ({})) =>
+    serviceOf(3, {
+      endpoints: serviceOf(3).endpoints.map((one, i) => ({ ...one, terminating: i === 2, ...over(i) })),
+    });
+
+  it('is used when none that stays can be reached, and from then on before them', async () => {
+    const { goes, errors } = opening({ 1: lost, 2: lost });
+    expect(await goes(rolling())).toBe('1 2 3 open');
+    expect(await goes(rolling())).toBe('3 open');
+    errors['3'] = lost;
+    expect(await goes(rolling())).toBe('3 1 2 Nobody listens');
+    delete errors['2'];
+    expect(await goes(rolling())).toBe('1 2 open');
+  });
+
+  it('is not used while one that stays can be reached', async () => {
+    const { goes } = opening({ 1: lost });
+    expect(await goes(rolling())).toBe('1 2 open');
+    for (let i = 0; i < 5; i += 1) expect(await goes(rolling())).toBe('2 open');
+  });
+
+  it('is not used in plaintext in place of sidecars that cannot be reached, now or later', async () => {
+    const { goes } = opening({ 1: lost, 2: lost });
+    const service = rolling((i) => (i === 2 ? { transport: 'plaintext', spiffeId: '' } : {}));
+    expect(await goes(service)).toBe('1 2 Nobody listens');
+    expect(await goes(service)).toBe('1 2 Nobody listens');
+  });
+});
+
 describe('connections that stay open', () => {
   it('are spread evenly, and one that ends makes room where it was', async () => {
     const { clock, goes, streams } = opening();
