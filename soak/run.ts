@@ -88,6 +88,7 @@ async function soak(mesh: SoakMesh, lost: Losses, options: RunOptions): Promise<
   const before = await holdingsOfAll(mesh);
   await applications.startClients(options.seed);
   const beganMs = nowMs();
+  options.progress('everything is ready, and the load begins');
   const memory = watchMemory(mesh);
   const faults: Fault[] = [];
   const looking = setInterval(() => memory.look(), memoryEveryMs);

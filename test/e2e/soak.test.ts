@@ -9,7 +9,7 @@ import { noPodsBecause } from '../support/pods.ts';
 
 /*
  * Goal: the soak runs, finds nothing wrong with a sound mesh, finds what is wrong with another, and leaves nothing behind.
- * Method: the real command with a fixed seed for a minute; the same while a sidecar is killed from outside; Ctrl-C.
+ * Method: the real command with a fixed seed for half a minute; the same while a sidecar is killed from outside; Ctrl-C.
  */
 const main = resolve(import.meta.dirname, '../../soak/main.ts');
 
@@ -54,21 +54,21 @@ function sidecarOf(pid: number, pod: string): number {
 }
 
 describe.skipIf(noPodsBecause !== undefined)(`the soak ${noPodsBecause ?? ''}`, () => {
-  it('runs for a minute under faults of a fixed seed with no error that is unexplained, and leaves nothing behind', async () => {
-    const { pid, ended } = soak('--minutes', '1', '--seed', '7', '--json');
+  it('runs for half a minute under faults of a fixed seed with no error that is unexplained, and leaves nothing behind', async () => {
+    const { pid, ended } = soak('--minutes', '0.5', '--seed', '7', '--json');
     const { code, stdout, stderr } = await ended;
     expect(code, stdout + stderr).toBe(0);
     const result = JSON.parse(stdout);
     expect(result).toMatchObject({ seed: 7, isSound: true, unexplained: [], problems: [] });
     expect(Object.keys(result.connections).length).toBeGreaterThanOrEqual(8);
-    expect(Object.keys(result.faults).length).toBeGreaterThanOrEqual(8);
+    expect(Object.keys(result.faults).length).toBeGreaterThanOrEqual(5);
     expect(namespacesOf(pid)).toEqual([]);
     expect(existsSync(folderOf(pid))).toBe(false);
   });
 
   it('fails, names its seed and keeps the logs when a sidecar is killed that no fault of its own explains', async () => {
     const { pid, ended, until } = soak('--minutes', '0.4', '--seed', '7', '--json');
-    await until('connections');
+    await until('the load begins');
     process.kill(sidecarOf(pid, 'api'), 'SIGKILL');
     const { code, stdout, stderr } = await ended;
     const result = JSON.parse(stdout);
@@ -83,7 +83,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the soak ${noPodsBecause ?? ''}`, 
 
   it('removes everything after Ctrl-C, which npm doubles', async () => {
     const { pid, child, ended, until } = soak('--minutes', '20', '--seed', '7');
-    await until('connections');
+    await until('the load begins');
     expect(namespacesOf(pid).length).toBeGreaterThan(3);
     child.kill('SIGINT');
     child.kill('SIGINT');
