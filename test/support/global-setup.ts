@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
+import { sweepMemoryCgroups } from './memory-cgroup.ts';
 import { sweepPodmanRuns } from './podman/podman.ts';
 
 /**
- * Removes what interrupted runs left behind: real pods, network namespaces named `remora-test-<pid>-...` whose maker is
- * gone, and the processes in them. An interrupted run calls no `afterAll`. Namespaces of a run that is still going stay.
+ * Removes what interrupted runs left behind: real pods, network namespaces and cgroups named `remora-test-<pid>-...` whose
+ * maker is gone, and the processes in them. An interrupted run calls no `afterAll`. Those of a run that is still going stay.
  */
 export function setup(): void {
   if (process.getuid?.() !== 0) return;
@@ -12,15 +13,16 @@ export function setup(): void {
     for (const pid of linesOf('netns', 'pids', namespace)) tryKill(Number(pid));
     linesOf('netns', 'delete', namespace);
   }
+  sweepMemoryCgroups(isLeftover, tryKill);
 }
 
 function namespaces(): string[] {
   return linesOf('netns', 'list').map((line) => line.replace(/ .*/, ''));
 }
 
-function isLeftover(namespace: string): boolean {
-  const maker = /^remora-test-(\d+)-/.exec(namespace)?.[1];
-  return maker === undefined ? namespace.startsWith('remora-test-') : !isAlive(Number(maker));
+function isLeftover(name: string): boolean {
+  const maker = /^remora-test-(\d+)-/.exec(name)?.[1];
+  return maker === undefined ? name.startsWith('remora-test-') : !isAlive(Number(maker));
 }
 
 function isAlive(pid: number): boolean {

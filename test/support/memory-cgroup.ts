@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** A cgroup with a memory limit, for programs that a test starts. Needs root. */
@@ -27,9 +27,29 @@ const generations = [
 
 let made = 0;
 
+function generationHere() {
+  return generations.find(({ root }) => existsSync(join(root, 'cgroup.procs'))) ?? generations[1];
+}
+
+/** Removes those for whose names `isLeftover` holds, and ends what runs in them by `kill`. */
+export function sweepMemoryCgroups(isLeftover: (name: string) => boolean, kill: (pid: number) => void): void {
+  const { root } = generationHere();
+  if (!existsSync(root)) return;
+  for (const name of readdirSync(root).filter(isLeftover)) {
+    const folder = join(root, name);
+    try {
+      const pids = readFileSync(join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean);
+      for (const pid of pids) kill(Number(pid));
+      rmdirSync(folder);
+    } catch {
+      // Another run has removed it, or its processes need a moment to end and the next run removes it.
+    }
+  }
+}
+
 /** Throws where this user may make no cgroup, or the one at hand does not count memory. */
 export function createMemoryCgroup(limitBytes: number): MemoryCgroup {
-  const generation = generations.find(({ root }) => existsSync(join(root, 'cgroup.procs'))) ?? generations[1];
+  const generation = generationHere();
   const { root, limit, counters } = generation;
   made += 1;
   const folder = join(root, `remora-test-${process.pid}-${made}`);
