@@ -16,7 +16,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
   let mesh: LinkedMesh;
 
   beforeAll(async () => {
-    mesh = await startLinkedMesh(['--handshake-timeout', '60s', '--stream-window', '64KiB']);
+    mesh = await startLinkedMesh({ api: ['--handshake-timeout', '60s'] });
   });
   afterAll(() => mesh?.close());
   beforeEach(() => mesh.link.set({}));
@@ -26,6 +26,16 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     const result = await mesh.pods.web.run(['sh', '-c', netem({ ...all, rateMbit: 10 })]);
     if (result.kind !== 'ended') throw new Error('there is no tc');
     expect(result.stderr).toMatch(/^(Error: Specified qdisc kind is unknown\.\s*)?$/);
+  });
+
+  // First, while TCP has not learned of any loss.
+  it.each([1, 25])('N24: 16 streams at %d ms each way get what the link gives without sidecars', async (delayMs) => {
+    await mesh.link.set({ delayMs, rateMbit: 50 });
+    const meshed = await mesh.downloads('meshed', 256 * kib, 16);
+    const direct = await mesh.downloads('direct', 256 * kib, 16);
+    expect([meshed.whole, direct.whole]).toEqual([16, 16]);
+    // With HTTP/2's own window for all of them together it is four at 25 ms.
+    expect(meshed.tookMs / direct.tookMs).toBeLessThan(2);
   });
 
   const everything = {
@@ -44,7 +54,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
       ['TcpRetransSegs', 'TcpExtTCPOFOQueue', 'TcpExtTCPDSACKRecv', 'TcpInCsumErrors'],
     ],
     ['N9: 20 ms and 5 % loss', { delayMs: 20, lossPercent: 5 }, 128 * kib, ['TcpRetransSegs']],
-    ['N9: 200 ms', { delayMs: 200 }, 64 * kib, []],
+    ['N9: 100 ms', { delayMs: 100 }, 64 * kib, []],
   ])('%s: every byte arrives, both ways', async (_name, faults, bytes, counters) => {
     const before = await Promise.all(counters.map(mesh.kernelCount));
     await mesh.link.set(faults);
@@ -53,7 +63,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     for (const [index, name] of counters.entries()) expect(after[index], name).toBeGreaterThan(before[index] ?? 0);
   });
 
-  it('N10: a source that is faster than 10 Mbit/s is paused, and the sidecars hold at most 256 KiB of it', async () => {
+  it('N10: a source that is faster than 10 Mbit/s is paused, and the sidecars hold at most 512 KiB of it', async () => {
     const bytes = 4096 * kib;
     const before = await mesh.uploaded();
     await mesh.link.set({ rateMbit: 10 });
@@ -62,7 +72,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     await mesh.link.set({ rateMbit: 10, lossPercent: 100 });
     const { web, api } = await settled(mesh);
     expect(web - before.web).toBeLessThan(bytes);
-    expect(web - before.web - (api - before.api)).toBeLessThan(256 * kib);
+    expect(web - before.web - (api - before.api)).toBeLessThan(512 * kib);
     await mesh.link.set({});
     expect(await upload).toEqual({ isEqual: true, ended: 'end' });
   });
@@ -82,16 +92,6 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     expect(await mesh.handshakes()).toBe(handshakes);
   });
 
-  it.each([1, 25])('N24: 16 streams at %d ms each way get what the link gives without sidecars', async (delayMs) => {
-    await mesh.startAnew();
-    await mesh.link.set({ delayMs, rateMbit: 50 });
-    const meshed = await mesh.downloads('meshed', 512 * kib, 16);
-    const direct = await mesh.downloads('direct', 512 * kib, 16);
-    expect([meshed.whole, direct.whole]).toEqual([16, 16]);
-    // With HTTP/2's own window for all of them together it is four at 25 ms.
-    expect(meshed.tookMs / direct.tookMs).toBeLessThan(2);
-  });
-
   describe('on a way for 1,280 bytes', () => {
     const large = 'meta l4proto tcp iifname link0 meta length > 1280 counter';
     const both = async (script: string) => {
@@ -108,10 +108,12 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     });
 
     it('N12: every byte arrives when no ICMP says so, and TCP probes', async () => {
-      onTestFinished(() => both('echo 0 > /proc/sys/net/ipv4/tcp_mtu_probing'));
-      await both('echo 1 > /proc/sys/net/ipv4/tcp_mtu_probing');
-      // Each flight of the handshake takes some seconds.
-      await mesh.startAnew();
+      // After one retransmission of each flight, not three, to take less than 3 s for each.
+      const probe = (probing: number, retries: number) =>
+        both(`cd /proc/sys/net/ipv4; echo ${probing} > tcp_mtu_probing; echo ${retries} > tcp_retries1`);
+      onTestFinished(() => probe(0, 3));
+      await probe(1, 1);
+      await mesh.startAnew(['--handshake-timeout', '60s']);
       await mesh.dropping(['web', 'api'], 'input', large, async () => {
         expect(await mesh.bothWays(128 * kib)).toEqual(wholeTransfer(128 * kib));
       });
@@ -123,7 +125,10 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
         const { ended, failed } = await mesh.client(['ask', apiService.v4, 7001]);
         expect(failed ?? ended).toBe('ECONNRESET');
       });
-      expect(await mesh.logged('web', '"outbound"', '"reason"')).toMatchObject({ outcome: 'handshake', reason: 'timeout' });
+      expect(await mesh.logged('web', '"outbound"', '"reason"')).toMatchObject({
+        outcome: 'handshake',
+        reason: 'timeout',
+      });
       expect(await mesh.client(['ask', apiService.v4, 7001])).toEqual({ text: 'hello', ended: 'end' });
     });
   });

@@ -15,7 +15,8 @@ describe.skipIf(noPodsBecause !== undefined)(`extreme networks between two sidec
   let mesh: LinkedMesh;
 
   beforeAll(async () => {
-    mesh = await startLinkedMesh(['--handshake-timeout', '1m', '--connect-timeout', '30s']);
+    const patient = ['--handshake-timeout', '1m', '--connect-timeout', '30s'];
+    mesh = await startLinkedMesh({ web: patient, api: patient });
   });
   afterAll(() => mesh?.close());
   beforeEach(async () => {

@@ -67,10 +67,10 @@ export const wholeTransfer = (bytes: number) => [
   { isEqual: true, bytes },
 ];
 
-/** Starts the mesh with further settings of both sidecars, applications in `api` and `outside`, and a clean link. */
-export async function startLinkedMesh(agent: readonly string[] = []): Promise<LinkedMesh> {
+/** Starts the mesh with further settings of the sidecars, applications in `api` and `outside`, and a clean link. */
+export async function startLinkedMesh(settings: Partial<Record<Name, readonly string[]>> = {}): Promise<LinkedMesh> {
   const { web, api, outside } = linkedPods;
-  const pods = { web: { ...web, agent }, api: { ...api, agent }, outside };
+  const pods = { web: { ...web, agent: settings.web ?? [] }, api: { ...api, agent: settings.api ?? [] }, outside };
   const services = [{ name: 'api', ...apiService, pods: ['api'] as const, ports }];
   const mesh = await startMesh<Name>({ pods, services });
   try {
