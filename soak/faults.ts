@@ -14,8 +14,8 @@ const restartable = ['web', 'db'] as const;
 export const clients = ['web', 'api'] as const;
 export const servers = ['api', 'db'] as const;
 
-/** What an application may see: its connection was refused, reset before or after the server was heard, or ended early. */
-export type Permitted = 'refused' | 'reset-open' | 'reset-carried' | 'early-end';
+/** What an application may see: its connection was refused, or reset before or after the server was heard. */
+export type Permitted = 'refused' | 'reset-open' | 'reset-carried';
 
 export interface Permission {
   readonly symptoms: readonly Permitted[];
@@ -48,13 +48,13 @@ const atOnce = 0;
 const soonMs = 22_000;
 
 export const faults = {
-  /** SIGKILL, and a new one. Its kernel says a clean end for it: only its own applications may see one. */
+  /** SIGKILL, and a new one. */
   'sidecar-killed': {
     lane: 'disruptive',
     pods: restartable,
     shortestMs: 100,
     longestMs: 3000,
-    own: { symptoms: ['refused', 'reset-open', 'reset-carried', 'early-end'], afterMs: atOnce, isTheEnd: true },
+    own: { symptoms: ['refused', 'reset-open', 'reset-carried'], afterMs: atOnce, isTheEnd: true },
     peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: atOnce },
   },
   /** SIGTERM, and a new one when it has ended; what is open at its drain deadline is reset, and nothing before. */
@@ -132,11 +132,11 @@ export function rowOf(kind: FaultKind): FaultRow {
 export function permittedAs(symptom: Symptom, phase: 'open' | 'carried'): Permitted | undefined {
   switch (symptom) {
     case 'refused':
-    case 'early-end':
       return symptom;
     case 'reset':
       return phase === 'open' ? 'reset-open' : 'reset-carried';
     case 'wrong-byte':
+    case 'early-end':
     case 'stalled':
     case 'other':
       return undefined;

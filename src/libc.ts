@@ -125,8 +125,9 @@ export function socketBoundTo(ip: string): Socket {
   return new Socket({ fd, allowHalfOpen: true });
 }
 
-/** struct linger: on, and no time to linger. */
+/** struct linger: on, and no time to linger; and off. */
 const noLinger = new Uint8Array(new Int32Array([1, 0]).buffer);
+const linger = new Uint8Array(new Int32Array([0, 0]).buffer);
 
 /**
  * Makes the kernel answer with a reset when the socket is closed, whatever it is doing until then (SO_LINGER, socket(7)).
@@ -135,6 +136,12 @@ const noLinger = new Uint8Array(new Int32Array([1, 0]).buffer);
 export function resetOnClose(socket: Socket): void {
   const fd = descriptorOf(socket);
   if (fd !== undefined) setsockopt(fd, SOL_SOCKET, SO_LINGER, noLinger, noLinger.length);
+}
+
+/** Undoes `resetOnClose`: when the socket is closed, the kernel delivers what was written and says the end. */
+export function finishOnClose(socket: Socket): void {
+  const fd = descriptorOf(socket);
+  if (fd !== undefined) setsockopt(fd, SOL_SOCKET, SO_LINGER, linger, linger.length);
 }
 
 /**

@@ -3,7 +3,7 @@ import { constants } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { PeerState } from '../libc.ts';
-import { peerStateOf, resetOnClose } from '../libc.ts';
+import { finishOnClose, peerStateOf, resetOnClose } from '../libc.ts';
 
 /**
  * One side of a connection as the relay sees it. An end and an abort are different things and stay different on the
@@ -28,8 +28,13 @@ export interface Leg {
   readonly gathersWrites: boolean;
 }
 
-/** A TCP or TLS connection that was made with `allowHalfOpen`. */
+/**
+ * A TCP connection that was made with `allowHalfOpen`. Until our own end has gone out, closing it is a reset: the kernel
+ * closes the sockets of a process that was killed, and would tell an application that its data is complete.
+ */
 export function socketLeg(socket: Socket): Leg {
+  resetOnClose(socket);
+  socket.once('finish', () => finishOnClose(socket));
   return {
     stream: socket,
     endedCleanly: () => !socket.errored,

@@ -50,7 +50,7 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
   };
   /** Says one thing over a new connection and prints what comes back; in less time than it takes to start Node.js. */
   const saying = (text: string, host: string) =>
-    `timeout 20 bash -c 'exec 3<>/dev/tcp/${host}/7001; echo ${text} >&3; head -n 1 <&3'`;
+    `timeout 20 bash -c 'exec 3<>/dev/tcp/${host}/7001 && echo ${text} >&3 && head -n 1 <&3'`;
   const say = (text: string) => mesh.pods.web.sh(saying(text, pods.api.v4));
   /** A connection that is open and has moved bytes both ways. */
   const openLong = async () => {
@@ -229,12 +229,18 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     expect(await result(start('ask', 7001))).toEqual({ text: 'hello', ended: 'end' });
   });
 
-  it('N21: shows a sidecar that was killed in mid-transfer as a reset at the other side', async () => {
-    const long = await openLong();
-    await agent('api').stop('SIGKILL');
-    await long.line((line) => line.includes('"ended":"ECONNRESET"'));
-    await mesh.startAgent('api');
-  });
+  it.each([
+    ['other', 'api'],
+    ['own', 'web'],
+  ] as const)(
+    'N21: shows a sidecar that was killed in mid-transfer as a reset, to an application of the %s pod',
+    async (_, name) => {
+      const long = await openLong();
+      await agent(name).stop('SIGKILL');
+      await long.line((line) => line.includes('"ended":"ECONNRESET"'));
+      await mesh.startAgent(name);
+    },
+  );
 
   it.each([
     ['outbound', 15001],

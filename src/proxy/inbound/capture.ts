@@ -21,6 +21,7 @@ export interface CaptureParts extends InboundParts {
 /** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
   const account = parts.accounts.open({ direction: 'inbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
@@ -36,7 +37,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     const permit = authorize({ destination, principal: undefined }, parts.policy.current(), settings.floor);
     const delivered = await deliver(permit, parts, settings, untilClosed(socket));
     ({ release } = delivered);
-    const carried = carry(account, facts, socketLeg(socket), socketLeg(delivered.application), parts, settings);
+    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings);
     untrack();
     await carried;
   } catch (error) {

@@ -50,6 +50,7 @@ async function carryOutbound(
   parts: OutboundParts,
   settings: OutboundSettings,
 ): Promise<void> {
+  const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
@@ -63,7 +64,7 @@ async function carryOutbound(
     const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
     const permit = admit(originalDestination, resolution, settings.rules);
     const { leg, facts } = await open(permit, account.id, parts, settings, gone);
-    const carried = carry(account, { ...facts, originalDestination }, socketLeg(socket), leg, parts, settings);
+    const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings);
     untrack();
     await carried;
   } catch (error) {

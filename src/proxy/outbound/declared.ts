@@ -39,6 +39,7 @@ export async function acceptDeclared(
   settings: DeclaredSettings,
 ): Promise<void> {
   const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
@@ -50,7 +51,7 @@ export async function acceptDeclared(
     account.learned({ originalDestination: address });
     const viaAddress = via && (await addressOf(via, parts, settings, gone));
     const { leg, facts } = await open(admitDeclared(address, viaAddress, peer), account.id, parts, settings, gone);
-    const carried = carry(account, { ...facts, originalDestination: address }, socketLeg(socket), leg, parts, settings);
+    const carried = carry(account, { ...facts, originalDestination: address }, downstream, leg, parts, settings);
     untrack();
     await carried;
   } catch (error) {

@@ -53,6 +53,18 @@ describe('the relay', () => {
     expect(running.bytes).toEqual({ bytesSent: 7, bytesReceived: reply.length });
   });
 
+  it('N25: leaves with the kernel what a reader that has finished has not taken yet', async () => {
+    const { client, server, relay: running } = await scene();
+    // More than the client's kernel takes at once, and no more than ours does.
+    const reply = Buffer.alloc(160 * 1024, 'reply ');
+    client.end('request');
+    await readAll(server);
+    server.end(reply);
+    expect(await running.closed).toBe('eof');
+    await settled();
+    expect((await readAll(client)).equals(reply)).toBe(true);
+  });
+
   it('N6: delivers an upload that goes on after the server has finished', async () => {
     const { client, server, relay: running } = await scene();
     const upload = Buffer.alloc(8 * 1024 * 1024, 'upload ');
