@@ -31,11 +31,11 @@ import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
+import { dialLimits } from '../../src/proxy/inbound/dials.ts';
+import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
-import { dialLimits } from '../../src/proxy/inbound/dials.ts';
-import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 
