@@ -15,7 +15,9 @@ export interface MemoryPressure {
  *
  * Garbage is thrown away before anything is refused: V8 knows nothing of the container, and most of what it holds after a
  * load is garbage. That stalls every connection, for 15 to 50 ms, and 200 ms with 3,000 of them; so `reclaimPauseMs` and 10
- * times its duration lie between two times, but only twice its duration in the last half of `headroomBytes`.
+ * times its duration lie between two times, but only twice its duration in the last half of `headroomBytes`. Both double
+ * with each time in a row that gave back less than `worthBytes`, `doublings` times at most: whoever can fill memory with what
+ * is no garbage must not be able to stall the rest with looking for it.
  */
 export const memoryMarks = {
   high: 0.85,
@@ -23,6 +25,8 @@ export const memoryMarks = {
   hysteresis: 0.1,
   leastMs: 1000,
   reclaimPauseMs: 1000,
+  worthBytes: 1024 * 1024,
+  doublings: 2,
 } as const;
 
 /** Between two looks, the same below half of every limit, and the age from which on a look is too old for whoever asks. */
@@ -30,7 +34,7 @@ const intervalMs = 100;
 const calmIntervalMs = 1000;
 const freshMs = 25;
 
-const { high, headroomBytes, hysteresis, leastMs, reclaimPauseMs } = memoryMarks;
+const { high, headroomBytes, hysteresis, leastMs, reclaimPauseMs, worthBytes, doublings } = memoryMarks;
 
 /** Watches the memory of `pools`; `reclaim` gives back to the system what is free. */
 export function watchMemory({
@@ -46,7 +50,7 @@ export function watchMemory({
 }): MemoryPressure {
   let shortOf: { readonly text: string; readonly sinceMs: number } | undefined;
   let lookedAtMs = Number.NEGATIVE_INFINITY;
-  let reclaimed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
+  let reclaimed = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0, inVain: 0 };
   let timer: Timer;
 
   const above = (isShort: boolean) =>
@@ -60,12 +64,15 @@ export function watchMemory({
 
   const aboveAfterReclaim = (isShort: boolean) => {
     const full = above(isShort);
+    if (full === undefined) return undefined;
     const startedMs = clock.monotonic();
     const waitMs = isUrgent() ? 2 * reclaimed.tookMs : Math.max(reclaimPauseMs, 10 * reclaimed.tookMs);
-    if (full === undefined || startedMs - reclaimed.atMs < waitMs) return full;
+    if (startedMs - reclaimed.atMs < waitMs * 2 ** reclaimed.inVain) return full;
+    const before = full.used();
     reclaim();
+    const inVain = before - full.used() < worthBytes ? Math.min(reclaimed.inVain + 1, doublings) : 0;
     const atMs = clock.monotonic();
-    reclaimed = { atMs, tookMs: atMs - startedMs };
+    reclaimed = { atMs, tookMs: atMs - startedMs, inVain };
     return above(isShort);
   };
 

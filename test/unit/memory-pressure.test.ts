@@ -81,16 +81,34 @@ it('throws garbage away before it is short', async () => {
 });
 
 it('throws garbage away again while it is short, a second later', async () => {
-  container.usedMib = 190;
+  container.usedMib = 189;
+  reclaim = () => {
+    reclaimed.push(clock.monotonic());
+    container.usedMib -= 1;
+  };
   watch();
   await clock.advance(2000);
   expect(reclaimed).toEqual([0, 1000, 2000]);
+});
+
+it('waits twice and then four times as long when there was no garbage, and not when there is some again', async () => {
+  container.usedMib = 189;
+  watch();
+  await clock.advance(10_000);
+  expect(reclaimed).toEqual([0, 2000, 6000, 10_000]);
+  reclaim = () => {
+    reclaimed.push(clock.monotonic());
+    container.usedMib -= 1;
+  };
+  await clock.advance(5000);
+  expect(reclaimed.slice(4)).toEqual([14_000, 15_000]);
 });
 
 it('waits ten times as long as that takes', async () => {
   reclaim = () => {
     reclaimed.push(clock.monotonic());
     stalledMs += 300;
+    container.usedMib -= 1;
   };
   container.usedMib = 190;
   watch();
@@ -102,8 +120,9 @@ it('waits only twice as long in the last 10 MiB', async () => {
   reclaim = () => {
     reclaimed.push(clock.monotonic());
     stalledMs += 300;
+    container.usedMib -= 1;
   };
-  container.usedMib = 191;
+  container.usedMib = 194;
   watch();
   await clock.advance(1200);
   expect(reclaimed).toEqual([0, 600, 1200]);
