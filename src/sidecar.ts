@@ -51,7 +51,7 @@ import { createSlots } from './proxy/slots.ts';
 import { version } from './version.ts';
 
 /** How long peers may take what was sent last, where the drain deadline leaves less. */
-const lastBytesTimeoutMs = 1000;
+export const lastBytesTimeoutMs = 1000;
 
 /** `remora agent`: the composition root of the sidecar. Runs until it is told to stop. */
 export const run: Subcommand = async (host) => {

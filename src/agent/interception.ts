@@ -16,8 +16,10 @@ export interface InterceptionProbe {
   stop(): void;
 }
 
-const intervalMs = 10_000;
-const answerTimeoutMs = 2_000;
+/** Between two proofs, and how long each may take. */
+export const interceptionProbeLimits = { intervalMs: 10_000, answerTimeoutMs: 2_000 } as const;
+
+const { intervalMs, answerTimeoutMs } = interceptionProbeLimits;
 
 /**
  * Proves over and over that the redirect rules are in place, without any privilege: dials an address that nobody has and

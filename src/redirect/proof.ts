@@ -17,7 +17,8 @@ export interface Proofs {
   readonly ipv6: Proof;
 }
 
-const dialDeadlineMs = 3000;
+/** Of one dial; milliseconds. */
+export const dialDeadlineMs = 3000;
 
 /**
  * Dials an address that exists nowhere and expects to land on the capture port. Packets that are made locally never

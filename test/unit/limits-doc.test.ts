@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { maxMessageBytes } from '../../src/agent/app-health/grpc-health.ts';
 import { maxBodyBytes, maxHeaderBytes, maxRequests } from '../../src/agent/app-health/http.ts';
 import { placeLimits } from '../../src/agent/app-health/places.ts';
+import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
@@ -38,6 +39,12 @@ import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
+import { closeTimeoutMs } from '../../src/proxy/transport/hbone/end-session.ts';
+import { pingIntervalMs } from '../../src/proxy/transport/hbone/liveness.ts';
+import { maxAttempts } from '../../src/proxy/transport/hbone/pool.ts';
+import { readAheadLimits } from '../../src/proxy/transport/hbone/read-ahead.ts';
+import { dialDeadlineMs } from '../../src/redirect/proof.ts';
+import { lastBytesTimeoutMs } from '../../src/sidecar.ts';
 
 const fullPages = sharedPagePlaces(descriptorBudget(Number.POSITIVE_INFINITY).pages);
 
@@ -119,6 +126,20 @@ describe('the default of a setting', () => {
 
 describe('a fixed value', () => {
   it.each<[string, readonly number[]]>([
+    ["the peers' ends of the tunnels, at the end of a stop", [lastBytesTimeoutMs]],
+    ["the peer's end of a tunnel that was closed", [closeTimeoutMs]],
+    ['PING on every tunnel, or anything else that its peer sends', [pingIntervalMs]],
+    ['between two looks at the TCP connection of a tunnel', [pingIntervalMs]],
+    [
+      'between two looks whether a write of a tunnel waits for the kernel',
+      [readAheadLimits.intervalMs, readAheadLimits.waitingMs],
+    ],
+    ['attempts of a request that races a retiring tunnel', [maxAttempts]],
+    [
+      'proof that the redirect rules capture',
+      [interceptionProbeLimits.intervalMs, interceptionProbeLimits.answerTimeoutMs],
+    ],
+    ['the same proof of `remora init`', [dialDeadlineMs]],
     ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
     ['an endpoint that could not be reached, before it is tried again', [setAsideLimits.baseMs, setAsideLimits.capMs]],
     ['endpoints tried for one connection', [maxEndpointsTried]],

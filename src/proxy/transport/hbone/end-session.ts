@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../../../clock.ts';
 
 /** How long a peer may keep its half of a tunnel open after we have closed ours. */
-const closeTimeoutMs = 5_000;
+export const closeTimeoutMs = 5_000;
 
 /**
  * Ends a session and its connection at once. The session alone is not enough: when the peer goes away in the middle of a

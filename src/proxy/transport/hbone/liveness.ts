@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../../clock.ts';
 import { peerStateOf } from '../../../libc.ts';
 
 /** How often a tunnel is asked whether it still works, also one without streams: it holds a descriptor at both ends. */
-const pingIntervalMs = 10_000;
+export const pingIntervalMs = 10_000;
 /** So many unanswered in a row, and the tunnel is given up. */
 const missedPingsUntilLost = 3;
 

@@ -41,7 +41,7 @@ export interface TunnelPool {
 }
 
 /** A request that races a retiring tunnel goes to another; so often, and no oftener. */
-const maxAttempts = 3;
+export const maxAttempts = 3;
 /** Each round makes a tunnel or waits for one; many only when thousands of connections wait for the same peer. */
 const maxRounds = 20;
 
