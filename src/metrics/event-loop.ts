@@ -5,7 +5,7 @@ import { Histogram } from 'prom-client';
 export function eventLoopLag(registry: Registry): (lagSeconds: number) => void {
   const lag = new Histogram({
     name: 'remora_event_loop_lag_seconds',
-    help: 'How much later than due the event loop ran a timer, ten times a second; what every connection waits besides',
+    help: 'How much later than due the event loop ran a timer, ten times a second, once while idle; what every connection waits besides',
     buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
     registers: [registry],
   });
