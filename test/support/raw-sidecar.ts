@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import * as tls from 'node:tls';
 import { meshAuthority } from './loopback-mesh.ts';
-import type { RawPeer } from './raw-http2.ts';
+import type { RawPeer, RawPeerOptions } from './raw-http2.ts';
 import { createRawPeer } from './raw-http2.ts';
 
 /** One tunnel to a peer that is made of frames, inside real mutual TLS. */
@@ -19,10 +19,10 @@ const ofServer = credentials('api');
 const ofClient = credentials('web');
 
 /** In the place of the sidecar `api`; `onTunnel` is told of each tunnel, in order. */
-export async function startRawServer(onTunnel: (tunnel: RawTunnel, number: number) => void) {
+export async function startRawServer(onTunnel: (tunnel: RawTunnel, number: number) => void, options?: RawPeerOptions) {
   const tunnels: RawTunnel[] = [];
   const server = tls.createServer({ ...ofServer, requestCert: true, ALPNProtocols: ['h2'] }, (wire) => {
-    const tunnel = { peer: createRawPeer(wire, 'server'), wire };
+    const tunnel = { peer: createRawPeer(wire, 'server', options), wire };
     tunnels.push(tunnel);
     onTunnel(tunnel, tunnels.length - 1);
   });
@@ -40,7 +40,7 @@ export async function startRawServer(onTunnel: (tunnel: RawTunnel, number: numbe
 }
 
 /** In the place of the sidecar `web`, towards the port for tunnels of a real one. */
-export async function dialRawTunnel(port: number): Promise<RawTunnel> {
+export async function dialRawTunnel(port: number, options?: RawPeerOptions): Promise<RawTunnel> {
   const wire = tls.connect({
     host: '127.0.0.1',
     port,
@@ -50,5 +50,5 @@ export async function dialRawTunnel(port: number): Promise<RawTunnel> {
   });
   wire.on('error', () => undefined);
   await once(wire, 'secureConnect');
-  return { peer: createRawPeer(wire, 'client'), wire };
+  return { peer: createRawPeer(wire, 'client', options), wire };
 }

@@ -1,15 +1,15 @@
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
-import { setImmediate } from 'node:timers/promises';
-import * as tls from 'node:tls';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { http2Peer } from '../../support/http2-peer.ts';
-import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+import { apiId, meshAuthority, meshIdentity, startApplication, until } from '../../support/loopback-mesh.ts';
 import type { Frame, RawPeer } from '../../support/raw-http2.ts';
-import { createRawPeer, frameType } from '../../support/raw-http2.ts';
+import { frameType } from '../../support/raw-http2.ts';
+import type { RawTunnel } from '../../support/raw-sidecar.ts';
+import { dialRawTunnel, startRawServer } from '../../support/raw-sidecar.ts';
 import { ending } from '../../support/sockets.ts';
 
 /*
@@ -17,7 +17,6 @@ import { ending } from '../../support/sockets.ts';
  * data plane in this process, and at the other end of its tunnel a peer that sends the frames that it is told to.
  */
 
-const authority = createTestAuthority('cluster.local', { intermediates: 1 });
 const maxStreams = 4;
 const ack = 0x1;
 const refusedStream = 7;
@@ -29,24 +28,14 @@ afterEach(() => {
 });
 
 async function echo() {
-  let connections = 0;
-  const server = createServer((socket) => {
-    connections += 1;
-    socket.on('error', () => undefined).pipe(socket);
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  cleanups.push(() => server.close());
-  return { port: (server.address() as AddressInfo).port, connections: () => connections };
+  const application = await startApplication((socket) => socket.pipe(socket));
+  cleanups.push(() => application.close());
+  return application;
 }
-
-const certificate = (serviceAccount: string) => {
-  const { key, chainPem } = authority.issue({ id: `ns/shop/sa/${serviceAccount}` });
-  return { key: key.export({ type: 'pkcs8', format: 'pem' }) as string, cert: chainPem, ca: authority.bundlePem };
-};
 
 async function serve(port: number): Promise<RunningDataPlane> {
   const plane = await runDataPlane({
-    identity: createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'api' }),
+    identity: meshIdentity('api'),
     deliveries: [{ ip: '127.0.0.1', port }],
     adjust: (settings) => ({ ...settings, inbound: { ...settings.inbound, maxStreams } }),
   });
@@ -55,19 +44,11 @@ async function serve(port: number): Promise<RunningDataPlane> {
 }
 
 /** A client that has agreed to our settings, or never does. */
-async function rawClient(plane: RunningDataPlane, isAgreeing: boolean): Promise<[RawPeer, tls.TLSSocket]> {
-  const socket = tls.connect({
-    ...certificate('web'),
-    port: plane.addresses.hbone[0]?.port ?? 0,
-    host: '127.0.0.1',
-    ALPNProtocols: ['h2'],
-    checkServerIdentity: () => undefined,
-  });
-  cleanups.push(() => socket.destroy());
-  await once(socket, 'secureConnect');
-  const peer = createRawPeer(socket, 'client', { isAgreeing });
-  await peer.frame(({ type, flags }) => type === frameType.settings && (flags & ack) === 0);
-  return [peer, socket];
+async function rawClient(plane: RunningDataPlane, isAgreeing: boolean): Promise<RawTunnel> {
+  const tunnel = await dialRawTunnel(plane.addresses.hbone[0]?.port ?? 0, { isAgreeing });
+  cleanups.push(() => tunnel.wire.destroy());
+  await tunnel.peer.frame(({ type, flags }) => type === frameType.settings && (flags & ack) === 0);
+  return tunnel;
 }
 
 const stream = (index: number) => 1 + 2 * index;
@@ -79,7 +60,7 @@ describe('a peer that opens more streams than it may', () => {
   it('has them refused one by one while it has not agreed to the number, and its others go on', async () => {
     const application = await echo();
     const plane = await serve(application.port);
-    const [peer] = await rawClient(plane, false);
+    const { peer } = await rawClient(plane, false);
     for (let index = 0; index < maxStreams + extra; index += 1)
       peer.connect(stream(index), `127.0.0.1:${application.port}`);
     for (let index = maxStreams; index < maxStreams + extra; index += 1) {
@@ -94,33 +75,33 @@ describe('a peer that opens more streams than it may', () => {
       ({ type, streamId, payload }) =>
         type === frameType.data && streamId === stream(0) && payload.toString() === 'ping',
     );
-    expect(application.connections()).toBe(maxStreams);
+    expect(application.connections).toHaveLength(maxStreams);
   });
 
   it('loses its tunnel when it has agreed, and no tunnel of another is harmed', async () => {
     const application = await echo();
     const plane = await serve(application.port);
-    const other = await http2Peer(connect(plane.addresses.hbone[0]?.port ?? 0, '127.0.0.1'), authority, 'web');
+    const other = await http2Peer(connect(plane.addresses.hbone[0]?.port ?? 0, '127.0.0.1'), meshAuthority, 'web');
     cleanups.push(() => other.destroy());
     const carried = other.request(
       { ':method': 'CONNECT', ':authority': `127.0.0.1:${application.port}` },
       { endStream: false },
     );
     await once(carried, 'response');
-    const [peer, socket] = await rawClient(plane, true);
+    const { peer, wire } = await rawClient(plane, true);
     for (let index = 0; index < maxStreams; index += 1) {
       peer.connect(stream(index), `127.0.0.1:${application.port}`);
       await peer.frame((frame) => isAnswer(frame, index));
     }
-    const closed = once(socket, 'close').catch(() => undefined);
+    const closed = until(() => wire.closed);
     for (let index = maxStreams; index < maxStreams + extra; index += 1)
       peer.connect(stream(index), `127.0.0.1:${application.port}`);
     const { payload } = await peer.frame(({ type }) => type === frameType.goaway);
     expect(payload.readUInt32BE(4)).toBe(protocolError);
     await closed;
-    while (plane.observed.filter(({ event }) => event === 'connectionClosed').length < maxStreams) await setImmediate();
+    await until(() => plane.observed.filter(({ event }) => event === 'connectionClosed').length === maxStreams);
     expect(plane.lines.map(({ reason }) => reason)).toEqual(Array(maxStreams).fill('reset'));
-    expect(application.connections()).toBe(maxStreams + 1);
+    expect(application.connections).toHaveLength(maxStreams + 1);
     carried.write('ping');
     expect(String((await once(carried, 'data'))[0])).toBe('ping');
   });
@@ -129,16 +110,12 @@ describe('a peer that opens more streams than it may', () => {
 /** A sidecar whose peer takes as many streams as its SETTINGS say. */
 async function callerOf(allowed: number) {
   const peers: RawPeer[] = [];
-  const server = tls.createServer({ ...certificate('api'), requestCert: true, ALPNProtocols: ['h2'] }, (socket) => {
-    cleanups.push(() => socket.destroy());
-    peers.push(createRawPeer(socket, 'server', { settings: maxConcurrentStreams(allowed) }));
-  });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const server = await startRawServer(({ peer }) => void peers.push(peer), { settings: maxConcurrentStreams(allowed) });
   cleanups.push(() => server.close());
   const web = await runDataPlane({
-    identity: createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' }),
-    declared: [{ target: { ip: '127.0.0.1', port: 80 }, peer: 'spiffe://cluster.local/ns/shop/sa/api' }],
-    hbonePort: (server.address() as AddressInfo).port,
+    identity: meshIdentity('web'),
+    declared: [{ target: { ip: '127.0.0.1', port: 80 }, peer: apiId }],
+    hbonePort: server.port,
   });
   cleanups.push(() => web.stop());
   const dial = (): Socket => {
@@ -158,10 +135,6 @@ function maxConcurrentStreams(streams: number): Buffer {
 }
 
 const requests = (peer: RawPeer) => peer.received.filter(({ type }) => type === frameType.headers);
-
-async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await setImmediate();
-}
 
 describe('a peer that takes few streams', () => {
   it('gets a tunnel for each connection when that is one', async () => {
