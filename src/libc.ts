@@ -15,6 +15,7 @@ const getsockopt = libc.func(
 const setsockopt = libc.func('int setsockopt(int fd, int level, int name, const uint8_t *value, uint32_t length)');
 const openSocket = libc.func('int socket(int domain, int type, int protocol)');
 const bindSocket = libc.func('int bind(int fd, const uint8_t *address, uint32_t length)');
+const controlDevice = libc.func('int ioctl(int fd, unsigned long request, _Out_ int *value)');
 const closeDescriptor = libc.func('int close(int fd)');
 const setProcessAttribute = libc.func('int prctl(int option, uint64_t value, uint64_t _3, uint64_t _4, uint64_t _5)');
 const trimHeap = libc.func('int malloc_trim(size_t keep)');
@@ -38,6 +39,7 @@ const SO_ORIGINAL_DST = 80;
 const IP_BIND_ADDRESS_NO_PORT = 24;
 const TCP_INFO = 11;
 const ETH_P_ALL = 3;
+const SIOCOUTQ = 0x5411;
 const MSG_TRUNC = 0x20;
 const PR_SET_DUMPABLE = 4;
 const EAGAIN = 11;
@@ -179,6 +181,14 @@ export function peerStateOf(socket: Socket): PeerState {
   if (state !== TCP_CLOSE) return statesAfterPeersEnd.has(state) ? 'ended' : 'open';
   if (getsockopt(fd, SOL_SOCKET, SO_ERROR, socketErrorBytes, new Uint32Array([4])) !== 0) return 'open';
   return socketError[0] === 0 || socketError[0] === EPIPE ? 'ended' : 'cut';
+}
+
+const unsent = new Int32Array(1);
+
+/** Bytes that were written to a socket and that its peer has not acknowledged (SIOCOUTQ, tcp(7)); 0 once it is closed. */
+export function unsentBytes(socket: Socket): number {
+  const fd = descriptorOf(socket);
+  return fd !== undefined && controlDevice(fd, SIOCOUTQ, unsent) === 0 ? (unsent[0] ?? 0) : 0;
 }
 
 /**

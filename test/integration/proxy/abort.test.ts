@@ -247,7 +247,7 @@ describe('a tunnel whose peer keeps its half open', () => {
     tunnel.retire();
     await ended;
     expect(near.destroyed).toBe(false);
-    await clock.advance(5_000);
+    await clock.advance(10_000);
     await closed.promise;
     expect(near.destroyed).toBe(true);
   });

@@ -97,7 +97,11 @@ function trackStreams(
   let streams = 0;
   let idleSinceMs = 0;
   let timer: Timer | undefined;
-  const close = () => closeSession(session, socket, clock);
+  let isClosing = false;
+  const close = () => {
+    if (!isClosing) closeSession(session, socket, clock);
+    isClosing = true;
+  };
   const watch = () => {
     timer?.cancel();
     if (streams > 0 || session.destroyed) return;
