@@ -88,7 +88,8 @@ export function netem(faults: Faults): string {
   return words.join(' ');
 }
 
+/** With a queue in which nothing is lost: a connection that has filled one that is too short would be measured as slow. */
 function tokenBucket({ rateMbit }: Faults): string {
   if (rateMbit === undefined) return 'tc qdisc del dev link0 root 2>/dev/null || true';
-  return `tc qdisc replace dev link0 root tbf rate ${rateMbit}mbit burst 32kb latency 200ms`;
+  return `tc qdisc replace dev link0 root tbf rate ${rateMbit}mbit burst 32kb latency 1s`;
 }
