@@ -44,6 +44,8 @@ export interface Result {
 
 const progressEveryMs = 10_000;
 const memoryEveryMs = 2000;
+/** So many unexplained errors are told while the run goes on. */
+const mostTold = 30;
 
 /** Starts everything, lets it run under faults, and ends and removes everything, also when it fails. */
 export async function run(options: RunOptions): Promise<Result> {
@@ -92,8 +94,14 @@ async function soak(mesh: SoakMesh, lost: Losses, options: RunOptions): Promise<
   const memory = watchMemory(mesh);
   const faults: Fault[] = [];
   const looking = setInterval(() => memory.look(), memoryEveryMs);
+  let told = 0;
   const telling = setInterval(() => {
-    options.progress(progressLine(nowMs() - beganMs, applications, faults, memory));
+    const unexplained = judge(applications.tally.failures, faults).filter((one) => one.explainedBy === undefined);
+    // A run that somebody ends early has told what is wrong as well.
+    for (const { failure } of unexplained.slice(told, mostTold))
+      options.progress(`UNEXPLAINED at ${Math.round((failure.atMs - beganMs) / 1000)} s ${JSON.stringify(failure)}`);
+    told = unexplained.length;
+    options.progress(progressLine(nowMs() - beganMs, applications, unexplained.length, faults, memory));
   }, progressEveryMs);
   try {
     await load(mesh, applications, faults, beganMs, lost.signal, options);
@@ -197,9 +205,14 @@ async function logProblems(mesh: SoakMesh): Promise<string[]> {
   return (await Promise.all(parts.map(({ name, logFile }) => problemsInLog(name, logFile)))).flat();
 }
 
-function progressLine(sinceMs: number, { tally }: Applications, faults: readonly Fault[], memory: Memory): string {
+function progressLine(
+  sinceMs: number,
+  { tally }: Applications,
+  unexplained: number,
+  faults: readonly Fault[],
+  memory: Memory,
+): string {
   const connections = Object.values(tally.done).reduce((sum, count) => sum + count, 0);
-  const unexplained = judge(tally.failures, faults).filter(({ explainedBy }) => explainedBy === undefined).length;
   const now = faults.filter(({ undoneMs }) => undoneMs === undefined).map(({ kind, pod = '' }) => `${kind} ${pod}`);
   const mebibytes = [...memory.longest()].map(
     ([name, samples]) => `${name} ${memoryLine(name, samples).lastMib.toFixed()}`,
