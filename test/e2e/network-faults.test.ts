@@ -28,27 +28,6 @@ describe.skipIf(noPodsBecause !== undefined)(`the network between two sidecars $
     expect(result.stderr).toMatch(/^(Error: Specified qdisc kind is unknown\.\s*)?$/);
   });
 
-  // First, while TCP has not learned of any loss.
-  it.each<[string, number, number, number]>([
-    ['16 streams at 2 ms get what the link gives', 16, 2, 2],
-    // With HTTP/2's own window for all of them together they take four times as long as without sidecars.
-    ['16 streams at 50 ms get what the link gives', 16, 50, 2],
-    // With a window of 64 KiB it takes five times as long.
-    ['one stream at 50 ms gets a third of what the link gives', 1, 50, 3],
-  ])('N24: %s', async (_name, streams, roundTripMs, timesLonger) => {
-    await mesh.link.set({ delayMs: roundTripMs / 2, rateMbit: 50 });
-    const tookMs = async (way: 'meshed' | 'direct') => {
-      const { whole, tookMs } = await mesh.downloads(way, (4096 * kib) / streams, streams);
-      expect(whole).toBe(streams);
-      return tookMs;
-    };
-    // The best of five: for seconds at a time others may have the whole machine.
-    const ratios: number[] = [];
-    while (ratios.length < 5 && !ratios.some((ratio) => ratio < timesLonger))
-      ratios.push((await tookMs('meshed')) / (await tookMs('direct')));
-    expect(Math.min(...ratios)).toBeLessThan(timesLonger);
-  });
-
   const everything = {
     delayMs: 2,
     jitterMs: 1,
