@@ -149,7 +149,10 @@ describe('a fixed value', () => {
     ["certificates in a peer's chain", [maxChainLength]],
     ['connections that are dialled at once to one address and port of the application', [dialLimits.perDestination]],
     ["handshakes in flight, from the accept to the peer's HTTP/2 SETTINGS", [maxHandshakesInFlight]],
-    ['connections that wait for such a turn', [dialLimits.waiting]],
+    [
+      'connections that wait for such a turn, and those for one address and port',
+      [dialLimits.waiting, dialLimits.waitingPerDestination],
+    ],
     ['a connection', [descriptorShares.perConnection]],
     ['the program, its listeners and the control plane', [descriptorShares.program]],
     ['all of the reserve, at most', [descriptorShares.reserve]],

@@ -28,16 +28,21 @@ describe('dials', () => {
     expect(await isAtOnce(dials.take(port(1), never))).toBe(false);
   });
 
-  it('beyond those that may wait are refused at once as connection_limit, and wait again when one has its turn', async () => {
+  it('beyond those that may wait for one destination are refused at once as connection_limit, and those for another wait', async () => {
     const dials = createDials(2);
     const endTurn = await dials.take(port(1), never);
-    const [next] = Array.from({ length: dialLimits.waiting }, () => dials.take(port(1), never));
+    const wait = (number: number) =>
+      Array.from({ length: dialLimits.waitingPerDestination }, () => dials.take(port(number), never));
+    const [next] = wait(1);
     await expect(dials.take(port(1), never)).rejects.toMatchObject({ reason: 'connection_limit' });
     // Whoever finds a turn does not wait.
     expect(await isAtOnce(dials.take(port(2), never))).toBe(true);
     endTurn();
     await next;
     expect(await isAtOnce(dials.take(port(1), never))).toBe(false);
+    wait(2);
+    await dials.take(port(3), never);
+    await expect(dials.take(port(3), never)).rejects.toMatchObject({ reason: 'connection_limit' });
   });
 
   it('that end their turn twice make no more turns', async () => {
