@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
+import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
 import { patternOf } from './rolling-pattern.ts';
@@ -34,10 +35,19 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   } else response.end('ok');
 }
 
+/** Connections whose last answer has been written to the end. */
+const idle = new Set<Socket>();
 const server = createServer({ keepAliveTimeout: 600_000 }, (request, response) => {
+  const { socket } = request;
+  idle.delete(socket);
+  response.once('finish', () => idle.add(socket));
   answer(request, response).catch(() => response.destroy());
 });
-if (isStubborn) server.closeIdleConnections = () => undefined;
+server.on('connection', (socket) => socket.once('close', () => idle.delete(socket)));
+// What Node.js has instead takes an answer for done while its last bytes still wait to be written, and cuts it off.
+server.closeIdleConnections = () => {
+  if (!isStubborn) for (const socket of idle) socket.destroy();
+};
 server.listen(8080, address, () => console.log('ready'));
 process.on('SIGTERM', () => {
   isStopping = true;
