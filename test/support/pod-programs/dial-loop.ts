@@ -1,6 +1,7 @@
 /**
  * Dials one `host:port` over and over, several at a time, until its standard input ends; then prints how often a
- * connection landed where, or how it failed: `{"capture":5120,"ECONNREFUSED":3}`. Prints `dialling` after the first.
+ * connection landed where, or how it failed: `{"capture":5120,"ECONNREFUSED":3}`. Prints the first of each kind, such as
+ * `first capture`, when it comes.
  */
 import { connect } from 'node:net';
 import { splitHostPort } from '../../../src/addresses.ts';
@@ -30,7 +31,7 @@ function dial(): Promise<string> {
 async function work(): Promise<void> {
   while (!isStopping) {
     const outcome = await dial();
-    if (Object.keys(outcomes).length === 0) process.stdout.write('dialling\n');
+    if (outcomes[outcome] === undefined) process.stdout.write(`first ${outcome}\n`);
     outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
   }
 }
