@@ -47,6 +47,9 @@ const atOnce = 0;
 /** A tunnel whose peer is gone is noticed at the second look, which come every ten seconds; an identity that ran out meanwhile is renewed. */
 const soonMs = 22_000;
 
+/** The same for the applications of the pod and for those that talk with it. */
+const onBoth = (permission: Permission) => ({ own: permission, peer: permission });
+
 export const faults = {
   /** SIGKILL, and a new one. */
   'sidecar-killed': {
@@ -72,8 +75,7 @@ export const faults = {
     pods: podNames,
     shortestMs: 200,
     longestMs: 12_000,
-    own: { symptoms: ['reset-open'], afterMs: soonMs },
-    peer: { symptoms: ['reset-open'], afterMs: soonMs },
+    ...onBoth({ symptoms: ['reset-open'], afterMs: soonMs }),
   },
   /** SIGKILL of the control plane, shorter than half of a certificate's life: nobody notices. */
   'control-plane-killed': { lane: 'disruptive', shortestMs: 500, longestMs: 5000 },
@@ -83,8 +85,7 @@ export const faults = {
     pods: podNames,
     shortestMs: 200,
     longestMs: 600,
-    own: { symptoms: ['reset-open', 'reset-carried'], afterMs: soonMs },
-    peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: soonMs },
+    ...onBoth({ symptoms: ['reset-open', 'reset-carried'], afterMs: soonMs }),
   },
   /** One packet in twenty is lost on its way in: TCP repairs it, but a connect may meet its deadline. */
   'packets-lost': {
@@ -92,8 +93,7 @@ export const faults = {
     pods: podNames,
     shortestMs: 2000,
     longestMs: 8000,
-    own: { symptoms: ['reset-open'], afterMs: soonMs },
-    peer: { symptoms: ['reset-open'], afterMs: soonMs },
+    ...onBoth({ symptoms: ['reset-open'], afterMs: soonMs }),
   },
   /** Nothing goes in or out: what is open goes on afterwards. */
   partitioned: {
@@ -101,8 +101,7 @@ export const faults = {
     pods: podNames,
     shortestMs: 500,
     longestMs: 6000,
-    own: { symptoms: ['reset-open'], afterMs: soonMs },
-    peer: { symptoms: ['reset-open'], afterMs: soonMs },
+    ...onBoth({ symptoms: ['reset-open'], afterMs: soonMs }),
   },
   /** The server application resets what it has and is started again. */
   'server-restarted': {

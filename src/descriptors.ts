@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs';
 import { ConfigurationError } from './errors.ts';
+import type { Log } from './log.ts';
 
 /**
  * How the descriptors of a sidecar are shared out. The reserve is for everything but the data plane: the program itself
@@ -47,6 +48,22 @@ export function descriptorsFor(connections: number): number {
   const { perConnection, program, reserve } = descriptorShares;
   const sockets = perConnection * connections;
   return Math.min(sockets + reserve, program + Math.ceil((sockets * 4) / 3));
+}
+
+/** Says so when fewer connections fit than somebody asked for, or fewer than half of what nobody did. */
+export function warnOfFewDescriptors(
+  { limit, reserve, connections }: DescriptorBudget,
+  maxConnections: number,
+  defaultConnections: number,
+  log: Log,
+): void {
+  const expected = maxConnections === defaultConnections ? maxConnections / 2 : maxConnections;
+  if (connections >= expected) return;
+  const remedy = `Raise nofile to ${descriptorsFor(maxConnections)}, or lower maxConnections`;
+  log.warn(
+    { nofile: limit, reserve, maxConnections, connections, remedy },
+    'Only some of maxConnections fit into the descriptors of this process',
+  );
 }
 
 /** Whether the kernel gives this process one more descriptor; for failures that do not say that it was this. */

@@ -20,8 +20,7 @@ import type { AgentSettings } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
 import type { Places } from './connection-places.ts';
 import { createPlaces, sharedPagePlaces } from './connection-places.ts';
-import type { DescriptorBudget } from './descriptors.ts';
-import { descriptorBudget, descriptorsFor } from './descriptors.ts';
+import { descriptorBudget, warnOfFewDescriptors } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
 import { watchEventLoop } from './event-loop-lag.ts';
 import type { Host, Subcommand } from './host.ts';
@@ -86,7 +85,7 @@ async function startSidecar(
   settings: AgentSettings,
 ): Promise<Sidecar> {
   const budget = descriptorBudget(host.descriptorLimit());
-  warnOfFewDescriptors(budget, settings, log);
+  warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
   const fitting = budget.connections;
   const container = containerMemory();
   const pools = [heapMemory(), ...(container === undefined ? [] : [container])];
@@ -232,27 +231,6 @@ async function startSidecar(
       return forced;
     },
   };
-}
-
-/** Says so when fewer connections fit than somebody asked for, or fewer than half of what nobody did. */
-function warnOfFewDescriptors(
-  { limit, reserve, connections }: DescriptorBudget,
-  { maxConnections }: AgentSettings,
-  log: Log,
-): void {
-  const needed = descriptorsFor(maxConnections);
-  const expected = maxConnections === agentTable.maxConnections.default ? maxConnections / 2 : maxConnections;
-  if (connections < expected)
-    log.warn(
-      {
-        nofile: limit,
-        reserve,
-        maxConnections,
-        connections,
-        remedy: `Raise nofile to ${needed}, or lower maxConnections`,
-      },
-      'Only some of maxConnections fit into the descriptors of this process',
-    );
 }
 
 /** Metrics, health and admin. */

@@ -43,10 +43,7 @@ export function takeConnection({ connections, memory }: Pick<ProxyParts, 'connec
 }
 
 /** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor or no memory for what it asks for. */
-export function holdDescriptor(
-  socket: Socket,
-  { descriptors, memory }: Pick<ProxyParts, 'descriptors' | 'memory'>,
-): void {
+export function takeSocket(socket: Socket, { descriptors, memory }: Pick<ProxyParts, 'descriptors' | 'memory'>): void {
   refuseWhenShortOf(memory);
   if (descriptors === undefined) return;
   const release = descriptors.tryTake();

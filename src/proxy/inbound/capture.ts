@@ -7,7 +7,7 @@ import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { holdDescriptor } from '../parts.ts';
+import { takeSocket } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import { deliver } from './deliver.ts';
 import { detect } from './detect.ts';
@@ -25,7 +25,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
-    holdDescriptor(socket, parts);
+    takeSocket(socket, parts);
     tuneSocket(socket, settings);
     const originalDestination = parts.originalDestination(socket);
     if (originalDestination === undefined)

@@ -9,7 +9,7 @@ import { carry } from '../carry.ts';
 import { cutWhileOpening, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
-import { currentIdentity, holdDescriptor } from '../parts.ts';
+import { currentIdentity, takeSocket } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
 import { tuneSocket } from '../transport/connect.ts';
@@ -59,7 +59,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
     const peerAddress = raw.remoteAddress ?? 'unknown';
     try {
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
-      holdDescriptor(raw, parts);
+      takeSocket(raw, parts);
       tuneSocket(raw, settings);
       accepted += 1;
       raw.once('close', () => {
@@ -72,7 +72,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
         settings,
         (mutualTls, request) => void serve(request, mutualTls, peerAddress, parts, settings),
       );
-      if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels)?.retire();
+      if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels, parts.clock.monotonic() - leastIdleMs)?.retire();
       tunnels.add(tunnel);
       if (isRetired) tunnel.retire();
       parts.observer.tunnelOpened('inbound');
@@ -118,18 +118,21 @@ function isShortOfPlaces(accepted: number, { connections, descriptors }: Inbound
   );
 }
 
+/** A tunnel that is new has had no time to ask for anything. */
+export const leastIdleMs = 1000;
+
 /**
- * The tunnel that gives way when places are short. Idle ones alone, whoever they belong to: one peer may be all that a
+ * The tunnel that gives way when places are short. Those alone that were idle at `sinceMs` already, whoever they belong to: one peer may be all that a
  * service has, so there is no share that would be right for a peer; and who still needs it makes another.
  */
-function longestIdle(tunnels: Iterable<ServedTunnel>): ServedTunnel | undefined {
+function longestIdle(tunnels: Iterable<ServedTunnel>, sinceMs: number): ServedTunnel | undefined {
   let found: ServedTunnel | undefined;
-  let sinceMs = Number.POSITIVE_INFINITY;
+  let longestMs = sinceMs;
   for (const tunnel of tunnels) {
     const idleSinceMs = tunnel.idleSinceMs();
-    if (idleSinceMs === undefined || idleSinceMs >= sinceMs) continue;
+    if (idleSinceMs === undefined || idleSinceMs > longestMs) continue;
     found = tunnel;
-    sinceMs = idleSinceMs;
+    longestMs = idleSinceMs;
   }
   return found;
 }

@@ -11,7 +11,7 @@ import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
-import { holdDescriptor, takeConnection } from '../parts.ts';
+import { takeConnection, takeSocket } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OpenParts, OpenSettings } from './open.ts';
@@ -54,7 +54,7 @@ async function carryOutbound(
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
-    holdDescriptor(socket, parts);
+    takeSocket(socket, parts);
     if (originalDestination === undefined)
       throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     account.learned({ originalDestination });

@@ -6,7 +6,7 @@ import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
-import { holdDescriptor, takeConnection } from '../parts.ts';
+import { takeConnection, takeSocket } from '../parts.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OutboundParts, OutboundSettings } from './capture.ts';
 import type { Names } from './names.ts';
@@ -43,7 +43,7 @@ export async function acceptDeclared(
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
   try {
-    holdDescriptor(socket, parts);
+    takeSocket(socket, parts);
     tuneSocket(socket, settings);
     release = takeConnection(parts);
     const gone = untilClosed(socket);

@@ -115,6 +115,18 @@ describe('a block of the event loop', () => {
   });
 });
 
+describe('the flags of Node.js', () => {
+  const forBuffers = ['--heap-growing-percent=300', '--max-semi-space-size=2'];
+  const flagsOf = ({ process: { pid } }: Program) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+
+  it('let buffers become garbage in a sidecar, and leave the heap of a control plane as it is', async () => {
+    expect(flagsOf(await readyAgent(db()))).toEqual(expect.arrayContaining(forBuffers));
+    const ofControlPlane = flagsOf(await readyControlPlane({}));
+    expect(ofControlPlane).toContain('--disable-sigusr1');
+    for (const flag of forBuffers) expect(ofControlPlane).not.toContain(flag);
+  });
+});
+
 describe('a signal', () => {
   it('K5: SIGUSR1, SIGUSR2 and SIGPIPE open no inspector and end nothing', async () => {
     const agent = await readyAgent(db());

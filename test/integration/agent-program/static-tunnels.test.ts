@@ -91,6 +91,37 @@ async function exchange(socket: Socket, text: string): Promise<string> {
   return String((await once(socket, 'data'))[0]);
 }
 
+describe('a sidecar that is killed', () => {
+  it('N21: resets what it carries, at its client and at its application', async () => {
+    const seen = Promise.withResolvers<Socket>();
+    const port = await application((socket) => seen.resolve(socket.pipe(socket)));
+    const server = await serverEnd('db', port);
+    const client = await clientEnd('web', server, port);
+    const socket = await client.dial();
+    expect(await exchange(socket, 'hello')).toBe('hello');
+    const endings = Promise.all([ending(socket), ending(await seen.promise)]);
+    for (const { process } of [client, server]) process.kill('SIGKILL');
+    expect(await endings).toEqual(['reset', 'reset']);
+  });
+
+  it('N21: resets what it is still opening', async () => {
+    const asked = Promise.withResolvers<Socket>();
+    const silent = await application(asked.resolve);
+    const [listen = 0] = await freePorts(1);
+    const client = await readyAgent({
+      ...writeIdentity('web'),
+      listen: `127.0.0.1:${listen}`,
+      target: '127.0.0.1:9',
+      peer: idOf('db'),
+      via: `127.0.0.1:${silent}`,
+    });
+    const socket = await dial(listen);
+    await asked.promise;
+    client.process.kill('SIGKILL');
+    expect(await ending(socket)).toBe('reset');
+  });
+});
+
 describe('a static tunnel', () => {
   it('carries bytes both ways, passes each end on as a half-close, and both ends tell the same story', async () => {
     const port = await application((socket) => void readAll(socket).then((request) => socket.end(`got ${request}`)));

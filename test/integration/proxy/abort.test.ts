@@ -13,15 +13,8 @@ import { createLateReader } from '../../support/late-reader.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, socketPair } from '../../support/sockets.ts';
+import { tunnelLimits as limits } from '../../support/tunnel-limits.ts';
 
-const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
-const limits = {
-  ...capacity,
-  idleTimeoutMs: 60_000,
-  servedIdleTimeoutMs: 60_000,
-  maxAgeMs: 3_600_000,
-  openTimeoutMs: 10_000,
-};
 const relayLimits = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000 };
 
 const open: Socket[] = [];
@@ -182,19 +175,25 @@ describe('a socket', () => {
   });
 });
 
+/** A tunnel whose peer answers no PING, with a connection in it. */
+async function unanswering() {
+  const [near, wire] = await pair(false);
+  const peer = createRawPeer(wire, 'server', { isAnswering: false });
+  const clock = createFakeClock();
+  const signal = new AbortController().signal;
+  const parts = { clock, onClose: () => {} };
+  const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
+  const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
+  await peer.frame(({ type }) => type === frameType.headers);
+  peer.accept(1);
+  return { clock, peer, tunnel, leg: await opening };
+}
+
 describe('a tunnel whose peer stops answering', () => {
   it('N11: takes no new connections after one PING, and resets those it carries after three', async () => {
-    const [near, wire] = await pair(false);
-    const peer = createRawPeer(wire, 'server', { isAnswering: false });
-    const clock = createFakeClock();
-    const signal = new AbortController().signal;
-    const parts = { clock, onClose: () => {} };
-    const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
-    const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
-    await peer.frame(({ type }) => type === frameType.headers);
-    peer.accept(1);
+    const { clock, peer, tunnel, leg } = await unanswering();
     const [application, downstream] = await pair(true);
-    const running = relay(socketLeg(downstream), await opening, relayLimits, clock);
+    const running = relay(socketLeg(downstream), leg, relayLimits, clock);
     await clock.advance(10_000);
     await peer.frame(({ type }) => type === frameType.ping);
     expect(tunnel.hasRoom()).toBe(true);
@@ -209,16 +208,8 @@ describe('a tunnel whose peer stops answering', () => {
   });
 
   it('N11: is not given up while it sends anything else, as over a link on which PINGs wait behind bytes', async () => {
-    const [near, wire] = await pair(false);
-    const peer = createRawPeer(wire, 'server', { isAnswering: false });
-    const clock = createFakeClock();
-    const signal = new AbortController().signal;
-    const parts = { clock, onClose: () => {} };
-    const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
-    const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
-    await peer.frame(({ type }) => type === frameType.headers);
-    peer.accept(1);
-    const { stream } = await opening;
+    const { clock, peer, tunnel, leg } = await unanswering();
+    const { stream } = leg;
     for (let interval = 0; interval < 6; interval += 1) {
       await clock.advance(10_000);
       peer.send(frameType.data, 0, 1, Buffer.from('slow'));

@@ -6,6 +6,7 @@ import { setImmediate } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../../src/clock.ts';
 import type { DataPlaneSettings } from '../../../src/proxy/data-plane.ts';
+import { leastIdleMs } from '../../../src/proxy/inbound/tunnel.ts';
 import type { Slots } from '../../../src/proxy/slots.ts';
 import { createSlots } from '../../../src/proxy/slots.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
@@ -164,14 +165,17 @@ describe('handshakes', () => {
 describe('tunnels without connections', () => {
   it('X2: give way when places are short, the one that is idle longest first, so that there is one for each newcomer', async () => {
     const places = 16;
-    const { plane, tunnel, echo } = await stage({ places });
+    const clock = createFakeClock();
+    const { plane, tunnel, echo } = await stage({ places, clock });
     const open = () => count(plane, 'tunnelOpened') - count(plane, 'tunnelClosed');
     const busy = await echo(await tunnel());
     const used = await tunnel();
     const idle = await tunnel();
+    await clock.advance(1);
     await roundTrip(await echo(used));
     const hoard: ClientHttp2Session[] = [];
     for (let index = 0; index < 3 * places; index += 1) {
+      await clock.advance(leastIdleMs);
       hoard.push(await tunnel());
       expect(open()).toBeLessThanOrEqual(places);
     }
@@ -181,6 +185,15 @@ describe('tunnels without connections', () => {
     await roundTrip(busy);
     await roundTrip(await echo(await tunnel()));
     expect(count(plane, 'connectionDenied')).toBe(0);
+  });
+
+  it('X2: do not give way for another before they have had the time to ask for something', async () => {
+    const clock = createFakeClock();
+    const { tunnel, echo } = await stage({ places: 16, clock });
+    const sessions: ClientHttp2Session[] = [];
+    for (let index = 0; index < 15; index += 1) sessions.push(await tunnel());
+    for (const session of sessions) await roundTrip(await echo(session));
+    expect(sessions.filter(({ closed }) => closed)).toEqual([]);
   });
 
   it('stay while there are places', async () => {

@@ -19,6 +19,7 @@ import { createLateReader } from '../../support/late-reader.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, readAll, socketPair } from '../../support/sockets.ts';
+import { tunnelLimits as limits } from '../../support/tunnel-limits.ts';
 
 const never = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: Number.POSITIVE_INFINITY };
 const unending = new AbortController().signal;
@@ -168,15 +169,6 @@ describe('a client that has ended, and is not read yet', () => {
     expect(clock.pending).toBe(0);
   });
 });
-
-const capacity = { streamWindowBytes: 65_536, tunnelWindowBytes: 1 << 24, maxStreams: 100 };
-const limits = {
-  ...capacity,
-  idleTimeoutMs: 60_000,
-  servedIdleTimeoutMs: 60_000,
-  maxAgeMs: 3_600_000,
-  openTimeoutMs: 10_000,
-};
 
 interface TunnelEnd {
   readonly peer: RawPeer;
