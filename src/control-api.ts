@@ -97,6 +97,19 @@ export const policyState = v.object({
 });
 export type PolicyState = v.InferOutput<typeof policyState>;
 
+const hexadecimal = v.pipe(v.string(), v.maxLength(4096), v.regex(/^[0-9a-f]+$/i));
+
+/** What nobody may rely on any more: full state, for every sidecar the same. */
+export const revocationState = v.object({
+  /** Serials in upper-case hexadecimal; of one issuer (its name in DER, lower-case hexadecimal), or without it of whichever. */
+  certificates: v.array(v.object({ issuer: v.optional(hexadecimal), serials: v.array(hexadecimal) })),
+  /** SPIFFE IDs; every certificate for them. */
+  identities: v.array(v.string()),
+  /** One sentence why it cannot be known who is revoked: then no new connection is trusted. Absent when it is known. */
+  unknown: v.optional(v.string()),
+});
+export type RevocationState = v.InferOutput<typeof revocationState>;
+
 /** Versions compare only within an epoch; a new epoch replaces everything. */
 const versioned = { epoch: v.string(), version: v.number() };
 
@@ -104,13 +117,16 @@ const versioned = { epoch: v.string(), version: v.number() };
 export const streamMessage = v.variant('topic', [
   v.object({ topic: v.literal('heartbeat') }),
   v.object({ topic: v.literal('trust-bundles'), ...versioned, data: trustBundles }),
-  v.object({ topic: v.literal('revocations'), ...versioned, data: v.array(v.string()) }),
+  v.object({ topic: v.literal('revocations'), ...versioned, data: revocationState }),
   v.object({ topic: v.literal('policy'), ...versioned, data: policyState }),
   v.object({ topic: v.literal('destination'), ...versioned, data: destination }),
 ]);
 export type StreamMessage = v.InferOutput<typeof streamMessage>;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** SHA-256 of a certificate, lower-case hexadecimal. */
+const fingerprint = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
 /** What a sidecar may say of itself with `POST /v1/reports`; who it is comes from its token. */
 export const report = v.object({
@@ -123,10 +139,14 @@ export const report = v.object({
       v.maxLength(100),
     ),
   ),
-  /** Connected peers by the SHA-256 of the root that they chain to. */
-  peersByRoot: v.optional(
-    v.pipe(v.array(v.object({ root: v.pipe(v.string(), v.maxLength(64)), peers: count })), v.maxLength(20)),
-  ),
+  /** Peers that are connected, or were within the last hour, by the root that they chain to. */
+  peersByRoot: v.optional(v.pipe(v.array(v.object({ root: fingerprint, peers: count })), v.maxLength(20))),
+  /** The root that its own certificate chains to. */
+  issuedBy: v.optional(fingerprint),
+  /** Roots of its own trust domain that it trusts peers by. */
+  trustedRoots: v.optional(v.pipe(v.array(fingerprint), v.maxLength(50))),
+  /** Roots that it trusts the control plane by: what its CA file holds. */
+  controlPlaneRoots: v.optional(v.pipe(v.array(fingerprint), v.maxLength(50))),
 });
 export type Report = v.InferOutput<typeof report>;
 

@@ -44,6 +44,7 @@ import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
 import { createEndpointBook } from './proxy/outbound/endpoint-book.ts';
+import { createPeerBook } from './proxy/peer-book.ts';
 import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { createSlots } from './proxy/slots.ts';
@@ -110,6 +111,7 @@ async function startSidecar(
   const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer: metrics, refusals, log, clock });
+  const peers = createPeerBook(clock);
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;
   const counter: RenewalCounter = {
@@ -144,6 +146,8 @@ async function startSidecar(
     descriptors: createSlots(fitting),
     memory,
     identity: { current: currentIdentity },
+    revocations: sources.revocations,
+    peers,
     policy: sources.policy,
     registry: sources.registry,
     endpoints,

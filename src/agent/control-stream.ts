@@ -1,7 +1,7 @@
 import type { Backoff } from '../backoff.ts';
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import type { PolicyState } from '../control-api.ts';
+import type { PolicyState, RevocationState } from '../control-api.ts';
 import { maxDestinations } from '../control-api.ts';
 import { messageOf, RenewalError } from '../errors.ts';
 import type { ControlClient } from './control-client.ts';
@@ -26,6 +26,7 @@ export interface ControlStream {
   /** The last complete policy; undefined before the first. */
   policy(): PolicyState | undefined;
   trustBundles(): PemBundles | undefined;
+  revocations(): RevocationState | undefined;
   isUp(): boolean;
   /** Returns the function that ends the subscription. */
   subscribe(listener: StreamListener): () => void;
@@ -121,6 +122,7 @@ export function startControlStream({ clock, client, observer }: Parts): ControlS
   return {
     policy: state.policy,
     trustBundles: state.trustBundles,
+    revocations: state.revocations,
     isUp: () => current !== undefined,
     subscribe: state.subscribe,
     watch(destinations) {

@@ -1,8 +1,10 @@
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
-import type { PolicyState } from '../control-api.ts';
+import type { PolicyState, RevocationState } from '../control-api.ts';
 import { messageOf } from '../errors.ts';
+import type { Revocations } from '../identity/revocations.ts';
+import { createRevocations, noRevocations } from '../identity/revocations.ts';
 import type { Log } from '../log.ts';
 import type { RenewalReason } from '../outcomes.ts';
 import { renewalReasons } from '../outcomes.ts';
@@ -23,6 +25,12 @@ export interface Sources {
     /** Undefined before the first, and while the last one cannot be enforced. */
     current(): PolicyState | undefined;
     subscribe(listener: (policy: PolicyState | undefined) => void): () => void;
+  };
+  readonly revocations: {
+    /** Nothing is revoked before the first. */
+    current(): Revocations;
+    /** Tells of each change, not of the state at the beginning. */
+    subscribe(listener: () => void): () => void;
   };
   readonly registry: Registry;
   isControlPlaneUp(): boolean;
@@ -78,6 +86,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
           )
         : identityOfFiles(parts, settings, signal),
     policy: policyOf(stream),
+    revocations: revocationsOf(stream),
     registry,
     isControlPlaneUp: stream.isUp,
     async close() {
@@ -101,6 +110,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
         return () => undefined;
       },
     },
+    revocations: { current: () => noRevocations, subscribe: () => () => undefined },
     registry: {
       lookup: async () => ({ kind: 'unavailable', why: 'there is no control plane' }),
       close: async () => undefined,
@@ -116,6 +126,24 @@ function policyOf(stream: ControlStream): Sources['policy'] {
     subscribe(listener) {
       listener(stream.policy());
       return stream.subscribe({ policyChanged: listener });
+    },
+  };
+}
+
+/** What was revoked stays revoked while the control plane is away. */
+function revocationsOf(stream: ControlStream): Sources['revocations'] {
+  const listeners = new Set<() => void>();
+  let current = noRevocations;
+  const take = (state: RevocationState) => {
+    current = createRevocations(state);
+    for (const listener of [...listeners]) listener();
+  };
+  stream.subscribe({ revocationsChanged: take });
+  return {
+    current: () => current,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
   };
 }

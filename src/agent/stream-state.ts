@@ -1,4 +1,4 @@
-import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
+import type { Destination, PolicyState, RevocationState, StreamMessage } from '../control-api.ts';
 import type { StreamLine } from './stream-message.ts';
 import { createStreamVersions } from './stream-versions.ts';
 
@@ -12,12 +12,14 @@ export interface StreamListener {
   /** Also told when the same bundles come again, after a gap in which others may have been learned elsewhere. */
   trustBundlesReceived?(bundles: PemBundles): void;
   destinationReceived?(destination: Destination): void;
+  revocationsChanged?(revocations: RevocationState): void;
 }
 
 /** The last state of each topic, across streams. */
 export interface StreamState {
   policy(): PolicyState | undefined;
   trustBundles(): PemBundles | undefined;
+  revocations(): RevocationState | undefined;
   /** Returns the function that ends the subscription. */
   subscribe(listener: StreamListener): () => void;
   apply(line: StreamLine): void;
@@ -36,6 +38,7 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
   const versions = createStreamVersions();
   let policy: PolicyState | undefined;
   let bundles: PemBundles | undefined;
+  let revocations: RevocationState | undefined;
 
   const tell = (call: (listener: StreamListener) => void) => {
     for (const listener of [...listeners]) call(listener);
@@ -58,7 +61,9 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
       case 'destination':
         return tell((listener) => listener.destinationReceived?.(message.data));
       case 'revocations':
-        return;
+        if (JSON.stringify(message.data) === JSON.stringify(revocations)) return;
+        revocations = message.data;
+        return tell((listener) => listener.revocationsChanged?.(message.data));
       default:
         return message satisfies never;
     }
@@ -67,6 +72,7 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
   return {
     policy: () => policy,
     trustBundles: () => bundles,
+    revocations: () => revocations,
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
+import type { Destination, PolicyState, RevocationState, StreamMessage } from '../control-api.ts';
 import type { Authority } from './authority.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
@@ -53,7 +53,7 @@ export function createPublication(
       case 'trust-bundles':
         return trustBundles();
       case 'revocations':
-        return [];
+        return { certificates: [], identities: [] } satisfies RevocationState;
       case 'policy':
         return { mode: 'STRICT' } satisfies PolicyState;
       case 'destination':

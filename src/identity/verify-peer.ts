@@ -7,6 +7,7 @@ import { decidePeer, maxChainLength } from './decide-peer.ts';
 import type { PresentedChain } from './presented-chain.ts';
 import { presentedChain } from './presented-chain.ts';
 import { refusalOf } from './refusal.ts';
+import type { CertificateName, Revocations } from './revocations.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 import type { TrustBundles } from './trust-bundle.ts';
 import type { Refusal } from './trust-path.ts';
@@ -28,11 +29,16 @@ export interface VerifiedPeer {
   readonly notAfterMs: number;
   /** SHA-256 of the root that vouches for the peer, lower-case hexadecimal. */
   readonly rootFingerprint: string;
+  /** The path by the names that revocation lists use, leaf first, without the root. */
+  readonly certificates: readonly CertificateName[];
+  /** The same certificates as DER, to be judged again under other trust bundles. */
+  readonly path: readonly Uint8Array[];
 }
 
 export interface PeerExpectation {
   readonly peerRole: 'client' | 'server';
   readonly bundles: TrustBundles;
+  readonly revocations: Revocations;
   /** Undefined accepts every identity that is proved. */
   readonly expectedId: SpiffeId | undefined;
   /** Wall time, milliseconds since the epoch. */
@@ -50,20 +56,68 @@ export function verifyPeer(socket: TLSSocket, expectation: PeerExpectation): Ver
   if (decision.kind === 'refused') {
     throw new HandshakeError(decision.reason, `The ${expectation.peerRole} was refused: ${decision.why}`);
   }
-  const { id, path } = decision;
-  return {
+  const peer = peerOf(decision);
+  const { revocations } = expectation;
+  const revoked = revocations.whyRevoked(peer) ?? revocations.unknown;
+  if (revoked !== undefined) throw new HandshakeError('revoked', `The ${expectation.peerRole} was refused: ${revoked}`);
+  return peer;
+}
+
+function peerOf({ id, path }: Extract<Decision, { kind: 'accepted' }>): VerifiedPeer {
+  const withoutRoot = path.slice(0, -1);
+  const proved: Omit<VerifiedPeer, typeof verified> = {
     spiffeId: id,
     serial: path[0].serial,
     notBeforeMs: Math.max(...path.map((certificate) => certificate.notBeforeMs)),
     notAfterMs: Math.min(...path.map((certificate) => certificate.notAfterMs)),
     rootFingerprint: path.at(-1)?.fingerprint ?? '',
-  } as VerifiedPeer;
+    certificates: withoutRoot.map(({ serial, issuer }) => ({ serial, issuer })),
+    path: withoutRoot.map(({ x509 }) => x509.raw),
+  };
+  return proved as VerifiedPeer;
 }
 
-/** Whether the root that vouched for a peer is still one of its trust domain. */
-export function isRootTrusted(peer: VerifiedPeer, bundles: TrustBundles): boolean {
-  const anchors = bundles.domains.get(peer.spiffeId.trustDomain) ?? [];
-  return anchors.some((anchor) => anchor.fingerprint === peer.rootFingerprint);
+/** What a proof is held against, some time after it was given. */
+export interface Circumstances {
+  readonly bundles: TrustBundles;
+  readonly revocations: Revocations;
+  /** Wall time, milliseconds since the epoch. */
+  readonly nowMs: number;
+}
+
+/** Why what a peer proved no longer holds, as the reason that a new handshake would be refused for, and one sentence. */
+export interface Lapse {
+  readonly reason: 'revoked' | 'untrusted' | 'expired';
+  readonly why: string;
+}
+
+/** Whether what a peer proved in a handshake still holds; undefined when it does. */
+export function lapseOf(peer: VerifiedPeer, circumstances: Circumstances): Lapse | undefined {
+  const { bundles, revocations, nowMs } = circumstances;
+  const why = revocations.whyRevoked(peer);
+  if (why !== undefined) return { reason: 'revoked', why };
+  if (!isRootTrusted(peer, bundles) && !isVouchedForAnew(peer, circumstances))
+    return { reason: 'untrusted', why: `no root of ${peer.spiffeId.trustDomain} vouches for it any more` };
+  if (peer.notAfterMs <= nowMs)
+    return { reason: 'expired', why: `its certificate ended ${nowMs - peer.notAfterMs} ms ago` };
+  return undefined;
+}
+
+function isRootTrusted({ spiffeId, rootFingerprint }: VerifiedPeer, { domains }: TrustBundles): boolean {
+  return domains.get(spiffeId.trustDomain)?.some(({ fingerprint }) => fingerprint === rootFingerprint) ?? false;
+}
+
+/** Another root may vouch for the same path: one that was issued anew for the same key. Dates are not the question here. */
+function isVouchedForAnew({ spiffeId, path, notAfterMs }: VerifiedPeer, { bundles, nowMs }: Circumstances): boolean {
+  const [leaf, ...intermediates] = path.map(readCertificate);
+  if (leaf === undefined) return false;
+  const decision = decidePeer(leaf, intermediates, {
+    anchorsOf: (trustDomain) => bundles.domains.get(trustDomain)?.map(({ facts }) => facts),
+    expectedId: spiffeId,
+    nowMs: Math.min(nowMs, notAfterMs - 1),
+    acceptsAbsentKeyUsage: true,
+  });
+  return decision.kind === 'accepted';
 }
 
 function judge(socket: TLSSocket, expectation: PeerExpectation): Decision {

@@ -72,7 +72,7 @@ export interface DataPlane {
 
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
-  const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts.clock);
+  const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts);
   const inboundParts = {
     ...parts,
     handshakes: createSlots(settings.maxHandshakes),

@@ -3,9 +3,11 @@ import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import type { Revocations } from '../identity/revocations.ts';
 import type { Drain } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
 import type { Accounts, Observer } from './account.ts';
+import type { PeerBook } from './peer-book.ts';
 import type { RefusalLines } from './refusal-lines.ts';
 import type { Slots } from './slots.ts';
 
@@ -24,6 +26,9 @@ export interface ProxyParts {
   /** Why nothing new may be taken for want of memory; undefined when nobody watches it. */
   readonly memory?: { shortage(): string | undefined };
   readonly identity: { current(): Identity };
+  readonly revocations: { current(): Revocations };
+  /** Told of every tunnel; undefined when nobody asks for it. */
+  readonly peers?: PeerBook;
   readonly policy: { current(): PolicyState | undefined };
 }
 

@@ -4,6 +4,8 @@ import type { Clock } from '../../src/clock.ts';
 import { systemClock } from '../../src/clock.ts';
 import type { PolicyState } from '../../src/control-api.ts';
 import type { Identity } from '../../src/identity/identity.ts';
+import type { Revocations } from '../../src/identity/revocations.ts';
+import { noRevocations } from '../../src/identity/revocations.ts';
 import type { Drain } from '../../src/lifecycle.ts';
 import { createDrain } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
@@ -27,6 +29,7 @@ export interface RunningDataPlane extends DataPlane {
   readonly accounts: Accounts;
   identity: Identity;
   policy: PolicyState | undefined;
+  revocations: Revocations;
   /** Resolves with the first line, past or future, that has these values. */
   line(match: Record<string, unknown>): Promise<Record<string, unknown>>;
   stop(): void;
@@ -51,7 +54,7 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   const { lines, output, line } = collectLines();
   const observer = recorder(observed);
   const drain = createDrain(clock);
-  const state = { identity: options.identity, policy: { mode: 'STRICT' } as PolicyState | undefined };
+  const state = { identity: options.identity, policy: { mode: 'STRICT' } as PolicyState | undefined, revocations: noRevocations };
   const log = createLog('info', output);
   const refusals = createRefusalLines({ counter: observer, log, clock });
   const accounts = createAccounts({ observer, refusals, log, clock });
@@ -64,6 +67,7 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
     drain,
     connections: createSlots(10_000),
     identity: { current: () => state.identity },
+    revocations: { current: () => state.revocations },
     policy: { current: () => state.policy },
     guard: createDeclaredGuard(options.deliveries ?? []),
     endpoints: createEndpointBook({ clock, log, counter: observer }),
@@ -93,6 +97,12 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
       },
       set policy(policy: PolicyState | undefined) {
         state.policy = policy;
+      },
+      get revocations() {
+        return state.revocations;
+      },
+      set revocations(revocations: Revocations) {
+        state.revocations = revocations;
       },
       stop() {
         plane.retireInbound();

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
-import { isRootTrusted } from '../../identity/verify-peer.ts';
+import { lapseOf } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import { outcomeOf } from '../account.ts';
@@ -159,7 +159,8 @@ async function handshake(
     setImmediate(await handshakes.take(signal));
     current.waitFor('peer');
     const startedMs = clock.monotonic();
-    const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), clock.now, signal);
+    const judging = { nowMs: clock.now, revocations: parts.revocations.current };
+    const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), judging, signal);
     observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
     return serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
   }).finally(current.end);
@@ -221,7 +222,6 @@ async function serve(
 /** A tunnel outlives what was proved on it; nothing new is carried on the strength of a proof that no longer holds. */
 function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
   const { bundles } = currentIdentity(parts);
-  if (peer.notAfterMs <= parts.clock.now())
-    throw new HandshakeError('expired', "The peer's certificate has expired since");
-  if (!isRootTrusted(peer, bundles)) throw new HandshakeError('untrusted', 'The root of the peer is no longer trusted');
+  const lapse = lapseOf(peer, { bundles, revocations: parts.revocations.current(), nowMs: parts.clock.now() });
+  if (lapse !== undefined) throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`);
 }

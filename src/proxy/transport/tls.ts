@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
+import type { Revocations } from '../../identity/revocations.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import { refusalOf, verifyPeer } from '../../identity/verify-peer.ts';
@@ -115,6 +116,12 @@ function createServer(identity: Identity): tls.Server {
   return server;
 }
 
+/** What is asked when the handshake is over, which may take a while. */
+export interface Judging {
+  nowMs(): number;
+  revocations(): Revocations;
+}
+
 /**
  * Terminates mutual TLS on an accepted connection. `signal` ends the wait with its reason. Throws `HandshakeError`; the
  * connection is reset then.
@@ -122,7 +129,7 @@ function createServer(identity: Identity): tls.Server {
 export async function acceptMutualTls(
   raw: Socket,
   local: Identity,
-  nowMs: () => number,
+  { nowMs, revocations }: Judging,
   signal: AbortSignal,
 ): Promise<MutualTls> {
   const socket = await handshake(raw, signal, (secure, failed) => {
@@ -130,7 +137,13 @@ export async function acceptMutualTls(
     serverFor(local).emit('connection', raw);
   });
   return verified(socket, raw, local, () =>
-    verifyPeer(socket, { peerRole: 'client', bundles: local.bundles, expectedId: undefined, nowMs: nowMs() }),
+    verifyPeer(socket, {
+      peerRole: 'client',
+      bundles: local.bundles,
+      revocations: revocations(),
+      expectedId: undefined,
+      nowMs: nowMs(),
+    }),
   );
 }
 
@@ -142,7 +155,7 @@ export async function originateMutualTls(
   raw: Socket,
   local: Identity,
   expectedId: SpiffeId,
-  nowMs: () => number,
+  { nowMs, revocations }: Judging,
   signal: AbortSignal,
 ): Promise<MutualTls> {
   const socket = await handshake(raw, signal, (secure, failed) => {
@@ -158,7 +171,13 @@ export async function originateMutualTls(
     client.on('error', failed);
   });
   return verified(socket, raw, local, () =>
-    verifyPeer(socket, { peerRole: 'server', bundles: local.bundles, expectedId, nowMs: nowMs() }),
+    verifyPeer(socket, {
+      peerRole: 'server',
+      bundles: local.bundles,
+      revocations: revocations(),
+      expectedId,
+      nowMs: nowMs(),
+    }),
   );
 }
 

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import * as tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { HandshakeError } from '../../../src/errors.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import { acceptMutualTls } from '../../../src/proxy/transport/tls.ts';
 import { createTestAuthority } from '../../support/identities.ts';
 import { clientHello, earlyDataExtensions, record, recordTypes, tls13Extensions } from './client-hello.ts';
@@ -194,7 +195,12 @@ describe('one handshake among others', () => {
   it('T27: a peer that never answers is ended by its own deadline, and others are served meanwhile', async () => {
     const pair = await openPair();
     const deadline = new AbortController();
-    const silent = acceptMutualTls(pair.ours, local, Date.now, deadline.signal);
+    const silent = acceptMutualTls(
+      pair.ours,
+      local,
+      { nowMs: Date.now, revocations: () => noRevocations },
+      deadline.signal,
+    );
     expect(verdict(await present('client', good()))).toBe('accepted');
     deadline.abort(new HandshakeError('timeout', 'The handshake took too long'));
     await expect(silent).rejects.toMatchObject({ reason: 'timeout' });

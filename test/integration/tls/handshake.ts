@@ -3,6 +3,8 @@ import { connect, createServer } from 'node:net';
 import * as tls from 'node:tls';
 import { HandshakeError } from '../../../src/errors.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
+import type { Revocations } from '../../../src/identity/revocations.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import type { SpiffeId } from '../../../src/identity/spiffe-id.ts';
 import type { VerifiedPeer } from '../../../src/identity/verify-peer.ts';
 import type { HandshakeReason } from '../../../src/outcomes.ts';
@@ -67,6 +69,7 @@ export interface Ours {
   readonly local?: Identity;
   readonly expectedId?: SpiffeId;
   readonly nowMs?: number;
+  readonly revocations?: Revocations;
 }
 
 const never = new AbortController().signal;
@@ -74,12 +77,12 @@ const never = new AbortController().signal;
 /** Our side of a handshake over a pair that a stranger drives from the other end. */
 export async function meet(role: Role, pair: Pair, ours: Ours = {}): Promise<Outcome> {
   const identity = ours.local ?? local;
-  const nowMs = () => ours.nowMs ?? Date.now();
+  const judging = { nowMs: () => ours.nowMs ?? Date.now(), revocations: () => ours.revocations ?? noRevocations };
   try {
     const connection =
       role === 'client'
-        ? await acceptMutualTls(pair.ours, identity, nowMs, never)
-        : await originateMutualTls(pair.ours, identity, ours.expectedId ?? peerId, nowMs, never);
+        ? await acceptMutualTls(pair.ours, identity, judging, never)
+        : await originateMutualTls(pair.ours, identity, ours.expectedId ?? peerId, judging, never);
     return { kind: 'verified', peer: connection.peer, connection };
   } catch (error) {
     if (!(error instanceof HandshakeError)) throw error;

@@ -9,6 +9,7 @@ import mutableTls, * as tls from 'node:tls';
 import { describe, expect, it } from 'vitest';
 import { systemClock } from '../../../src/clock.ts';
 import { HandshakeError } from '../../../src/errors.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import { refusalOf, verifyPeer } from '../../../src/identity/verify-peer.ts';
 import { originateMutualTls } from '../../../src/proxy/transport/tls.ts';
 import { makeAuthority, makeCertificate, otherName } from '../../support/certificates.ts';
@@ -27,7 +28,8 @@ const pemOf = ({ key, chainPem }: Credentials) => ({
 });
 const good = () => mesh.issue({ id: peerId.uri });
 const stranger = createTestAuthority('cluster.local');
-const expectation = { bundles: local.bundles, expectedId: undefined, nowMs: Date.now() };
+const judging = { nowMs: Date.now, revocations: () => noRevocations };
+const expectation = { bundles: local.bundles, revocations: noRevocations, expectedId: undefined, nowMs: Date.now() };
 
 /** A connection of a plain `tls.Server` and a plain client. */
 interface Met {
@@ -468,7 +470,7 @@ describe('Trap 13: secure contexts', () => {
     const pair = await openPair();
     startStranger('server', pair, partner.issue({ id: peerId.uri }));
     const never = new AbortController().signal;
-    await expect(originateMutualTls(pair.ours, identity, peerId, Date.now, never)).rejects.toMatchObject({
+    await expect(originateMutualTls(pair.ours, identity, peerId, judging, never)).rejects.toMatchObject({
       reason: 'untrusted',
     });
     pair.close();

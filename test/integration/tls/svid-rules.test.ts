@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { isRootTrusted } from '../../../src/identity/verify-peer.ts';
+import type { RevocationLists } from '../../../src/identity/revocations.ts';
+import { createRevocations, noRevocations } from '../../../src/identity/revocations.ts';
+import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
+import { lapseOf } from '../../../src/identity/verify-peer.ts';
 import type { CertificateSpec } from '../../support/certificates.ts';
-import { otherName } from '../../support/certificates.ts';
+import { makeAuthority, otherName } from '../../support/certificates.ts';
 import { context, octetString, oid, sequence } from '../../support/der-writer.ts';
 import { bundlesOf, createTestAuthority, createTestIdentity, spiffeId } from '../../support/identities.ts';
 import type { Role } from './handshake.ts';
@@ -134,16 +137,50 @@ describe('what our side knows of a peer', () => {
   });
 });
 
-describe('isRootTrusted', () => {
+describe('lapseOf', () => {
   it('holds as long as the root that vouched for the peer is one of its own trust domain', async () => {
     const outcome = await present('client', mesh.issue({ id: peerId.uri }));
     if (outcome.kind !== 'verified') throw new Error(outcome.message);
+    const { peer } = outcome;
+    const lapse = (bundles: TrustBundles) =>
+      lapseOf(peer, { bundles, revocations: noRevocations, nowMs: Date.now() })?.reason;
     const next = createTestAuthority('cluster.local');
-    expect(isRootTrusted(outcome.peer, local.bundles)).toBe(true);
-    expect(isRootTrusted(outcome.peer, bundlesOf({ ...mesh, bundlePem: mesh.bundlePem + next.bundlePem }))).toBe(true);
-    expect(isRootTrusted(outcome.peer, bundlesOf(next))).toBe(false);
-    expect(isRootTrusted(outcome.peer, bundlesOf(federated))).toBe(false);
-    expect(isRootTrusted(outcome.peer, bundlesOf({ ...mesh, trustDomain: 'other.example' }))).toBe(false);
+    expect(lapse(local.bundles)).toBeUndefined();
+    expect(lapse(bundlesOf({ ...mesh, bundlePem: mesh.bundlePem + next.bundlePem }))).toBeUndefined();
+    expect(lapse(bundlesOf(next))).toBe('untrusted');
+    expect(lapse(bundlesOf(federated))).toBe('untrusted');
+    expect(lapse(bundlesOf({ ...mesh, trustDomain: 'other.example' }))).toBe('untrusted');
+  });
+
+  it('holds under a root that was issued anew for the same key and name', async () => {
+    const outcome = await present('client', mesh.issue({ id: peerId.uri }));
+    if (outcome.kind !== 'verified') throw new Error(outcome.message);
+    const { key, subjectKeyId } = mesh.root;
+    const again = makeAuthority({ subject: 'root of cluster.local', key, subjectKeyId });
+    const bundles = bundlesOf({ ...mesh, bundlePem: again.pem });
+    const { peer } = outcome;
+    expect(bundles.domains.get('cluster.local')?.[0]?.fingerprint).not.toBe(peer.rootFingerprint);
+    expect(lapseOf(peer, { bundles, revocations: noRevocations, nowMs: Date.now() })).toBeUndefined();
+    expect(lapseOf(peer, { bundles, revocations: noRevocations, nowMs: peer.notAfterMs })?.reason).toBe('expired');
+  });
+
+  it('lapses when the certificate, one of its issuers or the identity is revoked', async () => {
+    const outcome = await present('client', mesh.issue({ id: peerId.uri }));
+    if (outcome.kind !== 'verified') throw new Error(outcome.message);
+    const { peer } = outcome;
+    const lapse = (lists: RevocationLists) =>
+      lapseOf(peer, { bundles: local.bundles, revocations: createRevocations(lists), nowMs: Date.now() })?.reason;
+    const names = peer.certificates.map(({ serial, issuer }) => ({ issuer, serials: [serial] }));
+    expect(names.length).toBeGreaterThan(0);
+    for (const name of names) {
+      expect(lapse({ certificates: [name], identities: [] })).toBe('revoked');
+      expect(lapse({ certificates: [{ serials: name.serials }], identities: [] })).toBe('revoked');
+      expect(lapse({ certificates: [{ ...name, issuer: '00' }], identities: [] })).toBeUndefined();
+    }
+    expect(lapse({ certificates: [], identities: [peerId.uri] })).toBe('revoked');
+    expect(lapse({ certificates: [], identities: [`${peerId.uri}2`] })).toBeUndefined();
+    // Whoever is connected already was not unknown when it came.
+    expect(lapse({ certificates: [], identities: [], unknown: 'the list is stale' })).toBeUndefined();
   });
 });
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Identity } from '../../../src/identity/identity.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import { parseSpiffeId } from '../../../src/identity/spiffe-id.ts';
 import type { Leg } from '../../../src/proxy/leg.ts';
 import type { TunnelKey } from '../../../src/proxy/transport/hbone/pool.ts';
@@ -22,7 +23,7 @@ const never = new AbortController().signal;
 /** A tunnel with so many places, that counts a stream when it is asked for it, as the real one does. */
 function tunnelWithRoom(places: number): Tunnel {
   let streams = 0;
-  const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root' };
+  const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root', certificates: [] };
   return {
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
     closed: Promise.resolve(),
@@ -37,6 +38,8 @@ function tunnelWithRoom(places: number): Tunnel {
   };
 }
 
+const parts = { clock, revocations: { current: () => noRevocations } };
+
 describe('the tunnel pool', () => {
   it('gives a burst that waits for a cold tunnel no more places than each tunnel has', async () => {
     const made: Tunnel[] = [];
@@ -45,7 +48,7 @@ describe('the tunnel pool', () => {
       made.push(tunnel);
       return tunnel;
     };
-    const pool = createTunnelPool(dial, clock);
+    const pool = createTunnelPool(dial, parts);
     await Promise.all(Array.from({ length: 40 }, () => pool.open(key, request, never)));
     expect(made.map((tunnel) => tunnel.streams())).toEqual([8, 8, 8, 8, 8]);
   });
@@ -56,14 +59,14 @@ describe('the tunnel pool', () => {
       dialled += 1;
       return tunnelWithRoom(0);
     };
-    await expect(createTunnelPool(dial, clock).open(key, request, never)).rejects.toMatchObject({
+    await expect(createTunnelPool(dial, parts).open(key, request, never)).rejects.toMatchObject({
       reason: 'tunnel_lost',
     });
     expect(dialled).toBe(1);
   });
 
   it('opens nothing once it is closed', async () => {
-    const pool = createTunnelPool(() => Promise.reject(new Error('must not dial')), clock);
+    const pool = createTunnelPool(() => Promise.reject(new Error('must not dial')), parts);
     await pool.close();
     await expect(pool.open(key, request, never)).rejects.toMatchObject({ reason: 'draining' });
   });

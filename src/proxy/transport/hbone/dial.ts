@@ -1,14 +1,15 @@
 import { formatAddress } from '../../../addresses.ts';
-import type { Clock } from '../../../clock.ts';
 import { ConnectionError, HandshakeError } from '../../../errors.ts';
-import type { Observer } from '../../account.ts';
 import { withDeadline } from '../../deadline.ts';
+import type { ProxyParts } from '../../parts.ts';
 import type { SocketOptions } from '../connect.ts';
 import { openSocket } from '../connect.ts';
 import { originateMutualTls } from '../tls.ts';
 import type { TunnelKey } from './pool.ts';
 import type { Tunnel, TunnelLimits } from './tunnel.ts';
 import { startTunnel } from './tunnel.ts';
+
+export type DialParts = Pick<ProxyParts, 'clock' | 'observer' | 'revocations'>;
 
 export interface DialSettings extends TunnelLimits, SocketOptions {
   readonly connectTimeoutMs: number;
@@ -18,9 +19,10 @@ export interface DialSettings extends TunnelLimits, SocketOptions {
 
 /** Makes tunnels: TCP, then mutual TLS with exactly the expected peer, then HTTP/2. Throws `ConnectionError` or `HandshakeError`. */
 export function createDialer(
-  { clock, observer }: { clock: Clock; observer: Observer },
+  { clock, observer, revocations }: DialParts,
   settings: DialSettings,
 ): (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel> {
+  const judging = { nowMs: clock.now, revocations: revocations.current };
   const connectTo = ({ address }: TunnelKey) => {
     const late = () =>
       new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
@@ -36,7 +38,7 @@ export function createDialer(
       new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
     try {
       return await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
-        const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, clock.now, signal);
+        const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, judging, signal);
         const closed = () => {
           observer.tunnelClosed('outbound');
           onClose(tunnel);

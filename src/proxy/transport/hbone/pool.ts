@@ -1,12 +1,12 @@
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
-import type { Clock } from '../../../clock.ts';
 import { ConnectionError, DeniedError } from '../../../errors.ts';
 import type { Identity } from '../../../identity/identity.ts';
 import type { SpiffeId } from '../../../identity/spiffe-id.ts';
-import { isRootTrusted } from '../../../identity/verify-peer.ts';
+import { lapseOf } from '../../../identity/verify-peer.ts';
 import { abortable } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
+import type { ProxyParts } from '../../parts.ts';
 import type { Tunnel } from './tunnel.ts';
 import { TunnelRetiredError } from './tunnel.ts';
 
@@ -54,7 +54,7 @@ interface Lane {
 /** `dial` makes a tunnel and calls `onClose` when it has ended; it has a deadline of its own. */
 export function createTunnelPool(
   dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>,
-  clock: Clock,
+  { clock, revocations }: Pick<ProxyParts, 'clock' | 'revocations'>,
 ): TunnelPool {
   let isClosed = false;
   const lanes = new Map<string, Lane>();
@@ -89,7 +89,8 @@ export function createTunnelPool(
   /** A tunnel that may carry something new: with room, and with a peer that still is who it was. */
   const fits = (tunnel: Tunnel, { local }: TunnelKey): boolean => {
     const { peer } = tunnel.mutualTls;
-    if (peer.notAfterMs > clock.now() && isRootTrusted(peer, local.bundles)) return tunnel.hasRoom();
+    const circumstances = { bundles: local.bundles, revocations: revocations.current(), nowMs: clock.now() };
+    if (lapseOf(peer, circumstances) === undefined) return tunnel.hasRoom();
     tunnel.retire();
     return false;
   };

@@ -1,0 +1,56 @@
+/** A certificate by what revocation lists call it: its serial, and the name of its issuer. */
+export interface CertificateName {
+  /** Hexadecimal, upper case, without leading zeros of the encoding. */
+  readonly serial: string;
+  /** DER of the issuer's name, lower-case hexadecimal. */
+  readonly issuer: string;
+}
+
+/** Who a peer is, and the certificates that prove it, leaf first, its root left out. */
+export interface RevocablePeer {
+  readonly spiffeId: { readonly uri: string };
+  readonly certificates: readonly CertificateName[];
+}
+
+/** What has been revoked, as one immutable snapshot. */
+export interface Revocations {
+  /** One sentence why nobody may rely on this peer any more; undefined when nothing is known against it. */
+  whyRevoked(peer: RevocablePeer): string | undefined;
+  /**
+   * One sentence why it cannot be known who is revoked, where the operator chose that nobody new is trusted then; undefined
+   * otherwise.
+   */
+  readonly unknown: string | undefined;
+}
+
+/** Certificates of one issuer; without an issuer, of whichever issuer has given out these serials. */
+export interface RevokedSerials {
+  readonly issuer?: string | undefined;
+  readonly serials: readonly string[];
+}
+
+export interface RevocationLists {
+  readonly certificates: readonly RevokedSerials[];
+  /** SPIFFE IDs; every certificate for them is revoked. */
+  readonly identities: readonly string[];
+  readonly unknown?: string | undefined;
+}
+
+/** Looks up by hash, however long the lists are. */
+export function createRevocations({ certificates, identities, unknown }: RevocationLists): Revocations {
+  const ids = new Set(identities);
+  const names = new Set<string>();
+  for (const { issuer = '', serials } of certificates) for (const serial of serials) names.add(`${issuer} ${serial}`);
+  const isListed = ({ issuer, serial }: CertificateName) => names.has(` ${serial}`) || names.has(`${issuer} ${serial}`);
+  return {
+    unknown,
+    whyRevoked(peer) {
+      if (ids.has(peer.spiffeId.uri)) return `the identity ${peer.spiffeId.uri} has been revoked`;
+      const found = peer.certificates.find(isListed);
+      return found && `the certificate ${found.serial} has been revoked`;
+    },
+  };
+}
+
+/** Before anything is known, and where nothing is ever revoked. */
+export const noRevocations: Revocations = createRevocations({ certificates: [], identities: [] });
