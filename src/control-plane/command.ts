@@ -13,8 +13,18 @@ import { controlPlaneDefaults, startControlPlane } from './control-plane.ts';
 import type { ControlPlaneFlags } from './settings.ts';
 import { readControlPlaneSettings } from './settings.ts';
 
-/** `remora control-plane`: serves until SIGTERM or SIGINT; a second signal a second later ends it at once. */
+/** The words behind `remora control-plane`, which speak with one that runs. Loaded when they are used. */
+const words: Readonly<Record<string, () => Promise<{ readonly run: Subcommand }>>> = {};
+
+/** `remora control-plane`: a word of the table, or the server. */
 export const run: Subcommand = async (host) => {
+  const [word = '', ...args] = host.args;
+  const load = Object.hasOwn(words, word) ? words[word] : undefined;
+  return load === undefined ? serve(host) : (await load()).run({ ...host, args });
+};
+
+/** Serves until SIGTERM or SIGINT; a second signal a second later ends it at once. */
+const serve: Subcommand = async (host) => {
   const parsed = parseCommandLine<ControlPlaneFlags>(commandLine(), host);
   if (parsed.kind === 'done') return parsed.exitCode;
   hideMemory();
