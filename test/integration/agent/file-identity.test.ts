@@ -3,12 +3,12 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { WatchFiles } from '../../../src/agent/file-watch.ts';
-import { watchFiles } from '../../../src/agent/file-watch.ts';
 import { startFileIdentity } from '../../../src/agent/identity-sources/files.ts';
 import type { IdentitySource } from '../../../src/agent/identity-sources/source.ts';
 import type { Clock } from '../../../src/clock.ts';
 import { systemClock } from '../../../src/clock.ts';
+import type { WatchFiles } from '../../../src/file-watch.ts';
+import { watchFiles } from '../../../src/file-watch.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
