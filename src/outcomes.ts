@@ -337,6 +337,14 @@ export const outputBlocked = 'output_blocked';
 /** Why a log line was not written: what the line would have told of, or `output_blocked`. */
 export type SuppressedReason = HandshakeReason | DeniedReason | ClosedReason | typeof outputBlocked;
 
+/**
+ * What became of an attempt to prove a tunnel anew on a newer one. `not_newer` is an honest peer that has no newer certificate
+ * yet; `not_supported` one that knows nothing of proofs, so that its tunnels end with its certificates.
+ */
+export const proofResults = ['renewed', 'not_newer', 'refused', 'not_supported', 'unreachable'] as const;
+
+export type ProofResult = (typeof proofResults)[number];
+
 /** `inbound` and `outbound` are from the pod's point of view. */
 export type Direction = 'inbound' | 'outbound';
 

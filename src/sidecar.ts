@@ -168,6 +168,7 @@ async function startSidecar(
   log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
+  sources.revocations.subscribe(plane.revocationsChanged);
   sources.policy.subscribe((policy) => {
     if (policy === undefined)
       readiness.close('policy', 'No policy has arrived yet, or the last one cannot be enforced');
@@ -178,8 +179,8 @@ async function startSidecar(
   const obtaining = sources.identity(starting.signal).then(
     (source) => {
       identity = source;
-      plane.pool.retireOthersThan(source.current());
-      source.subscribe((renewed) => plane.pool.retireOthersThan(renewed));
+      plane.identityChanged(source.current());
+      source.subscribe(plane.identityChanged);
       watchExpiry(clock, source, readiness);
     },
     (error: unknown) => {

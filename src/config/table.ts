@@ -77,6 +77,11 @@ const certificates = {
     30 * day,
     'A certificate of the control plane that lives longer is not used',
   ),
+  peerCertificateGrace: setting(
+    durationOrNever(0, 30 * day),
+    10 * minute,
+    'How long a connection may go on after the certificate of its peer has ended without a newer one being proved',
+  ),
   renewalFraction: setting(
     fraction(0.1, 0.9),
     0.5,

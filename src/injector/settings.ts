@@ -49,6 +49,7 @@ const ofEverySidecar = {
     'what the grace of the pod leaves behind the delay, less 2 s',
     agentTable.drainDeadline.does,
   ),
+  peerCertificateGrace: agentTable.peerCertificateGrace,
   maxConnections: agentTable.maxConnections,
   maxTunnelStreams: agentTable.maxTunnelStreams,
   maxDestinations: agentTable.maxDestinations,

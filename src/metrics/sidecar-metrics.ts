@@ -113,6 +113,10 @@ export function createSidecarMetrics(
     'result',
     'reason',
   ]);
+  const proofs = counter('remora_proof_renewals_total', 'Attempts to prove a tunnel anew on a newer one', [
+    'direction',
+    'result',
+  ]);
   const tunnelsOpen = new Gauge({
     name: 'remora_tunnels_open',
     help: 'HBONE tunnels open now',
@@ -149,6 +153,18 @@ export function createSidecarMetrics(
     self.set({ direction: 'inbound' }, open.inbound);
     self.set({ direction: 'outbound' }, open.outbound);
   });
+  gauge(
+    'remora_proof_ends_timestamp_seconds',
+    'When the first of the connections carried now is cut unless its peer is proved anew',
+    ['direction'],
+    (self) => {
+      const ends = { inbound: Infinity, outbound: Infinity };
+      for (const { direction, proof } of sources().liveConnections())
+        ends[direction] = Math.min(ends[direction], proof?.endsAtMs ?? Infinity);
+      for (const direction of ['inbound', 'outbound'] as const)
+        if (Number.isFinite(ends[direction])) self.set({ direction }, seconds(ends[direction]));
+    },
+  );
   gauge('remora_endpoints_set_aside', 'Endpoints that could not be reached and are passed over for now', [], (self) =>
     self.set(sources().endpointsSetAside()),
   );
@@ -222,6 +238,7 @@ export function createSidecarMetrics(
     logLineSuppressed: (reason) => suppressed.inc({ reason }),
     tunnelOpened: (direction) => tunnelsOpen.inc({ direction }),
     tunnelClosed: (direction) => tunnelsOpen.dec({ direction }),
+    proofRenewed: (direction, result) => proofs.inc({ direction, result }),
     renewalSucceeded: (source) => renewals.inc({ source, result: 'success', reason: '' }),
     renewalFailed: (source, reason) => renewals.inc({ source, result: 'failure', reason }),
   };

@@ -5,8 +5,17 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import { ConnectionError, DeniedError, HandshakeError, isOutOfDescriptors, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
-import type { ClosedReason, DeniedReason, Direction, HandshakeReason, Security, Transport } from '../outcomes.ts';
+import type {
+  ClosedReason,
+  DeniedReason,
+  Direction,
+  HandshakeReason,
+  ProofResult,
+  Security,
+  Transport,
+} from '../outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
+import type { Proof } from './proof.ts';
 import type { RefusalLines, Refused, SuppressionCounter } from './refusal-lines.ts';
 import type { ByteCount } from './relay.ts';
 
@@ -47,6 +56,8 @@ export interface Observer extends SuppressionCounter {
   handshakeFailed(direction: Direction, reason: HandshakeReason): void;
   tunnelOpened(direction: Direction): void;
   tunnelClosed(direction: Direction): void;
+  /** An older tunnel was proved anew on a newer one, or was not. */
+  proofRenewed(direction: Direction, result: ProofResult): void;
 }
 
 /** What a TLS handshake settled on; IANA names. */
@@ -63,7 +74,7 @@ export interface Account {
   /** Adds what became known; shown in the log line even if the connection is refused later. */
   learned(facts: Partial<Established>): void;
   /** The application's bytes begin to flow; `bytes` is read again at each scrape and at the end. */
-  established(facts: Established, bytes: Readonly<ByteCount>): void;
+  established(facts: Established, bytes: Readonly<ByteCount>, proof?: Proof): void;
   /** Writes the metrics and the one log line, which a flood of refusals may have to do without. */
   close(outcome: Outcome): void;
 }
@@ -75,6 +86,8 @@ export interface LiveConnection {
   readonly openedAtMs: number;
   readonly facts: Established;
   readonly bytes: Readonly<ByteCount>;
+  /** Undefined in plaintext. */
+  readonly proof: Proof | undefined;
 }
 
 export interface Accounts {
@@ -113,9 +126,9 @@ export function createAccounts({
       learned(facts) {
         known = { ...known, ...facts };
       },
-      established(facts, bytes) {
+      established(facts, bytes, proof) {
         known = facts;
-        live.set(account, { id, direction, openedAtMs, facts, bytes });
+        live.set(account, { id, direction, openedAtMs, facts, bytes, proof });
         observer.connectionOpened(direction, facts);
       },
       close(outcome) {
@@ -203,7 +216,7 @@ export function outcomeOf(error: unknown): Outcome {
 }
 
 /** A connection as the admin pages show it: what its log line will say. */
-export function shownConnection({ id, direction, openedAtMs, facts, bytes }: LiveConnection): object {
+export function shownConnection({ id, direction, openedAtMs, facts, bytes, proof }: LiveConnection): object {
   const { originalDestination, endpoint, ...rest } = facts;
   return {
     id,
@@ -212,6 +225,15 @@ export function shownConnection({ id, direction, openedAtMs, facts, bytes }: Liv
     originalDestination: formatAddress(originalDestination),
     ...(endpoint !== undefined && { endpoint: formatAddress(endpoint) }),
     ...rest,
+    ...(proof !== undefined && shownProof(proof)),
     ...bytes,
+  };
+}
+
+/** `endsAt` is when the connection will be cut if the peer is not proved anew until then. */
+function shownProof({ peer, endsAtMs }: Proof): object {
+  return {
+    peerNotAfter: timestamp(peer.notAfterMs),
+    endsAt: Number.isFinite(endsAtMs) ? timestamp(endsAtMs) : null,
   };
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../addresses.ts';
+import type { Identity } from '../identity/identity.ts';
 import type { Direction } from '../outcomes.ts';
 import { acceptInbound } from './inbound/capture.ts';
 import { createDials } from './inbound/dials.ts';
@@ -18,11 +19,13 @@ import type { LookupName } from './outbound/names.ts';
 import { createNames } from './outbound/names.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
+import { createProofs } from './proofs.ts';
 import { createSlots } from './slots.ts';
 import type { DialSettings } from './transport/hbone/dial.ts';
 import { createDialer } from './transport/hbone/dial.ts';
 import type { TunnelPool } from './transport/hbone/pool.ts';
 import { createTunnelPool } from './transport/hbone/pool.ts';
+import { startProofRenewals } from './transport/hbone/proof-renewals.ts';
 
 export interface DataPlaneSettings {
   readonly listen: {
@@ -37,6 +40,8 @@ export interface DataPlaneSettings {
   readonly outbound: OutboundSettings;
   readonly tunnels: DialSettings;
   readonly maxHandshakes: number;
+  /** How long what is carried in a tunnel may outlive the certificate of its peer that was proved last. */
+  readonly peerCertificateGraceMs: number;
 }
 
 export interface DataPlaneParts extends ProxyParts {
@@ -57,6 +62,10 @@ export interface DataPlane {
     readonly declared: readonly Address[];
   };
   readonly pool: TunnelPool;
+  /** Our certificate or the trust bundles are others: tunnels are proved anew, and those of peers that are not trusted any more are cut. */
+  identityChanged(identity: Identity): void;
+  /** Cuts the connections of those who are revoked now. */
+  revocationsChanged(): void;
   /** No new inbound connections, GOAWAY on the tunnels; what is open goes on, and outbound stays open. */
   retireInbound(): void;
   /** No new connections at all. */
@@ -72,9 +81,12 @@ export interface DataPlane {
 
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
-  const pool = createTunnelPool(createDialer(parts, settings.tunnels), parts);
+  const proofs = createProofs(parts, settings.peerCertificateGraceMs);
+  const pool = createTunnelPool(createDialer({ ...parts, proofs }, settings.tunnels), parts);
+  const renewals = startProofRenewals(parts, pool);
   const inboundParts = {
     ...parts,
+    proofs,
     handshakes: createSlots(settings.maxHandshakes),
     dials: createDials(parts.connections.capacity),
   };
@@ -120,6 +132,8 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
       );
     }
     const destroy = () => {
+      renewals.close();
+      proofs.close();
       pool.destroy();
       tunnels.destroy();
     };
@@ -132,6 +146,12 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         declared: addressesOf(declared),
       },
       pool,
+      identityChanged(identity) {
+        pool.retireOthersThan(identity);
+        renewals.rotated(identity);
+        proofs.recheck();
+      },
+      revocationsChanged: proofs.recheck,
       retireInbound() {
         for (const listener of [...hbone, ...inbound]) listener.close();
         tunnels.retire();
@@ -150,6 +170,8 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     };
   } catch (error) {
     for (const listener of bound) listener.close();
+    renewals.close();
+    proofs.close();
     throw error;
   }
 }

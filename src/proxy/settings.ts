@@ -80,6 +80,7 @@ export function dataPlaneSettings(settings: AgentSettings, surroundings: DataPla
       openTimeoutMs: settings.tunnelOpenTimeoutMs,
     },
     maxHandshakes: settings.maxHandshakes,
+    peerCertificateGraceMs: neverAsInfinity(settings.peerCertificateGraceMs),
   };
 }
 

@@ -54,7 +54,11 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   const { lines, output, line } = collectLines();
   const observer = recorder(observed);
   const drain = createDrain(clock);
-  const state = { identity: options.identity, policy: { mode: 'STRICT' } as PolicyState | undefined, revocations: noRevocations };
+  const state = {
+    identity: options.identity,
+    policy: { mode: 'STRICT' } as PolicyState | undefined,
+    revocations: noRevocations,
+  };
   const log = createLog('info', output);
   const refusals = createRefusalLines({ counter: observer, log, clock });
   const accounts = createAccounts({ observer, refusals, log, clock });
@@ -157,6 +161,7 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
     },
     tunnels: { ...common, ...tunnel },
     maxHandshakes: 16,
+    peerCertificateGraceMs: 600_000,
   };
 }
 

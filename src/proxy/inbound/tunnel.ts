@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { DeniedError, HandshakeError } from '../../errors.ts';
-import type { VerifiedPeer } from '../../identity/verify-peer.ts';
+import { decideProof } from '../../identity/tunnel-proof.ts';
+import type { Lapse, VerifiedPeer } from '../../identity/verify-peer.ts';
 import { lapseOf } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
@@ -10,11 +11,14 @@ import { cutWhileOpening, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { currentIdentity, takeSocket } from '../parts.ts';
+import type { Proof } from '../proof.ts';
+import type { Proofs } from '../proofs.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { ServedTunnel, ServedTunnelLimits, StreamRequest } from '../transport/hbone/serve.ts';
 import { serveTunnel } from '../transport/hbone/serve.ts';
+import type { ProofRequest } from '../transport/hbone/wire.ts';
 import { connectionIdOf, destinationOf } from '../transport/hbone/wire.ts';
 import type { MutualTls } from '../transport/tls.ts';
 import { acceptMutualTls } from '../transport/tls.ts';
@@ -36,6 +40,7 @@ export interface InboundParts extends ProxyParts {
   /** Handshakes that are begun in one turn of the event loop. */
   readonly handshakes: Slots;
   readonly dials: Dials;
+  readonly proofs: Proofs;
 }
 
 /** HBONE, port 15008: tunnels of verified peers, and the connections in them. */
@@ -65,13 +70,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       raw.once('close', () => {
         accepted -= 1;
       });
-      const tunnel = await handshake(
-        raw,
-        handshakes,
-        parts,
-        settings,
-        (mutualTls, request) => void serve(request, mutualTls, peerAddress, parts, settings),
-      );
+      const tunnel = await handshake(raw, handshakes, parts, settings);
       if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels, parts.clock.monotonic() - leastIdleMs)?.retire();
       tunnels.add(tunnel);
       if (isRetired) tunnel.retire();
@@ -147,8 +146,8 @@ async function handshake(
   inFlight: Handshakes,
   parts: InboundParts,
   settings: InboundSettings,
-  onRequest: (mutualTls: MutualTls, request: StreamRequest) => void,
 ): Promise<ServedTunnel> {
+  const peerAddress = raw.remoteAddress ?? 'unknown';
   const { clock, handshakes, observer } = parts;
   const late = () =>
     new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
@@ -162,8 +161,53 @@ async function handshake(
     const judging = { nowMs: clock.now, revocations: parts.revocations.current };
     const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), judging, signal);
     observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
-    return serveTunnel(mutualTls, clock, settings, (request) => onRequest(mutualTls, request), signal);
+    return serveProved({ ...mutualTls, peerAddress }, parts, settings, signal);
   }).finally(current.end);
+}
+
+/** Where a connection comes from. */
+interface InboundPeer extends MutualTls {
+  readonly peerAddress: string;
+}
+
+/** Serves a tunnel whose peer has proved who it is, for as long as that holds. */
+async function serveProved(
+  from: InboundPeer,
+  parts: InboundParts,
+  settings: InboundSettings,
+  signal: AbortSignal,
+): Promise<ServedTunnel> {
+  const { clock, proofs } = parts;
+  let tunnel: ServedTunnel | undefined;
+  const proof = proofs.open({ ...from, direction: 'inbound', retire: () => tunnel?.retire() });
+  const requests = {
+    onRequest: (request: StreamRequest) => void serve(request, from, proof, parts, settings),
+    onProof: (request: ProofRequest) => proveOlder(request, proof, parts),
+  };
+  try {
+    tunnel = await serveTunnel(from, clock, settings, requests, signal);
+    void tunnel.closed.then(proof.close);
+    return tunnel;
+  } catch (error) {
+    proof.close();
+    throw error;
+  }
+}
+
+/** The peer shows on a new tunnel that it holds an older one, which then lasts as long as the new one's proof. */
+function proveOlder({ tunnel, proof }: ProofRequest, fresh: Proof, parts: InboundParts): string | undefined {
+  const old = parts.proofs.inbound(tunnel);
+  const why = lapseOfPeer(fresh.peer, parts)?.why;
+  const verdict = why === undefined ? decideProof(old?.end, fresh.end, proof) : ({ kind: 'refused', why } as const);
+  const peerId = fresh.peer.spiffeId.uri;
+  if (verdict.kind === 'refused') {
+    parts.observer.proofRenewed('inbound', 'refused');
+    parts.log.debug({ peerId, detail: verdict.why }, 'The proof of an older tunnel was refused');
+    return undefined;
+  }
+  old?.renewBy(fresh);
+  parts.observer.proofRenewed('inbound', 'renewed');
+  return verdict.answer;
 }
 
 function firstBytes(raw: Socket, signal: AbortSignal): Promise<void> {
@@ -183,8 +227,8 @@ function firstBytes(raw: Socket, signal: AbortSignal): Promise<void> {
 /** One connection inside a tunnel: destination, authorize, connect, 200, relay, account. */
 async function serve(
   request: StreamRequest,
-  { peer, local }: MutualTls,
-  peerAddress: string,
+  { local, peerAddress }: InboundPeer,
+  proof: Proof,
   parts: InboundParts,
   settings: InboundSettings,
 ): Promise<void> {
@@ -192,6 +236,7 @@ async function serve(
   const untrack = parts.drain.track(() => request.abort(cutWhileOpening()));
   let release = () => {};
   try {
+    const { peer } = proof;
     const originalDestination = destinationOf(request.headers);
     const facts = {
       transport: 'hbone',
@@ -207,7 +252,7 @@ async function serve(
     const delivered = await deliver(permit, parts, settings, request.signal);
     ({ release } = delivered);
     const downstream = request.accept();
-    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings);
+    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings, proof);
     untrack();
     await carried;
   } catch (error) {
@@ -221,7 +266,11 @@ async function serve(
 
 /** A tunnel outlives what was proved on it; nothing new is carried on the strength of a proof that no longer holds. */
 function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
-  const { bundles } = currentIdentity(parts);
-  const lapse = lapseOf(peer, { bundles, revocations: parts.revocations.current(), nowMs: parts.clock.now() });
+  const lapse = lapseOfPeer(peer, parts);
   if (lapse !== undefined) throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`);
+}
+
+function lapseOfPeer(peer: VerifiedPeer, parts: InboundParts): Lapse | undefined {
+  const { bundles } = currentIdentity(parts);
+  return lapseOf(peer, { bundles, revocations: parts.revocations.current(), nowMs: parts.clock.now() });
 }

@@ -63,8 +63,8 @@ async function carryOutbound(
     const gone = untilClosed(socket);
     const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
     const permit = admit(originalDestination, resolution, settings.rules);
-    const { leg, facts } = await open(permit, account.id, parts, settings, gone);
-    const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings);
+    const { leg, facts, proof } = await open(permit, account.id, parts, settings, gone);
+    const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings, proof);
     untrack();
     await carried;
   } catch (error) {

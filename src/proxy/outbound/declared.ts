@@ -50,8 +50,14 @@ export async function acceptDeclared(
     const address = await addressOf(target, parts, settings, gone);
     account.learned({ originalDestination: address });
     const viaAddress = via && (await addressOf(via, parts, settings, gone));
-    const { leg, facts } = await open(admitDeclared(address, viaAddress, peer), account.id, parts, settings, gone);
-    const carried = carry(account, { ...facts, originalDestination: address }, downstream, leg, parts, settings);
+    const { leg, facts, proof } = await open(
+      admitDeclared(address, viaAddress, peer),
+      account.id,
+      parts,
+      settings,
+      gone,
+    );
+    const carried = carry(account, { ...facts, originalDestination: address }, downstream, leg, parts, settings, proof);
     untrack();
     await carried;
   } catch (error) {

@@ -11,6 +11,7 @@ import type { Leg } from '../leg.ts';
 import { socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { currentIdentity } from '../parts.ts';
+import type { Proof } from '../proof.ts';
 import type { SocketOptions } from '../transport/connect.ts';
 import { openSocket } from '../transport/connect.ts';
 import type { TunnelPool } from '../transport/hbone/pool.ts';
@@ -29,6 +30,8 @@ export interface OpenSettings extends SocketOptions {
 export interface Opened {
   readonly leg: Leg;
   readonly facts: Pick<Established, 'transport' | 'security' | 'endpoint' | 'service' | 'peerId' | 'localId'>;
+  /** Undefined in plaintext. */
+  readonly proof: Proof | undefined;
 }
 
 export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'> {
@@ -63,10 +66,10 @@ export async function open(
     const attempt = parts.endpoints.begin(endpoint);
     const startedMs = parts.clock.monotonic();
     try {
-      const { leg, facts } = await openEndpoint(endpoint, connectionId, parts, settings, outer);
+      const { leg, facts, proof } = await openEndpoint(endpoint, connectionId, parts, settings, outer);
       attempt.reached();
       whenClosed(leg.stream, attempt.end);
-      return { leg, facts: { ...facts, service: permit.service } };
+      return { leg, facts: { ...facts, service: permit.service }, proof };
     } catch (error) {
       failure = error;
       const fault =
@@ -159,7 +162,8 @@ async function openPlaintext(
   const socket = await withDeadline(clock, settings.connectTimeoutMs, late, outer, (signal) =>
     openSocket(address, { ...settings, allowHalfOpen: true }, signal),
   );
-  return { leg: socketLeg(socket), facts: { transport: 'plaintext', security: 'plaintext', endpoint: address } };
+  const facts = { transport: 'plaintext', security: 'plaintext', endpoint: address } as const;
+  return { leg: socketLeg(socket), facts, proof: undefined };
 }
 
 async function openTunnelled(
@@ -183,6 +187,7 @@ async function openTunnelled(
   const { peer, local: shown } = tunnel.mutualTls;
   return {
     leg,
+    proof: tunnel.proof,
     facts: {
       transport: 'hbone',
       security: 'mutual_tls',

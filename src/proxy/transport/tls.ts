@@ -5,10 +5,15 @@ import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { Revocations } from '../../identity/revocations.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
+import type { TunnelKeys } from '../../identity/tunnel-proof.ts';
+import { keyingMaterial, tunnelKeysOf } from '../../identity/tunnel-proof.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import { refusalOf, verifyPeer } from '../../identity/verify-peer.ts';
 import type { Negotiated } from '../account.ts';
 import { resetSocket } from '../leg.ts';
+
+/** RFC 8446 §7.5: the same as none. */
+const noContext = Buffer.alloc(0);
 
 /** The post-quantum hybrid first, then what every peer speaks. */
 const groups = 'X25519MLKEM768:X25519:P-256';
@@ -20,6 +25,8 @@ export interface MutualTls {
   /** The identity that this side showed. */
   readonly local: Identity;
   readonly negotiated: Negotiated;
+  /** What both ends of this connection know, and nobody else. */
+  readonly keys: TunnelKeys;
 }
 
 /**
@@ -225,7 +232,8 @@ function verified(socket: tls.TLSSocket, raw: Socket, local: Identity, verify: (
     if (socket.alpnProtocol !== 'h2') {
       throw new HandshakeError('alpn', `The peer selected the protocol ${socket.alpnProtocol || 'none'}, expected h2`);
     }
-    return { socket, peer, local, negotiated: negotiatedBy(socket) };
+    const keys = tunnelKeysOf(socket.exportKeyingMaterial(keyingMaterial.bytes, keyingMaterial.label, noContext));
+    return { socket, peer, local, negotiated: negotiatedBy(socket), keys };
   } catch (error) {
     resetSocket(raw);
     throw error;

@@ -5,15 +5,12 @@ import { systemClock } from '../../../src/clock.ts';
 import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
 import type { Relay } from '../../../src/proxy/relay.ts';
 import { relay } from '../../../src/proxy/relay.ts';
-import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
-import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
-import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
+import { serveBareTunnel, startBareTunnel } from '../../support/bare-tunnel.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createLateReader } from '../../support/late-reader.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, socketPair } from '../../support/sockets.ts';
-import { tunnelLimits as limits } from '../../support/tunnel-limits.ts';
 
 const relayLimits = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: 60_000 };
 
@@ -42,12 +39,7 @@ async function clientScene(): Promise<Scene> {
   const [near, wire] = await pair(false);
   const peer = createRawPeer(wire, 'server');
   const signal = new AbortController().signal;
-  const tunnel = await startTunnel(
-    { socket: near } as unknown as MutualTls,
-    { clock: systemClock, onClose: () => {} },
-    limits,
-    signal,
-  );
+  const tunnel = await startBareTunnel(near, { clock: systemClock }, signal);
   const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
   await peer.frame(({ type }) => type === frameType.headers);
   peer.accept(1);
@@ -66,10 +58,9 @@ async function serverScene(): Promise<Scene> {
   const peer = createRawPeer(wire, 'client');
   const [application, upstream] = await pair(true);
   const { promise, resolve } = Promise.withResolvers<Relay>();
-  await serveTunnel(
-    { socket: near } as unknown as MutualTls,
+  await serveBareTunnel(
+    near,
     systemClock,
-    limits,
     (request) => resolve(relay(request.accept(), socketLeg(upstream), relayLimits, systemClock)),
     new AbortController().signal,
   );
@@ -181,8 +172,7 @@ async function unanswering() {
   const peer = createRawPeer(wire, 'server', { isAnswering: false });
   const clock = createFakeClock();
   const signal = new AbortController().signal;
-  const parts = { clock, onClose: () => {} };
-  const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, signal);
+  const tunnel = await startBareTunnel(near, { clock }, signal);
   const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
   await peer.frame(({ type }) => type === frameType.headers);
   peer.accept(1);
@@ -228,12 +218,7 @@ describe('a tunnel whose peer keeps its half open', () => {
     const clock = createFakeClock();
     const closed = Promise.withResolvers<void>();
     const parts = { clock, onClose: closed.resolve };
-    const tunnel = await startTunnel(
-      { socket: near } as unknown as MutualTls,
-      parts,
-      limits,
-      new AbortController().signal,
-    );
+    const tunnel = await startBareTunnel(near, parts, new AbortController().signal);
     const ended = once(wire, 'end');
     tunnel.retire();
     await ended;
@@ -250,10 +235,9 @@ describe('the last bytes of a tunnel', () => {
     const peer = createRawPeer(wire, 'client');
     const application = createLateReader({ hasFinished: true });
     const { promise, resolve } = Promise.withResolvers<Relay>();
-    await serveTunnel(
-      { socket: near } as unknown as MutualTls,
+    await serveBareTunnel(
+      near,
       systemClock,
-      limits,
       (request) => resolve(relay(request.accept(), application.leg, relayLimits, systemClock)),
       new AbortController().signal,
     );

@@ -8,9 +8,7 @@ import { resetSocket, socketLeg } from '../../../src/proxy/leg.ts';
 import { pausedCheckIntervalMs } from '../../../src/proxy/paused.ts';
 import { relay } from '../../../src/proxy/relay.ts';
 import { createSlots } from '../../../src/proxy/slots.ts';
-import { serveTunnel } from '../../../src/proxy/transport/hbone/serve.ts';
-import { startTunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
-import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
+import { serveBareTunnel, startBareTunnel } from '../../support/bare-tunnel.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
@@ -19,7 +17,6 @@ import { createLateReader } from '../../support/late-reader.ts';
 import type { RawPeer } from '../../support/raw-http2.ts';
 import { createRawPeer, endStream, frameType } from '../../support/raw-http2.ts';
 import { ending, readAll, socketPair } from '../../support/sockets.ts';
-import { tunnelLimits as limits } from '../../support/tunnel-limits.ts';
 
 const never = { idleTimeoutMs: Number.POSITIVE_INFINITY, halfCloseTimeoutMs: Number.POSITIVE_INFINITY };
 const unending = new AbortController().signal;
@@ -179,8 +176,7 @@ interface TunnelEnd {
 async function clientEnd(): Promise<TunnelEnd> {
   const [near, wire] = await pair(false);
   const peer = createRawPeer(wire, 'server');
-  const parts = { clock: createFakeClock(), onClose: () => {} };
-  const tunnel = await startTunnel({ socket: near } as unknown as MutualTls, parts, limits, unending);
+  const tunnel = await startBareTunnel(near, { clock: createFakeClock() }, unending);
   const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', unending);
   await peer.frame(({ type }) => type === frameType.headers);
   peer.accept(1);
@@ -191,8 +187,7 @@ async function serverEnd(): Promise<TunnelEnd> {
   const [near, wire] = await pair(false);
   const peer = createRawPeer(wire, 'client');
   const { promise, resolve } = Promise.withResolvers<Leg>();
-  const mutualTls = { socket: near } as unknown as MutualTls;
-  await serveTunnel(mutualTls, createFakeClock(), limits, (request) => resolve(request.accept()), unending);
+  await serveBareTunnel(near, createFakeClock(), (request) => resolve(request.accept()), unending);
   peer.connect(1, '10.0.0.7:80');
   return { peer, wire, leg: await promise };
 }

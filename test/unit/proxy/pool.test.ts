@@ -25,7 +25,9 @@ function tunnelWithRoom(places: number): Tunnel {
   let streams = 0;
   const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root', certificates: [] };
   return {
+    key,
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
+    proof: { peer } as unknown as Tunnel['proof'],
     closed: Promise.resolve(),
     streams: () => streams,
     hasRoom: () => streams < places,
@@ -33,6 +35,7 @@ function tunnelWithRoom(places: number): Tunnel {
       streams += 1;
       return {} as Leg;
     },
+    prove: () => Promise.reject(new Error('must not prove')),
     retire: () => undefined,
     destroy: () => undefined,
   };

@@ -2,6 +2,7 @@ import { formatAddress } from '../../../addresses.ts';
 import { ConnectionError, HandshakeError } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { ProxyParts } from '../../parts.ts';
+import type { Proofs } from '../../proofs.ts';
 import type { SocketOptions } from '../connect.ts';
 import { openSocket } from '../connect.ts';
 import { originateMutualTls } from '../tls.ts';
@@ -9,7 +10,9 @@ import type { TunnelKey } from './pool.ts';
 import type { Tunnel, TunnelLimits } from './tunnel.ts';
 import { startTunnel } from './tunnel.ts';
 
-export type DialParts = Pick<ProxyParts, 'clock' | 'observer' | 'revocations'>;
+export interface DialParts extends Pick<ProxyParts, 'clock' | 'observer' | 'revocations'> {
+  readonly proofs: Proofs;
+}
 
 export interface DialSettings extends TunnelLimits, SocketOptions {
   readonly connectTimeoutMs: number;
@@ -19,7 +22,7 @@ export interface DialSettings extends TunnelLimits, SocketOptions {
 
 /** Makes tunnels: TCP, then mutual TLS with exactly the expected peer, then HTTP/2. Throws `ConnectionError` or `HandshakeError`. */
 export function createDialer(
-  { clock, observer, revocations }: DialParts,
+  { clock, observer, revocations, proofs }: DialParts,
   settings: DialSettings,
 ): (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel> {
   const judging = { nowMs: clock.now, revocations: revocations.current };
@@ -43,7 +46,7 @@ export function createDialer(
           observer.tunnelClosed('outbound');
           onClose(tunnel);
         };
-        const tunnel = await startTunnel(mutualTls, { clock, onClose: closed }, settings, signal);
+        const tunnel = await startTunnel(key, mutualTls, { clock, proofs, onClose: closed }, settings, signal);
         observer.handshakeSucceeded('outbound', clock.monotonic() - startedMs, mutualTls.negotiated);
         observer.tunnelOpened('outbound');
         return tunnel;

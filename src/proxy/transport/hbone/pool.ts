@@ -31,6 +31,8 @@ export interface TunnelPool {
     request: TunnelRequest,
     signal: AbortSignal,
   ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
+  /** A tunnel with this key that was authenticated after `sinceMs`, monotonic; made if need be. */
+  newerThan(key: TunnelKey, sinceMs: number, signal: AbortSignal): Promise<Tunnel>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
   /** Makes no more, and retires all; resolves when they have ended. */
@@ -88,7 +90,7 @@ export function createTunnelPool(
 
   /** A tunnel that may carry something new: with room, and with a peer that still is who it was. */
   const fits = (tunnel: Tunnel, { local }: TunnelKey): boolean => {
-    const { peer } = tunnel.mutualTls;
+    const { peer } = tunnel.proof;
     const circumstances = { bundles: local.bundles, revocations: revocations.current(), nowMs: clock.now() };
     if (lapseOf(peer, circumstances) === undefined) return tunnel.hasRoom();
     tunnel.retire();
@@ -133,6 +135,11 @@ export function createTunnelPool(
           );
         }
       }
+    },
+    newerThan(key, sinceMs, signal) {
+      for (const tunnel of lanes.get(nameOf(key))?.tunnels ?? [])
+        if (tunnel.proof.end.provedAtMs <= sinceMs) tunnel.retire();
+      return onTunnel(key, (tunnel) => tunnel, signal);
     },
     retireOthersThan(local) {
       for (const tunnel of all(lanes)) {

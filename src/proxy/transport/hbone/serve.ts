@@ -10,8 +10,8 @@ import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
 import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
-import type { TunnelCapacity } from './wire.ts';
-import { acceptance, refusalHeaders, serverSessionOptions } from './wire.ts';
+import type { ProofRequest, TunnelCapacity } from './wire.ts';
+import { acceptance, proofReplyHeaders, proofRequestIn, refusalHeaders, serverSessionOptions } from './wire.ts';
 
 export interface ServedTunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed; longer than the client's, so that the client chooses the moment. */
@@ -44,6 +44,13 @@ export interface ServedTunnel {
   destroy(): void;
 }
 
+/** What comes in through a tunnel. */
+export interface TunnelRequests {
+  onRequest(request: StreamRequest): void;
+  /** The peer shows that an older tunnel is its own; undefined does not accept it. */
+  onProof(request: ProofRequest): string | undefined;
+}
+
 /**
  * Serves HTTP/2 on an authenticated connection; resolves when the peer's SETTINGS have come. `signal` bounds that wait.
  * Throws `HandshakeError`.
@@ -52,7 +59,7 @@ export async function serveTunnel(
   mutualTls: MutualTls,
   clock: Clock,
   limits: ServedTunnelLimits,
-  onRequest: (request: StreamRequest) => void,
+  { onRequest, onProof }: TunnelRequests,
   signal: AbortSignal,
 ): Promise<ServedTunnel> {
   const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
@@ -61,6 +68,10 @@ export async function serveTunnel(
   const usage = trackStreams(session, mutualTls.socket, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
     onRequest(requestOf(stream, headers)),
   );
+  session.on('stream', (stream, headers) => {
+    const request = proofRequestIn(headers);
+    if (request !== undefined) answerProof(stream, onProof(request));
+  });
   try {
     // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
     await awaitSettings(session, 'The peer closed the connection before its HTTP/2 preface', signal);
@@ -110,6 +121,7 @@ function trackStreams(
     else timer = clock.after(idleTimeoutMs, close);
   };
   session.on('stream', (stream, headers) => {
+    if (proofRequestIn(headers) !== undefined) return;
     streams += 1;
     timer?.cancel();
     stream.once('close', () => {
@@ -127,6 +139,12 @@ function trackStreams(
     },
     cancel: () => timer?.cancel(),
   };
+}
+
+function answerProof(stream: ServerHttp2Stream, answer: string | undefined): void {
+  stream.on('error', () => undefined);
+  stream.resume();
+  stream.respond(proofReplyHeaders(answer), { endStream: true });
 }
 
 function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): StreamRequest {

@@ -1,4 +1,4 @@
-import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2';
 import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
@@ -7,13 +7,16 @@ import { ConnectionError, codeOf } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
+import type { Proof } from '../../proof.ts';
+import type { Proofs } from '../../proofs.ts';
 import type { MutualTls } from '../tls.ts';
 import { closeSession, endSession } from './end-session.ts';
 import { watchLiveness } from './liveness.ts';
+import type { TunnelKey } from './pool.ts';
 import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
-import type { TunnelCapacity } from './wire.ts';
-import { connectHeaders, refusalFrom, sessionOptions } from './wire.ts';
+import type { ProofReply, ProofRequest, TunnelCapacity } from './wire.ts';
+import { connectHeaders, proofReplyIn, proofRequestHeaders, refusalFrom, sessionOptions } from './wire.ts';
 
 export interface TunnelLimits extends TunnelCapacity {
   /** A tunnel without a stream for this long is closed. */
@@ -31,7 +34,9 @@ export class TunnelRetiredError extends Error {
 
 /** The client end of one HBONE tunnel. */
 export interface Tunnel {
+  readonly key: TunnelKey;
   readonly mutualTls: MutualTls;
+  readonly proof: Proof;
   /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
   /** Streams of ours that are open or asked for. */
@@ -43,16 +48,25 @@ export interface Tunnel {
    * may be read. Throws `DeniedError` or `ConnectionError` for its refusal, `TunnelRetiredError` for a race.
    */
   open(destination: Address, connectionId: string, signal: AbortSignal): Promise<Leg>;
+  /** Shows the peer that an older tunnel is ours as well. Throws as `open` does, but has no refusals. */
+  prove(older: ProofRequest, signal: AbortSignal): Promise<ProofReply>;
   /** No new streams; closed when the last one has ended. */
   retire(): void;
   /** Ends it and its streams at once, as an abort. */
   destroy(): void;
 }
 
+export interface TunnelParts {
+  readonly clock: Clock;
+  readonly proofs: Proofs;
+  onClose(): void;
+}
+
 /** Makes a tunnel of an authenticated connection; resolves when the peer's SETTINGS have come. Throws `HandshakeError`. */
 export async function startTunnel(
+  key: TunnelKey,
   mutualTls: MutualTls,
-  { clock, onClose }: { clock: Clock; onClose: () => void },
+  parts: TunnelParts,
   limits: TunnelLimits,
   signal: AbortSignal,
 ): Promise<Tunnel> {
@@ -73,13 +87,14 @@ export async function startTunnel(
     throw error;
   }
   session.setLocalWindowSize(limits.tunnelWindowBytes);
-  return createTunnel(session, mutualTls, { clock, onClose }, limits);
+  return createTunnel(session, key, mutualTls, parts, limits);
 }
 
 function createTunnel(
   session: ClientHttp2Session,
+  key: TunnelKey,
   mutualTls: MutualTls,
-  { clock, onClose }: { clock: Clock; onClose: () => void },
+  { clock, proofs, onClose }: TunnelParts,
   limits: TunnelLimits,
 ): Tunnel {
   let streams = 0;
@@ -99,6 +114,7 @@ function createTunnel(
     isRetired = true;
     closeWhenEmpty();
   };
+  const proof = proofs.open({ ...mutualTls, direction: 'outbound', retire });
   const end = (why: string) => endSession(session, mutualTls.socket, new ConnectionError('tunnel_lost', why));
   const ageTimer = clock.after(limits.maxAgeMs, retire);
   const stopWatching = watchLiveness(session, clock, {
@@ -121,35 +137,44 @@ function createTunnel(
     idleTimer?.cancel();
     stopWatching();
     stopReadingAhead();
+    proof.close();
     onClose();
     resolve();
   });
 
-  const request = (destination: Address, connectionId: string): ClientHttp2Stream => {
+  const request = (headers: OutgoingHttpHeaders, endStream: boolean): ClientHttp2Stream => {
     if (!isUsable()) throw new TunnelRetiredError('The tunnel is closing');
     try {
-      return session.request(connectHeaders(destination, connectionId), { endStream: false });
+      return session.request(headers, { endStream });
     } catch (error) {
       throw new TunnelRetiredError(`The tunnel is closing: ${codeOf(error)}`, { cause: error });
     }
   };
 
+  /** Counted as a stream while it lasts, so that the tunnel stays open for it. */
+  const begin = (headers: OutgoingHttpHeaders, endStream: boolean): ClientHttp2Stream => {
+    const stream = request(headers, endStream);
+    streams += 1;
+    watchIdle();
+    stream.once('close', () => {
+      streams -= 1;
+      watchIdle();
+      closeWhenEmpty();
+    });
+    return stream;
+  };
+
   return {
+    key,
     mutualTls,
+    proof,
     closed,
     streams: () => streams,
     hasRoom: () =>
       isUsable() &&
       streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
     async open(destination, connectionId, signal) {
-      const stream = request(destination, connectionId);
-      streams += 1;
-      watchIdle();
-      stream.once('close', () => {
-        streams -= 1;
-        watchIdle();
-        closeWhenEmpty();
-      });
+      const stream = begin(connectHeaders(destination, connectionId), false);
       const leg = tunnelLeg(stream);
       const late = () => {
         // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
@@ -169,9 +194,28 @@ function createTunnel(
         throw error;
       }
     },
+    async prove(older, signal) {
+      const stream = begin(proofRequestHeaders(older), true);
+      const late = () => new ConnectionError('upstream_timeout', 'No answer to the proof of an older tunnel in time');
+      try {
+        return await withDeadline(clock, limits.openTimeoutMs, late, signal, (ending) => replied(stream, ending));
+      } finally {
+        stream.close(constants.NGHTTP2_CANCEL);
+      }
+    },
     retire,
     destroy: () => end('The tunnel was ended'),
   };
+}
+
+function replied(stream: ClientHttp2Stream, signal: AbortSignal): Promise<ProofReply> {
+  const { promise, resolve, reject } = Promise.withResolvers<ProofReply>();
+  stream.on('error', () => undefined);
+  stream.resume();
+  stream.once('response', (headers) => resolve(proofReplyIn(headers)));
+  stream.once('close', () => reject(new TunnelRetiredError('The tunnel closed before the peer answered')));
+  signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  return promise;
 }
 
 /**

@@ -58,6 +58,52 @@ export function connectHeaders(destination: Address, connectionId: string): Outg
   };
 }
 
+const tunnelHeader = 'remora-tunnel';
+const proofHeader = 'remora-proof';
+const proofPath = '/remora/v1/tunnel-proof';
+
+/** What is sent on a new tunnel to show that an older one ends here as well; identity/tunnel-proof.ts has the reasons. */
+export interface ProofRequest {
+  /** Name of the older tunnel. */
+  readonly tunnel: string;
+  readonly proof: string;
+}
+
+export function proofRequestHeaders({ tunnel, proof }: ProofRequest): OutgoingHttpHeaders {
+  return {
+    [constants.HTTP2_HEADER_METHOD]: 'POST',
+    [constants.HTTP2_HEADER_PATH]: proofPath,
+    [tunnelHeader]: tunnel,
+    [proofHeader]: proof,
+  };
+}
+
+/** Undefined for any other request. */
+export function proofRequestIn(headers: IncomingHttpHeaders): ProofRequest | undefined {
+  if (headers[constants.HTTP2_HEADER_PATH] !== proofPath) return undefined;
+  return { tunnel: String(headers[tunnelHeader] ?? ''), proof: String(headers[proofHeader] ?? '') };
+}
+
+/** 200 with the answer, or 404: a stranger does not learn what exactly is wrong. */
+export function proofReplyHeaders(answer: string | undefined): OutgoingHttpHeaders {
+  if (answer === undefined) return { [constants.HTTP2_HEADER_STATUS]: 404, [reasonHeader]: notProved };
+  return { [constants.HTTP2_HEADER_STATUS]: 200, [proofHeader]: answer };
+}
+
+const notProved = 'not_proved';
+
+/** What a peer makes of a proof: its answer, that it does not accept it, or that it knows nothing of proofs. */
+export type ProofReply =
+  | { readonly kind: 'answer'; readonly answer: string }
+  | { readonly kind: 'not_proved' }
+  | { readonly kind: 'not_supported' };
+
+export function proofReplyIn(headers: Readonly<Record<string, unknown>>): ProofReply {
+  const answer = headers[proofHeader];
+  if (headers[constants.HTTP2_HEADER_STATUS] === 200 && typeof answer === 'string') return { kind: 'answer', answer };
+  return { kind: headers[reasonHeader] === notProved ? 'not_proved' : 'not_supported' };
+}
+
 /** The destination that a request names; throws `DeniedError` for anything but a CONNECT to an IP literal and a port. */
 export function destinationOf(headers: IncomingHttpHeaders): Address {
   const method = headers[constants.HTTP2_HEADER_METHOD];

@@ -1,0 +1,118 @@
+import type { Clock } from '../clock.ts';
+import { timestamp } from '../clock.ts';
+import type { TunnelEnd } from '../identity/tunnel-proof.ts';
+import type { Lapse, VerifiedPeer } from '../identity/verify-peer.ts';
+import type { Log } from '../log.ts';
+import type { ClosedReason, Direction } from '../outcomes.ts';
+import type { PeerBook } from './peer-book.ts';
+import type { MutualTls } from './transport/tls.ts';
+
+/** What the far side of one tunnel has proved. What is carried in the tunnel lasts as long as that holds. */
+export interface Proof {
+  readonly direction: Direction;
+  /** As it proved itself last, on this tunnel or on a newer one. */
+  readonly peer: VerifiedPeer;
+  readonly end: TunnelEnd;
+  /** When what is carried will be cut unless it is proved anew; wall time, Infinity for never. */
+  readonly endsAtMs: number;
+  /** How much is carried on the strength of it. */
+  readonly carried: number;
+  /** A newer tunnel has proved this one: from now on it rests on that one's proof. */
+  renewBy(newer: Proof): void;
+  /**
+   * Something is carried. `cut` is called once, when the proof no longer holds; at once when that is so already. Call the
+   * returned function when it has ended.
+   */
+  carry(cut: (reason: ClosedReason) => void): () => void;
+  /** The tunnel has ended. Idempotent. */
+  close(): void;
+}
+
+/** The side of a proof that judges it. */
+export interface JudgedProof extends Proof {
+  /** `lapse` is why it does not hold now, by `lapseOf`; wall time. */
+  judge(lapse: Lapse | undefined, nowMs: number): void;
+}
+
+export interface ProvedTunnel extends Pick<MutualTls, 'peer' | 'local' | 'keys'> {
+  readonly direction: Direction;
+  /** Keeps new connections off the tunnel, and closes it when the last one has ended. */
+  retire(): void;
+}
+
+const closedReasons = {
+  revoked: 'revoked',
+  untrusted: 'bundle_change',
+  expired: 'peer_certificate_expired',
+} as const satisfies Record<Lapse['reason'], ClosedReason>;
+
+/** What is not proved anew is cut `graceMs` after the end of the peer's certificate; everything else at once. */
+export function createProof(
+  { direction, peer: first, local, keys, retire }: ProvedTunnel,
+  { clock, log, peers }: { readonly clock: Clock; readonly log: Log; readonly peers?: PeerBook | undefined },
+  { graceMs, onClose }: { readonly graceMs: number; onClose(): void },
+): JudgedProof {
+  const cuts = new Set<(reason: ClosedReason) => void>();
+  const localId = local.spiffeId.uri;
+  let peer = first;
+  let provedAtMs = clock.monotonic();
+  let gone = peers?.opened(peer);
+  let cutFor: ClosedReason | undefined;
+  let isTold = false;
+
+  const endsAtMs = () => peer.notAfterMs + graceMs;
+  const cutAll = (reason: ClosedReason) => {
+    cutFor = reason;
+    for (const cut of cuts) cut(reason);
+  };
+  const tell = () => {
+    if (isTold || cuts.size === 0) return;
+    isTold = true;
+    const ends = Number.isFinite(endsAtMs()) ? timestamp(endsAtMs()) : 'never';
+    log.warn(
+      { direction, peerId: peer.spiffeId.uri, connections: cuts.size, notAfter: timestamp(peer.notAfterMs), ends },
+      'The certificate of a peer has ended and was not proved anew',
+    );
+  };
+
+  return {
+    direction,
+    get peer() {
+      return peer;
+    },
+    get end() {
+      return { keys, peerId: peer.spiffeId.uri, localId, provedAtMs };
+    },
+    get endsAtMs() {
+      return endsAtMs();
+    },
+    get carried() {
+      return cuts.size;
+    },
+    renewBy(newer) {
+      peer = newer.peer;
+      ({ provedAtMs } = newer.end);
+      isTold = false;
+      gone?.();
+      gone = peers?.opened(peer);
+    },
+    carry(cut) {
+      if (cutFor !== undefined) {
+        cut(cutFor);
+        return () => undefined;
+      }
+      cuts.add(cut);
+      return () => void cuts.delete(cut);
+    },
+    judge(lapse, nowMs) {
+      if (lapse === undefined || cutFor !== undefined) return;
+      retire();
+      if (lapse.reason !== 'expired' || nowMs >= endsAtMs()) cutAll(closedReasons[lapse.reason]);
+      else tell();
+    },
+    close() {
+      gone?.();
+      onClose();
+    },
+  };
+}
