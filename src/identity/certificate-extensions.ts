@@ -58,7 +58,7 @@ const understood: ReadonlySet<string> = new Set(Object.values(oids));
 
 const uriTag = contextTag(6, false);
 
-interface Extension {
+export interface Extension {
   readonly isCritical: boolean;
   /** What is inside of the OCTET STRING. */
   readonly value: Uint8Array;
@@ -66,7 +66,8 @@ interface Extension {
 
 /** Reads the content of `[3] EXPLICIT Extensions`; a version 1 certificate has none. Throws `DerError`, also for two of one kind. */
 export function readExtensions(content: Uint8Array | undefined): Extensions {
-  const found = content === undefined ? new Map<string, Extension>() : collect(content);
+  const found =
+    content === undefined ? new Map<string, Extension>() : collectExtensions(readDer(content, tags.sequence).content);
   const read = <T>(id: string, parse: (value: Uint8Array) => T): T | undefined => {
     const extension = found.get(id);
     return extension && parse(extension.value);
@@ -86,9 +87,10 @@ export function readExtensions(content: Uint8Array | undefined): Extensions {
   };
 }
 
-function collect(content: Uint8Array): Map<string, Extension> {
+/** The elements of an Extensions SEQUENCE by their dotted names. Throws `DerError`, also for two of one kind. */
+export function collectExtensions(content: Uint8Array): Map<string, Extension> {
   const found = new Map<string, Extension>();
-  for (const element of elements(readDer(content, tags.sequence).content)) {
+  for (const element of elements(content)) {
     if (element.tag !== tags.sequence) throw new DerError('An extension is not a SEQUENCE');
     const fields = fieldsOf(element.content);
     const id = readOid(fields.next(tags.oid));

@@ -1,18 +1,25 @@
 import type { Der } from './der.ts';
 import { elements, fieldsOf, readBits, readDer, readOid, tags } from './der.ts';
 
+/** How `node:crypto` calls what an AlgorithmIdentifier says. */
+export interface SignatureAlgorithm {
+  readonly keyType: 'ec' | 'rsa' | 'ed25519';
+  /** Undefined where the signature is over the bytes themselves. */
+  readonly digest: string | undefined;
+}
+
 /**
  * Which keys and signatures we rely on: 112 bits of security and more, as OpenSSL's security level 2 has it, and RSA keys
  * small enough that checking a signature stays cheap.
  */
-const signatures: ReadonlyMap<string, string> = new Map([
-  ['1.2.840.10045.4.3.2', 'ecdsa-with-SHA256'],
-  ['1.2.840.10045.4.3.3', 'ecdsa-with-SHA384'],
-  ['1.2.840.10045.4.3.4', 'ecdsa-with-SHA512'],
-  ['1.2.840.113549.1.1.11', 'sha256WithRSAEncryption'],
-  ['1.2.840.113549.1.1.12', 'sha384WithRSAEncryption'],
-  ['1.2.840.113549.1.1.13', 'sha512WithRSAEncryption'],
-  ['1.3.101.112', 'Ed25519'],
+const signatures: ReadonlyMap<string, SignatureAlgorithm> = new Map([
+  ['1.2.840.10045.4.3.2', { keyType: 'ec', digest: 'sha256' }],
+  ['1.2.840.10045.4.3.3', { keyType: 'ec', digest: 'sha384' }],
+  ['1.2.840.10045.4.3.4', { keyType: 'ec', digest: 'sha512' }],
+  ['1.2.840.113549.1.1.11', { keyType: 'rsa', digest: 'sha256' }],
+  ['1.2.840.113549.1.1.12', { keyType: 'rsa', digest: 'sha384' }],
+  ['1.2.840.113549.1.1.13', { keyType: 'rsa', digest: 'sha512' }],
+  ['1.3.101.112', { keyType: 'ed25519', digest: undefined }],
 ]);
 const curves: ReadonlyMap<string, string> = new Map([
   ['1.2.840.10045.3.1.7', 'P-256'],
@@ -24,8 +31,18 @@ const rsaBits = { least: 2048, most: 8192 } as const;
 
 /** Why the algorithm of a signature is not relied on; undefined when it is. */
 export function weakSignature(algorithm: Der): string | undefined {
-  const oid = readOid(fieldsOf(algorithm.content).next(tags.oid));
-  return signatures.has(oid) ? undefined : `it is signed with ${oid}, which is not an accepted algorithm`;
+  return acceptedSignature(algorithm)
+    ? undefined
+    : `it is signed with ${oidOf(algorithm)}, which is not an accepted algorithm`;
+}
+
+/** Undefined for an algorithm that is not relied on. */
+export function acceptedSignature(algorithm: Der): SignatureAlgorithm | undefined {
+  return signatures.get(oidOf(algorithm));
+}
+
+function oidOf({ content }: Der): string {
+  return readOid(fieldsOf(content).next(tags.oid));
 }
 
 /** Why a key, given as the content of its SubjectPublicKeyInfo, is not relied on; undefined when it is. */

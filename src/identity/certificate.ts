@@ -3,7 +3,7 @@ import type { Extensions } from './certificate-extensions.ts';
 import { readExtensions } from './certificate-extensions.ts';
 import { weakKey, weakSignature } from './certificate-strength.ts';
 import type { Der } from './der.ts';
-import { contextTag, DerError, elements, fieldsOf, readDer, readSmallInteger, readTime, tags } from './der.ts';
+import { contextTag, DerError, elements, fieldsOf, hexOf, readDer, readSmallInteger, readTime, tags } from './der.ts';
 
 /**
  * What our rules look at in a certificate, read from its DER and never from the strings that Node.js makes of it: those
@@ -101,12 +101,8 @@ function readVersion(field: Der | undefined): number {
   return field === undefined ? 1 : readSmallInteger(readDer(field.content, tags.integer)) + 1;
 }
 
-/** RFC 5280 §4.1.2.2: at most 20 bytes, and one more for the sign. Zero and negative ones exist and harm nobody. */
-function readSerial({ content }: Der): string {
+/** In hexadecimal, upper case. RFC 5280 §4.1.2.2: at most 20 bytes, and one more for the sign. Zero and negative ones exist and harm nobody. */
+export function readSerial({ content }: Der): string {
   if (content.length === 0 || content.length > 21) throw new DerError('A serial is empty or longer than 20 bytes');
   return hexOf(content.length > 1 && content[0] === 0 ? content.subarray(1) : content).toUpperCase();
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
 }

@@ -69,6 +69,8 @@ export interface MadeCertificate {
   /** DER of the subject. */
   readonly subject: Buffer;
   readonly subjectKeyId: Uint8Array;
+  /** Content bytes of the serial's INTEGER. */
+  readonly serial: Uint8Array;
 }
 
 export const keyUsages = [
@@ -163,11 +165,12 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
       ? createHash('sha1').update(publicKey).digest()
       : spec.subjectKeyId;
   const authorityKeyId = spec.authorityKeyId ?? spec.issuer?.subjectKeyId ?? subjectKeyId;
+  const serial = spec.serial ?? Buffer.concat([Buffer.of(0x4a), randomBytes(15)]);
   const algorithm = signatureAlgorithm(issuerKey, spec.digest ?? 'sha256');
   const extensions = extensionsOf(spec, subjectKeyId, authorityKeyId);
   const body = sequence(
     ...(spec.version === 1 ? [] : [context(0, true, integer(2))]),
-    der(tags.integer, spec.serial ?? Buffer.concat([Buffer.of(0x4a), randomBytes(15)])),
+    der(tags.integer, serial),
     spec.forged?.algorithm ?? algorithm.identifier,
     spec.issuerName ?? spec.issuer?.subject ?? subject,
     sequence(time(spec.notBeforeMs ?? Date.now() - minuteMs), time(spec.notAfterMs ?? Date.now() + 60 * minuteMs)),
@@ -178,10 +181,11 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
   const signature = spec.forged?.signature ?? sign(algorithm.digest, body, issuerKey);
   const plain = sequence(body, spec.forged?.algorithm ?? algorithm.identifier, bitString(signature));
   const bytes = spec.mangle?.(plain) ?? plain;
-  return { der: bytes, pem: pem('CERTIFICATE', bytes), key, subject, subjectKeyId };
+  return { der: bytes, pem: pem('CERTIFICATE', bytes), key, subject, subjectKeyId, serial };
 }
 
-function signatureAlgorithm(key: KeyObject, digest: string): { identifier: Buffer; digest: string | null } {
+/** The AlgorithmIdentifier of a signature by this key, and the digest as `node:crypto` calls it. */
+export function signatureAlgorithm(key: KeyObject, digest: string): { identifier: Buffer; digest: string | null } {
   const isRsa = key.asymmetricKeyType === 'rsa';
   if (key.asymmetricKeyType === 'ed25519') return { identifier: sequence(oid('1.3.101.112')), digest: null };
   const oids: Readonly<Record<string, string>> = isRsa
