@@ -18,6 +18,8 @@ export interface Identity {
   readonly chain: readonly X509Certificate[];
   readonly chainPem: string;
   readonly bundles: TrustBundles;
+  /** SHA-256 of the root that the chain ends in, lower-case hexadecimal. It may have left the bundles since. */
+  readonly rootFingerprint: string;
   /** The latest start of validity on the path; milliseconds since the epoch. */
   readonly notBeforeMs: number;
   /** The earliest end of validity on the path, its root included: from then on every peer refuses. */
@@ -61,6 +63,7 @@ export function makeIdentity({ generation, key, chainPem, bundles, expected, now
     chain: chain.map(({ x509 }) => x509),
     chainPem: chain.map(({ x509 }) => writePemCertificate(x509.raw)).join(''),
     bundles,
+    rootFingerprint: path.at(-1)?.fingerprint ?? '',
     notBeforeMs: Math.max(...path.map((certificate) => certificate.notBeforeMs)),
     notAfterMs: Math.min(...path.map((certificate) => certificate.notAfterMs)),
   };

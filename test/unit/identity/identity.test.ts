@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity, IdentityParts } from '../../../src/identity/identity.ts';
 import { makeIdentity } from '../../../src/identity/identity.ts';
+import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { makeAuthority, makeCertificate } from '../../support/certificates.ts';
 import { bundlesOf, createTestAuthority, createTestIdentity, spiffeId } from '../../support/identities.ts';
 
@@ -39,6 +40,13 @@ describe('makeIdentity', () => {
     expect(identity.leaf).toBe(identity.chain[0]);
     expect(identity.leaf.checkPrivateKey(identity.key)).toBe(true);
     expect(identity.chainPem.match(/BEGIN CERTIFICATE/g)).toHaveLength(3);
+  });
+
+  it('names the root that its chain ends in, of several', () => {
+    const other = createTestAuthority('cluster.local');
+    const both = parseTrustBundles({ 'cluster.local': other.bundlePem + mesh.bundlePem });
+    const [, ownRoot] = both.domains.get('cluster.local') ?? [];
+    expect(make({ bundles: both }).rootFingerprint).toBe(ownRoot?.fingerprint);
   });
 
   it('lasts as long as the certificate of its path that ends first, its root included', () => {
