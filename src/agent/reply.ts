@@ -6,6 +6,7 @@ import { parseDate } from '../clock.ts';
 import { maxReplyBytes, problem } from '../control-api.ts';
 import { codeOf, messageOf, RenewalError } from '../errors.ts';
 import type { RenewalReason } from '../outcomes.ts';
+import { repeatedKey } from '../repeated-key.ts';
 import { differenceOf } from './schema-difference.ts';
 
 export type Reply = Dispatcher.ResponseData;
@@ -59,6 +60,8 @@ export function parseReply<S extends v.GenericSchema>(schema: S, text: string): 
   } catch {
     throw new RenewalError('bad_json', `The reply of the control plane is not JSON (${text.length} characters)`);
   }
+  if (repeatedKey(text, 'trustBundles') !== undefined)
+    throw new RenewalError('bad_json', 'The reply of the control plane names a trust domain twice');
   const result = v.safeParse(schema, value);
   if (result.success) return result.output;
   throw new RenewalError(

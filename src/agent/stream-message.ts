@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import type { StreamMessage } from '../control-api.ts';
 import { streamMessage } from '../control-api.ts';
 import { RenewalError } from '../errors.ts';
+import { repeatedKey } from '../repeated-key.ts';
 import { differenceOf } from './schema-difference.ts';
 
 /** What a line of the stream says. */
@@ -27,6 +28,8 @@ export function parseStreamLine(line: string): StreamLine {
   if (!named.success) throw new RenewalError('bad_json', "A line of the control plane's stream has no topic");
   const { topic } = named.output;
   if (!knownTopics.includes(topic)) return { kind: 'unknown_topic', topic };
+  if (topic === 'trust-bundles' && repeatedKey(line, 'data') !== undefined)
+    throw new RenewalError('bad_json', 'A line of the topic trust-bundles names a trust domain twice');
   const result = v.safeParse(streamMessage, value);
   if (result.success) return { kind: 'message', message: result.output };
   const why = differenceOf(result.issues[0]);

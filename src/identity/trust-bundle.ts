@@ -30,8 +30,14 @@ export class TrustBundleError extends Error {
   }
 }
 
-/** Of all trust domains together: no mesh comes near it, and reading so much takes less than a tenth of a second. */
-export const bundleLimits = { characters: 1024 * 1024, roots: 500 } as const;
+/** Of all trust domains together. */
+export interface BundleLimits {
+  readonly characters: number;
+  readonly roots: number;
+}
+
+/** No mesh comes near them, and reading so much takes less than a tenth of a second. */
+export const bundleLimits: BundleLimits = { characters: 1024 * 1024, roots: 500 };
 
 /**
  * Parses PEM roots by trust domain: the whole set or nothing, since a set that is trusted in part surprises in both
@@ -45,18 +51,24 @@ export function parseTrustBundles(pemByDomain: Readonly<Record<string, string>>)
   const characters = entries.reduce((sum, [, pem]) => sum + pem.length, 0);
   if (characters > bundleLimits.characters) throw tooLarge(`${characters} characters`, `${bundleLimits.characters}`);
   const domains = new Map<string, readonly TrustAnchor[]>();
-  let room: number = bundleLimits.roots;
+  let room = bundleLimits.roots;
   for (const [domain, pem] of entries) {
-    if (!isTrustDomain(domain)) {
-      throw new TrustBundleError(
-        'chain_invalid',
-        `A trust bundle is for ${JSON.stringify(domain.slice(0, 300))}, expected a trust domain`,
-      );
-    }
-    const anchors = parseBundle(domain, pem, room);
+    const anchors = parseTrustBundle(domain, pem, room);
     room -= anchors.length;
     domains.set(domain, anchors);
   }
+  return joinTrustBundles(domains);
+}
+
+/** The bundles of these trust domains as one set. Throws `TrustBundleError` when they cannot be trusted side by side. */
+export function joinTrustBundles(
+  domains: ReadonlyMap<string, readonly TrustAnchor[]>,
+  limits: BundleLimits = bundleLimits,
+): TrustBundles {
+  const anchors = [...domains.values()].flat();
+  const characters = anchors.reduce((sum, { pem }) => sum + pem.length, 0);
+  if (anchors.length > limits.roots) throw tooLarge(`${anchors.length} roots`, `${limits.roots}`);
+  if (characters > limits.characters) throw tooLarge(`${characters} characters`, `${limits.characters}`);
   refuseShared(domains);
   return { domains };
 }
@@ -65,8 +77,15 @@ function tooLarge(actual: string, most: string): TrustBundleError {
   return new TrustBundleError('too_large', `The trust bundles hold ${actual}, at most ${most} are allowed`);
 }
 
-/** The roots of one domain, each once, in the order of the text. */
-function parseBundle(domain: string, pem: string, room: number): TrustAnchor[] {
+/** The roots of one domain, at most `room`, each once, in the order of the text. Throws `TrustBundleError`. */
+export function parseTrustBundle(domain: string, pem: string, room: number = bundleLimits.roots): TrustAnchor[] {
+  if (!isTrustDomain(domain)) {
+    throw new TrustBundleError(
+      'chain_invalid',
+      `A trust bundle is for ${JSON.stringify(domain.slice(0, 300))}, expected a trust domain`,
+    );
+  }
+  if (pem.length > bundleLimits.characters) throw tooLarge(`${pem.length} characters`, `${bundleLimits.characters}`);
   const blocks = readBlocks(domain, pem);
   if (blocks.length === 0)
     throw new TrustBundleError('bundle_empty', `The trust bundle of ${domain} holds no certificate`);
@@ -107,6 +126,7 @@ function readRoot(domain: string, index: number, der: Uint8Array): Certificate {
 
 /** Why a certificate cannot be a root of its domain. Older roots have no key usage at all; that is accepted. */
 function problemOf(root: Certificate, domain: string): string | undefined {
+  if (root.subject === '') return 'it has no name';
   if (!root.isAuthority) return 'it is not a certificate authority (CA:TRUE)';
   if (root.keyUsage !== undefined && !root.keyUsage.keyCertSign) return 'its key usage lacks keyCertSign';
   if (root.unknownCritical !== undefined) return `its critical extension ${root.unknownCritical} is not understood`;
