@@ -11,6 +11,7 @@ import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.t
 import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
+import { startReports } from './agent/reports.ts';
 import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
 import type { Clock } from './clock.ts';
@@ -165,6 +166,8 @@ async function startSidecar(
   });
   const starting = new AbortController();
   const { plane, pages } = await bind();
+  const { reporting } = sources;
+  const reports = reporting && startReports({ clock, log, reporting, identity: () => identity?.current(), peers });
   log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
@@ -230,6 +233,7 @@ async function startSidecar(
       starting.abort(new Error('The sidecar is shutting down'));
       await obtaining;
       await identity?.close();
+      await reports?.close();
       await sources.close();
       appHealth.close();
       await pages.close();

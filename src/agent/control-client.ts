@@ -1,6 +1,6 @@
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Clock } from '../clock.ts';
-import type { CertificateReply, CertificateRequest, Destination } from '../control-api.ts';
+import type { CertificateReply, CertificateRequest, Destination, Report } from '../control-api.ts';
 import { certificateReply, destinationsReply, paths } from '../control-api.ts';
 import { RenewalError } from '../errors.ts';
 import { version } from '../version.ts';
@@ -21,6 +21,9 @@ export interface ControlClient {
   destinations(addresses: readonly string[], signal?: AbortSignal): Promise<readonly Destination[]>;
   /** Resolves when the control plane has accepted; the bytes then come until it ends, fails, or the signal is aborted. */
   stream(destinations: readonly string[], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
+  report(report: Report, signal?: AbortSignal): Promise<void>;
+  /** SHA-256 of each root that the control plane is trusted by now, lower-case hexadecimal. */
+  roots(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -52,13 +55,13 @@ export function createControlClient(clock: Clock, settings: ControlClientSetting
     });
   };
 
-  /** A reply with status 200; a token that was replaced while it was being refused is tried once more. */
+  /** A reply with status 200, or 202 where nothing is answered; a token that was replaced while it was being refused is tried once more. */
   const accepted = async (path: string, body: unknown, signal: AbortSignal): Promise<Reply> => {
     const tried = [await readToken(tokenFile)];
     for (;;) {
       const token = tried.at(-1) ?? '';
       const reply = await send(path, body, token, signal);
-      if (reply.statusCode === 200) return reply;
+      if (reply.statusCode === 200 || reply.statusCode === 202) return reply;
       const refusal = await refusalOf(reply, clock, tried);
       const freshToken = await readToken(tokenFile);
       if (refusal.reason !== 'http_401' || tried.length > 1 || freshToken === token) throw refusal;
@@ -92,6 +95,9 @@ export function createControlClient(clock: Clock, settings: ControlClientSetting
       const reply = await call(paths.stream, signal, (inner) => accepted(paths.stream, { destinations }, inner));
       return bodyOf(reply, url, signal);
     },
+    report: (report, signal) =>
+      call(paths.reports, signal, async (inner) => void (await readText(await accepted(paths.reports, report, inner)))),
+    roots: connection.roots,
     close: () => connection.close(),
   };
 }

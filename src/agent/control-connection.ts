@@ -9,6 +9,8 @@ import { messageOf, RenewalError } from '../errors.ts';
 export interface ControlConnection {
   /** Throws `RenewalError('unreachable')` when the CA file holds no usable roots. */
   dispatcher(): Promise<Dispatcher>;
+  /** SHA-256 of each certificate in the CA file now, lower-case hexadecimal. Throws as `dispatcher` does. */
+  roots(): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ const maxCaFileBytes = 1024 * 1024;
 /** Connections are kept for the next call only as long as the CA file does not change. */
 export function createControlConnection(settings: ControlConnectionSettings): ControlConnection {
   const agents = new Set<Agent>();
-  let current: { readonly pem: string; readonly agent: Agent } | undefined;
+  let current: { readonly pem: string; readonly agent: Agent; readonly roots: readonly string[] } | undefined;
 
   const retire = (agent: Agent) =>
     void agent
@@ -38,16 +40,20 @@ export function createControlConnection(settings: ControlConnectionSettings): Co
       .catch(() => undefined)
       .finally(() => agents.delete(agent));
 
+  const read = async () => {
+    const pem = await readRoots(settings.caFile);
+    if (current?.pem === pem) return current;
+    const certificates = splitRoots(settings.caFile, pem);
+    const agent = createAgent(settings, certificates);
+    agents.add(agent);
+    if (current !== undefined) retire(current.agent);
+    current = { pem, agent, roots: [...new Set(certificates.map(fingerprintOf))] };
+    return current;
+  };
+
   return {
-    async dispatcher() {
-      const pem = await readRoots(settings.caFile);
-      if (current?.pem === pem) return current.agent;
-      const agent = createAgent(settings, splitRoots(settings.caFile, pem));
-      agents.add(agent);
-      if (current !== undefined) retire(current.agent);
-      current = { pem, agent };
-      return agent;
-    },
+    dispatcher: async () => (await read()).agent,
+    roots: async () => (await read()).roots,
     async close() {
       await Promise.all([...agents].map((agent) => agent.destroy()));
     },
@@ -88,6 +94,8 @@ async function readRoots(path: string): Promise<string> {
     throw new RenewalError('unreachable', `The CA file of the control plane ${messageOf(error)}`);
   }
 }
+
+const fingerprintOf = (pem: string) => new X509Certificate(pem).fingerprint256.replaceAll(':', '').toLowerCase();
 
 const pemCertificate = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 

@@ -16,6 +16,7 @@ import { startFileIdentity } from './identity-sources/files.ts';
 import type { IdentitySource, RenewalObserver } from './identity-sources/source.ts';
 import type { Registry } from './registry/registry.ts';
 import { createRegistry } from './registry/registry.ts';
+import type { Reporting } from './reports.ts';
 
 /** What the sidecar is told from outside, and who tells it: the control plane, files, or nobody. */
 export interface Sources {
@@ -34,6 +35,8 @@ export interface Sources {
   };
   readonly registry: Registry;
   isControlPlaneUp(): boolean;
+  /** Undefined without a control plane. */
+  readonly reporting: Reporting | undefined;
   close(): Promise<void>;
 }
 
@@ -62,7 +65,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     timeoutMs: settings.controlPlaneTimeoutMs,
     connectTimeoutMs: settings.connectTimeoutMs,
   });
-  const life = { isClosing: false };
+  const life = { isClosing: false, session: 0 };
   const stream = startControlStream({ clock, client, observer: streamObserver(log, life) });
   const registry = createRegistry(
     { clock, client, stream },
@@ -89,6 +92,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     revocations: revocationsOf(stream),
     registry,
     isControlPlaneUp: stream.isUp,
+    reporting: { send: client.report, controlPlaneRoots: client.roots, session: () => life.session },
     async close() {
       life.isClosing = true;
       await registry.close();
@@ -116,6 +120,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
       close: async () => undefined,
     },
     isControlPlaneUp: () => false,
+    reporting: undefined,
     close: async () => undefined,
   };
 }
@@ -189,9 +194,12 @@ function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings)
   };
 }
 
-function streamObserver(log: Log, life: { readonly isClosing: boolean }) {
+function streamObserver(log: Log, life: { readonly isClosing: boolean; session: number }) {
   return {
-    streamUp: () => log.info('Control plane reachable'),
+    streamUp() {
+      life.session += 1;
+      log.info('Control plane reachable');
+    },
     streamDown() {
       if (!life.isClosing) log.warn('Control plane lost, what it last said stays in force');
     },

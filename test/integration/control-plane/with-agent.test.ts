@@ -84,6 +84,13 @@ it('a sidecar understands every line of its stream', async () => {
   expect(topics).toEqual(['trust-bundles', 'revocations', 'policy', 'destination']);
 });
 
+it('a report of a sidecar is taken', async () => {
+  const [root = ''] = await client.roots();
+  const report = { version: '1', issuedBy: root, trustedRoots: [root], controlPlaneRoots: [root] };
+  await client.report({ ...report, peersByRoot: [{ root, peers: 1 }] });
+  await expect(client.report({ ...report, issuedBy: 'nonsense' })).rejects.toMatchObject({ reason: 'bad_json' });
+});
+
 it('R6: a sidecar that trusts another authority sends its token nowhere', async () => {
   const settings = { ...controlPlaneDefaults, listen: anyPort, metricsListen: anyPort };
   const other = await startControlPlane({ clock: systemClock, log: captureLog().log }, settings);

@@ -1,0 +1,128 @@
+import type { Backoff } from '../backoff.ts';
+import { backoffMs } from '../backoff.ts';
+import type { Clock } from '../clock.ts';
+import type { Report } from '../control-api.ts';
+import { messageOf, RenewalError } from '../errors.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Log } from '../log.ts';
+import { version } from '../version.ts';
+
+/** Who takes the reports. */
+export interface Reporting {
+  /** Throws `RenewalError`, or the reason of the signal. */
+  send(report: Report, signal: AbortSignal): Promise<void>;
+  /** SHA-256 of each root that the control plane is trusted by now. Throws `RenewalError`. */
+  controlPlaneRoots(): Promise<readonly string[]>;
+  /** Another number each time that the control plane was away: it may know nothing of us then. */
+  session(): number;
+}
+
+/** Peers by SHA-256 of the root that vouches for them. */
+export type PeersByRoot = ReadonlyMap<string, { readonly recent: { readonly size: number }; readonly unnamed: number }>;
+
+export interface ReportParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly reporting: Reporting;
+  /** Undefined before the first. */
+  identity(): Identity | undefined;
+  readonly peers: { byRoot(): PeersByRoot };
+}
+
+/** Milliseconds. Half of each wait is by chance, so that sidecars that see the same change do not all tell of it at once. */
+export const reportTimes = {
+  lookMs: 5000,
+  repeatMs: 300_000,
+  backoff: { baseMs: 5000, capMs: 150_000 } satisfies Backoff,
+};
+
+/** The most roots of one kind, and roots with peers, in a report: all of them together fit into it. */
+const maxRoots = 40;
+const maxRootsOfPeers = 20;
+
+/**
+ * Tells the control plane by which roots this sidecar lives and trusts, so that it can say which root may be removed. Soon
+ * after a change and from time to time; when that fails it tries again later, and nothing else waits for it.
+ */
+export function startReports({ clock, log, reporting, identity, peers }: ReportParts): { close(): Promise<void> } {
+  const stopping = new AbortController();
+  let sent: { readonly gist: string; readonly session: number; readonly repeatAtMs: number } | undefined;
+  let failures = 0;
+
+  const jittered = (ms: number) => ms * (0.5 + clock.random());
+
+  const look = async () => {
+    const held = identity();
+    if (held === undefined) return;
+    const session = reporting.session();
+    const report = reportOf(held, peers.byRoot(), await reporting.controlPlaneRoots());
+    const gist = gistOf(report);
+    const isKnown = sent?.gist === gist && sent.session === session && clock.monotonic() < sent.repeatAtMs;
+    if (isKnown) return;
+    await reporting.send(report, stopping.signal);
+    sent = { gist, session, repeatAtMs: clock.monotonic() + reportTimes.repeatMs * (0.9 + 0.2 * clock.random()) };
+  };
+
+  const failed = (error: unknown) => {
+    const detail = messageOf(error);
+    failures += 1;
+    const retryAfterMs = error instanceof RenewalError ? (error.retryAfterMs ?? 0) : 0;
+    const nextAttemptMs = Math.max(backoffMs(reportTimes.backoff, failures, clock.random()), retryAfterMs);
+    log[failures === 1 ? 'info' : 'debug']({ detail, nextAttemptMs: Math.round(nextAttemptMs) }, 'Report not taken');
+    return nextAttemptMs;
+  };
+
+  const run = async () => {
+    let waitMs = jittered(reportTimes.lookMs);
+    for (;;) {
+      await clock.sleep(waitMs, stopping.signal);
+      try {
+        await look();
+        failures = 0;
+        waitMs = jittered(reportTimes.lookMs);
+      } catch (error) {
+        stopping.signal.throwIfAborted();
+        waitMs = failed(error);
+      }
+    }
+  };
+  const running = run().catch((error: unknown) => {
+    if (!stopping.signal.aborted) throw error;
+  });
+
+  return {
+    async close() {
+      stopping.abort(new Error('Reports have ended'));
+      await running;
+    },
+  };
+}
+
+function reportOf(identity: Identity, peers: PeersByRoot, controlPlaneRoots: readonly string[]): Report {
+  const { bundles, rootFingerprint, spiffeId } = identity;
+  const trusted = (bundles.domains.get(spiffeId.trustDomain) ?? []).map(({ fingerprint }) => fingerprint);
+  const peersByRoot = peersOf(peers, new Set(trusted));
+  return {
+    version,
+    issuedBy: rootFingerprint,
+    // The newest stand last.
+    trustedRoots: trusted.slice(-maxRoots),
+    controlPlaneRoots: controlPlaneRoots.slice(-maxRoots),
+    ...(peersByRoot !== undefined && { peersByRoot }),
+  };
+}
+
+/** Those of our own trust domain first. Undefined when there are too many of them: to leave one out would be to say that nobody needs it. */
+function peersOf(peers: PeersByRoot, own: ReadonlySet<string>): Report['peersByRoot'] | undefined {
+  const counts = [...peers]
+    .map(([root, { recent, unnamed }]) => ({ root, peers: recent.size + unnamed }))
+    .filter((one) => one.peers > 0);
+  const ofOwn = counts.filter(({ root }) => own.has(root));
+  if (ofOwn.length > maxRootsOfPeers) return undefined;
+  return [...ofOwn, ...counts.filter(({ root }) => !own.has(root))].slice(0, maxRootsOfPeers);
+}
+
+/** What is worth telling at once: numbers of peers go up and down all the time, but for the first and the last one. */
+function gistOf({ peersByRoot, ...rest }: Report): string {
+  return JSON.stringify({ ...rest, peers: peersByRoot?.map(({ root }) => root).sort() });
+}
