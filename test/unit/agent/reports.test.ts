@@ -184,6 +184,12 @@ describe('reports', () => {
     expect(sidecar.sent).toHaveLength(tries + 1);
     await sidecar.clock.advance(10 * look);
     expect(sidecar.sent).toHaveLength(tries + 1);
+    sidecar.session++;
+    sidecar.answer = async () => {
+      throw new RenewalError('timeout', 'late');
+    };
+    await sidecar.clock.advance(look);
+    expect(sidecar.log.lines.at(-1)).toMatchObject({ level: 'info', detail: 'late', nextAttemptMs: 3750 });
   });
 
   it('wait as long as the control plane asks', async () => {
