@@ -5,9 +5,13 @@ import { codeOf } from './errors.ts';
 
 /** A file that cannot be read as expected; the message begins with the path and never carries a part of the content. */
 export class BoundedFileError extends Error {
-  constructor(path: string, why: string) {
+  /** Of the system, such as `ENOENT`; empty when the file itself is not as expected. */
+  readonly code: string;
+
+  constructor(path: string, why: string, code = '') {
     super(`${path} ${why}`);
     this.name = 'BoundedFileError';
+    this.code = code;
   }
 }
 
@@ -35,6 +39,8 @@ export async function readBoundedFile(
     if (length > maxBytes) throw new BoundedFileError(path, `is larger than ${maxBytes} bytes`);
     return buffer.subarray(0, length);
   } catch (error) {
-    throw error instanceof BoundedFileError ? error : new BoundedFileError(path, `cannot be read (${codeOf(error)})`);
+    if (error instanceof BoundedFileError) throw error;
+    const code = codeOf(error);
+    throw new BoundedFileError(path, `cannot be read (${code})`, code);
   }
 }

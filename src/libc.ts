@@ -19,6 +19,7 @@ const controlDevice = libc.func('int ioctl(int fd, unsigned long request, _Out_ 
 const closeDescriptor = libc.func('int close(int fd)');
 const setProcessAttribute = libc.func('int prctl(int option, uint64_t value, uint64_t _3, uint64_t _4, uint64_t _5)');
 const trimHeap = libc.func('int malloc_trim(size_t keep)');
+const lockDescriptor = libc.func('int flock(int fd, int operation)');
 const receive = libc.func('intptr_t recv(int fd, _Out_ uint8_t *buffer, size_t length, int flags)');
 
 const AF_INET = 2;
@@ -42,6 +43,8 @@ const ETH_P_ALL = 3;
 const SIOCOUTQ = 0x5411;
 const MSG_TRUNC = 0x20;
 const PR_SET_DUMPABLE = 4;
+const LOCK_EX = 2;
+const LOCK_NB = 4;
 const EAGAIN = 11;
 const EPIPE = 32;
 
@@ -202,6 +205,16 @@ export function hideMemory(): void {
 /** Gives back to the kernel what is free in the heap of the C library (malloc_trim(3)), where buffers lie; 0.2 to 7 ms. */
 export function returnFreeMemory(): void {
   trimHeap(0);
+}
+
+/**
+ * Takes the lock of an open file or folder (flock(2)) and says whether it has it now; false while somebody else has. It
+ * ends with the descriptor, so also with the process. Throws `SystemCallError` where the file system has no locks.
+ */
+export function tryLock(fd: number): boolean {
+  if (lockDescriptor(fd, LOCK_EX | LOCK_NB) === 0) return true;
+  if (koffi.errno() === EAGAIN) return false;
+  throw new SystemCallError('flock()');
 }
 
 /** Every frame that this network namespace sees on one link, from the moment it is opened. Needs CAP_NET_RAW. */

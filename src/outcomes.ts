@@ -278,7 +278,8 @@ export const renewalReasons = {
   },
   http_403: {
     happened: 'The control plane refused this identity',
-    remedy: 'Check the service account and namespace of the pod',
+    remedy:
+      'Look at the detail; check the service account and namespace of the pod, and whether its identity is revoked',
   },
   http_429: { happened: 'The control plane asked to come back later', remedy: 'Nothing, unless it goes on' },
   http_5xx: { happened: 'The control plane failed', remedy: "Look at the control plane's log" },

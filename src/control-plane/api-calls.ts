@@ -35,6 +35,7 @@ export interface ApiParts {
   readonly streams: Streams;
   readonly reports: ReportBook;
   readonly reviewer: TokenReviewer;
+  readonly revocations: { isIdentityRevoked(spiffeId: string): boolean };
   /** The keys of the tokens that are accepted now. */
   jwks(): JSONWebKeySet;
   readonly metrics: { certificateRequested(result: string): void };
@@ -115,12 +116,14 @@ async function countedCertificate(parts: ApiParts, call: Call): Promise<void> {
 
 /** The identity is that of the token; of the request only the key is used. */
 async function issueCertificate(parts: ApiParts, { request, response }: Call): Promise<void> {
-  const { authority, clock, log, publication } = parts;
+  const { authority, clock, log, publication, revocations } = parts;
   const { namespace, serviceAccount, pod, podUid } = await authenticate(parts.reviewer, request);
   const { csr, ttlSeconds } = await readBody(request, certificateRequest, { bytes: maxRequestBytes });
   const read = readCertificateRequest(csr);
   if (read.kind === 'refused') throw new Refusal('csr_invalid', read.why);
   const spiffeId = workloadSpiffeId(authority.trustDomain, namespace, serviceAccount);
+  if (revocations.isIdentityRevoked(spiffeId.uri))
+    throw new Refusal('identity_revoked', `${spiffeId.uri} gets no certificate until that is lifted`);
   const lifetimeMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
   const { certificate, chainPem, notAfterMs } = authority.issueWorkload(read.publicKey, spiffeId, lifetimeMs);
   log.info(

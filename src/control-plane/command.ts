@@ -14,7 +14,9 @@ import type { ControlPlaneFlags } from './settings.ts';
 import { readControlPlaneSettings } from './settings.ts';
 
 /** The words behind `remora control-plane`, which speak with one that runs. Loaded when they are used. */
-const words: Readonly<Record<string, () => Promise<{ readonly run: Subcommand }>>> = {};
+const words: Readonly<Record<string, () => Promise<{ readonly run: Subcommand }>>> = {
+  revoke: () => import('./revocation/revoke-command.ts'),
+};
 
 /** `remora control-plane`: a word of the table, or the server. */
 export const run: Subcommand = async (host) => {
@@ -111,6 +113,20 @@ function commandLine() {
     .option(
       '--token-keys <file>',
       'keys of the tokens that are accepted, a JWK set as `kubectl get --raw /openid/v1/jwks` prints it; read again when it changes',
+    )
+    .option(
+      '--revocations <file>',
+      'what `remora control-plane revoke` writes; read again when it changes (default: revocations.json in the state directory)',
+    )
+    .option(
+      '--crl <file>',
+      'CRLs of other authorities, PEM or DER; read again when they change; may be repeated',
+      appended,
+    )
+    .option(
+      '--stale-crl <choice>',
+      'while a CRL is missing or out of date: accept goes by what is known, refuse trusts nobody new',
+      controlPlaneDefaults.staleCrl,
     )
     .option('--log-level <level>', logLevels.join(', '), 'info')
     .addHelpText('after', examples);

@@ -16,6 +16,8 @@ import { openAuthority } from './open-authority.ts';
 import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import { createReportBook } from './report-book.ts';
+import type { RevocationSettings } from './revocation/revocations.ts';
+import { openRevocations } from './revocation/revocations.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
 import { directoryStoreDefaults, openDirectoryStore } from './store/directory.ts';
@@ -34,7 +36,7 @@ export type AuthorityKeySource =
   | { readonly kind: 'state'; readonly directory: string }
   | { readonly kind: 'authority'; readonly directory: string };
 
-export interface ControlPlaneSettings {
+export interface ControlPlaneSettings extends RevocationSettings {
   readonly trustDomain: string;
   readonly listen: ListenAddress;
   readonly metricsListen: ListenAddress;
@@ -65,6 +67,8 @@ export const controlPlaneDefaults = {
   certificateLifetimeMs: 3_600_000,
   minimumCertificateLifetimeMs: 10_000,
   servingNames: [],
+  crlFiles: [],
+  staleCrl: 'accept',
   destinationTtlSeconds: 300,
 } as const satisfies Partial<ControlPlaneSettings>;
 
@@ -103,20 +107,25 @@ export async function startControlPlane(
     (one) => one.close(),
   );
   const store = collaborators.store ?? opened.adopt(await openRegistry(settings, { clock, log }), (one) => one.close());
-  const publication = opened.adopt(createPublication({ authority, store }, settings), (one) => one.close());
+  const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
+  const revocations = opened.adopt(await openRevocations({ clock, log, trustBundles }, settings), (one) => one.close());
+  const publication = opened.adopt(createPublication({ authority, store, revocations }, settings), (one) =>
+    one.close(),
+  );
   const streams = createStreams({ clock, publication });
   const metrics = createControlPlaneMetrics(
     {
       certificates: ['issued', ...Object.keys(refusals)],
       admissions: settings.webhook === undefined ? [] : admissionResults,
     },
-    { rootNotAfterMs: authority.rootNotAfterMs, openStreams: () => streams.open },
+    { rootNotAfterMs: authority.rootNotAfterMs, openStreams: () => streams.open, revocations: revocations.facts },
   );
   const serving = keepServingCertificate({ authority, clock, log }, settings.servingNames);
   opened.defer(() => serving.close());
 
   let isStopping = false;
-  const parts = { clock, log, authority, publication, streams, reviewer, metrics, reports: createReportBook() };
+  const reports = createReportBook();
+  const parts = { clock, log, authority, publication, streams, reviewer, metrics, reports, revocations };
   const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
   const metricsServer = opened.adopt(await startMetricsServer(metrics, settings.metricsListen), (one) => one.close());
   const apiServer = opened.adopt(await startApiServer({ clock, serving, api }, settings.listen), (one) => {

@@ -1,8 +1,9 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { Destination, PolicyState, RevocationState, StreamMessage } from '../control-api.ts';
+import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
 import type { Authority } from './authority.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
+import type { RevocationBook } from './revocation/revocations.ts';
 import type { Store } from './store/store.ts';
 import type { Workload } from './token-review.ts';
 
@@ -34,18 +35,31 @@ export interface Publication {
 }
 
 export function createPublication(
-  { authority, store }: { readonly authority: Authority; readonly store: Store },
+  {
+    authority,
+    store,
+    revocations,
+  }: {
+    readonly authority: Authority;
+    readonly store: Store;
+    readonly revocations: Pick<RevocationBook, 'current' | 'subscribe'>;
+  },
   settings: DiscoverySettings,
 ): Publication {
   const epoch = randomBytes(8).toString('hex');
   const listeners = new Set<() => void>();
+  const printed = createPrinter();
   let version = 1;
   let discover = createDiscovery(store.current(), settings);
-  const unsubscribe = store.subscribe((objects) => {
+  const changed = () => {
     version += 1;
-    discover = createDiscovery(objects, settings);
     for (const listener of [...listeners]) listener();
+  };
+  const unsubscribe = store.subscribe((objects) => {
+    discover = createDiscovery(objects, settings);
+    changed();
   });
+  const forgetRevocations = revocations.subscribe(changed);
 
   const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
   const dataOf = (topic: Topic, workload: Workload): Extract<StreamMessage, { data: unknown }>['data'] => {
@@ -53,7 +67,7 @@ export function createPublication(
       case 'trust-bundles':
         return trustBundles();
       case 'revocations':
-        return { certificates: [], identities: [] } satisfies RevocationState;
+        return revocations.current();
       case 'policy':
         return { mode: 'STRICT' } satisfies PolicyState;
       case 'destination':
@@ -67,14 +81,30 @@ export function createPublication(
     trustBundles,
     destination: (address, workload) => discover(address, workload),
     line(topic, workload) {
-      const data = dataOf(topic, workload);
-      const text = `${JSON.stringify({ topic: topic.topic, epoch, version, data })}\n`;
-      return { text, digest: hash('sha256', JSON.stringify(data), 'base64') };
+      const { json, digest } = printed(dataOf(topic, workload));
+      const head = JSON.stringify({ topic: topic.topic, epoch, version });
+      return { text: `${head.slice(0, -1)},"data":${json}}\n`, digest };
     },
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    close: unsubscribe,
+    close() {
+      unsubscribe();
+      forgetRevocations();
+    },
+  };
+}
+
+/** A large state is the same object for every stream, and is printed once and not once for each of them. */
+function createPrinter(): (data: object) => { readonly json: string; readonly digest: string } {
+  const known = new WeakMap<object, { readonly json: string; readonly digest: string }>();
+  return (data) => {
+    const before = known.get(data);
+    if (before !== undefined) return before;
+    const json = JSON.stringify(data);
+    const now = { json, digest: hash('sha256', json, 'base64') };
+    known.set(data, now);
+    return now;
   };
 }

@@ -10,6 +10,7 @@ export const refusals = {
   token_expired: { status: 401, title: 'The bearer token has expired' },
   token_audience: { status: 401, title: 'The bearer token is for another audience' },
   token_not_bound: { status: 403, title: 'The bearer token names no pod' },
+  identity_revoked: { status: 403, title: 'This identity has been revoked' },
   aborted: { status: 400, title: 'The client left before its body had arrived' },
   bad_json: { status: 400, title: 'The body is not JSON' },
   bad_request: { status: 400, title: 'The body has an unexpected form' },

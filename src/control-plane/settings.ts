@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { canonicalIp, parsePort, splitHostPort } from '../addresses.ts';
 import { duration } from '../config/kinds.ts';
 import { ConfigurationError, messageOf } from '../errors.ts';
@@ -12,6 +13,8 @@ import type { AuthorityKeySource, ControlPlaneSettings } from './control-plane.t
 import { controlPlaneDefaults } from './control-plane.ts';
 import type { ListenAddress } from './listen.ts';
 import { isDnsSubdomain } from './names.ts';
+import { revocationsFileName } from './revocation/list-file.ts';
+import { staleCrlChoices } from './revocation/revocations.ts';
 
 /** The options of `remora control-plane` as commander hands them over. */
 export interface ControlPlaneFlags {
@@ -28,6 +31,9 @@ export interface ControlPlaneFlags {
   readonly tokenIssuer?: string;
   readonly tokenKeys?: string;
   readonly injection?: string;
+  readonly revocations?: string;
+  readonly crl?: readonly string[];
+  readonly staleCrl: string;
   readonly writeRoot?: string;
   readonly logLevel: string;
 }
@@ -78,12 +84,8 @@ export function readControlPlaneSettings(
     certificateLifetime.parse,
     certificateLifetime.expected,
   );
-  const logLevel = check(
-    'log-level',
-    flags.logLevel,
-    (text) => logLevels.find((level) => level === text),
-    logLevels.join(', '),
-  );
+  const logLevel = check('log-level', flags.logLevel, choiceOf(logLevels), logLevels.join(', '));
+  const staleCrl = check('stale-crl', flags.staleCrl, choiceOf(staleCrlChoices), staleCrlChoices.join(' or '));
   for (const name of flags.servingName ?? [])
     check('serving-name', name, that(isServingName), 'a DNS name or an IP address');
   if (flags.tokenIssuer !== undefined) check('token-issuer', flags.tokenIssuer, that(isUri), 'a URI');
@@ -95,7 +97,16 @@ export function readControlPlaneSettings(
     found.push(
       `trustDomain in ${flags.injection} is ${injection.trustDomain}, expected ${trustDomain} as --trust-domain says: sidecars would trust nobody`,
     );
-  if (found.length > 0 || !listen || !metricsListen || !webhookListen || !trustDomain || !lifetimeMs || !logLevel)
+  if (
+    found.length > 0 ||
+    !listen ||
+    !metricsListen ||
+    !webhookListen ||
+    !trustDomain ||
+    !lifetimeMs ||
+    !logLevel ||
+    !staleCrl
+  )
     throw new ConfigurationError(found);
   return {
     logLevel,
@@ -112,6 +123,9 @@ export function readControlPlaneSettings(
       tokenIssuer: flags.tokenIssuer,
       tokenKeysFile: flags.tokenKeys,
       writeRoot: flags.writeRoot,
+      revocationsFile: revocationsFileOf(flags),
+      crlFiles: flags.crl ?? [],
+      staleCrl,
     },
   };
 }
@@ -119,6 +133,11 @@ export function readControlPlaneSettings(
 function keysOf({ stateDir, authority }: ControlPlaneFlags): AuthorityKeySource {
   if (stateDir !== undefined) return { kind: 'state', directory: stateDir };
   return authority === undefined ? { kind: 'memory' } : { kind: 'authority', directory: authority };
+}
+
+/** Each state directory has one, so that nobody asks which of two counts. */
+function revocationsFileOf({ stateDir, revocations }: ControlPlaneFlags): string | undefined {
+  return stateDir === undefined ? revocations : join(stateDir, revocationsFileName);
 }
 
 function contradictions(flags: ControlPlaneFlags): string[] {
@@ -130,6 +149,9 @@ function contradictions(flags: ControlPlaneFlags): string[] {
   }
   if (flags.tokenKeys !== undefined && flags.tokenIssuer === undefined)
     problems.push('--token-keys is given without --token-issuer, expected the issuer whose keys they are');
+  if (flags.revocations !== undefined && flags.stateDir !== undefined)
+    problems.push(`--revocations is given with --state-dir, expected ${revocationsFileName} in that directory alone`);
+  if (new Set(flags.crl).size !== (flags.crl ?? []).length) problems.push('--crl names a file twice, expected it once');
   if (flags.webhookListen !== undefined && flags.injection === undefined)
     problems.push(
       '--webhook-listen is given without --injection, expected the file of settings that the webhook needs',
@@ -163,6 +185,10 @@ function injectionOf(
   if (text instanceof Error)
     throw new ConfigurationError([...found, `${messageOf(text)}, expected a YAML file of settings of the injector`]);
   return readInjectionSettings({ path, text }, [], found);
+}
+
+function choiceOf<T extends string>(choices: readonly T[]): (text: string) => T | undefined {
+  return (text) => choices.find((choice) => choice === text);
 }
 
 function parseListenAddress(text: string): ListenAddress | undefined {

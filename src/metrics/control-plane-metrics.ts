@@ -5,6 +5,17 @@ import { eventLoopLag } from './event-loop.ts';
 export interface ControlPlaneFacts {
   readonly rootNotAfterMs: number;
   openStreams(): number;
+  /** What is revoked, those of CRLs included, and each CRL by the name of its file. */
+  revocations(): {
+    readonly certificates: number;
+    readonly identities: number;
+    readonly isUnknown: boolean;
+    readonly crls: readonly {
+      readonly file: string;
+      readonly nextUpdateMs?: number | undefined;
+      readonly isStale: boolean;
+    }[];
+  };
 }
 
 /** The families of the control plane. */
@@ -66,6 +77,7 @@ export function createControlPlaneMetrics(results: ControlPlaneResults, facts: C
       this.set(facts.openStreams());
     },
   });
+  revocationGauges(facts, registers);
   return {
     certificateRequested: (result) => requested.inc({ result }),
     admissionDecided(result, seconds) {
@@ -76,4 +88,48 @@ export function createControlPlaneMetrics(results: ControlPlaneResults, facts: C
     text: () => registry.metrics(),
     contentType: registry.contentType,
   };
+}
+
+/** Files are those of the command line: a closed list. */
+function revocationGauges({ revocations }: ControlPlaneFacts, registers: readonly Registry[]): void {
+  const shared = { registers: [...registers] };
+  new Gauge({
+    name: 'remora_ca_revocations',
+    help: 'Certificates and identities that sidecars are told are revoked',
+    labelNames: ['kind'],
+    ...shared,
+    collect() {
+      const { certificates, identities } = revocations();
+      this.set({ kind: 'certificate' }, certificates);
+      this.set({ kind: 'identity' }, identities);
+    },
+  });
+  new Gauge({
+    name: 'remora_ca_revocations_unknown',
+    help: '1 while sidecars are told to trust nobody new, because it is not known who is revoked',
+    ...shared,
+    collect() {
+      this.set(revocations().isUnknown ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: 'remora_ca_crl_next_update_timestamp_seconds',
+    help: 'When a newer CRL is due, by file; absent while none is in force that says so',
+    labelNames: ['file'],
+    ...shared,
+    collect() {
+      this.reset();
+      for (const { file, nextUpdateMs } of revocations().crls)
+        if (nextUpdateMs !== undefined) this.set({ file }, nextUpdateMs / 1000);
+    },
+  });
+  new Gauge({
+    name: 'remora_ca_crl_stale',
+    help: '1 while a file of CRLs is missing, cannot be used or is out of date',
+    labelNames: ['file'],
+    ...shared,
+    collect() {
+      for (const { file, isStale } of revocations().crls) this.set({ file }, isStale ? 1 : 0);
+    },
+  });
 }

@@ -57,7 +57,7 @@ describe('a stream', () => {
     ]);
     expect(messages).toMatchObject([
       { data: { 'cluster.local': plane.rootPem } },
-      { data: [] },
+      { data: { certificates: [], identities: [] } },
       { data: { mode: 'STRICT' } },
       { data: { address: api, known: true, endpoints: [{ spiffeId: 'spiffe://cluster.local/ns/shop/sa/api' }] } },
       { data: { address: other, known: false, endpoints: [] } },
