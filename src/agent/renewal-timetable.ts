@@ -5,6 +5,11 @@ export const longestRetryMs = 150_000;
 /** The longest wait while there is no usable identity: every connection is refused meanwhile. */
 const longestRetryWithoutIdentityMs = 15_000;
 const shortestRetryMs = 1000;
+/**
+ * However near the end of the identity is, waits grow up to this. Sidecars that were started together have certificates
+ * that end together: with waits of a second in its last seconds they would all come at once.
+ */
+const shortestCapMs = 4000;
 /** However short a certificate lives, it is not renewed more often than this. */
 export const shortestRenewalMs = 1000;
 /** A certificate that ends sooner than this cannot be renewed in time. */
@@ -39,14 +44,18 @@ export interface RetryMoment {
 }
 
 /**
- * How long to wait after a failed attempt: doubling with each failure up to 150 s, never more than a quarter of what is
- * left of the identity, never past its end, and never longer than 15 s without one.
+ * How long to wait after a failed attempt: doubling with each failure up to 150 s, or up to a quarter of what is left of
+ * the identity if that is less, but 4 s at least, and 15 s without one. Half of the wait is at random. A server may ask
+ * for more, but not beyond the end of the identity.
  */
 export function retryDelayMs({ failures, remainingMs, retryAfterMs = 0, random }: RetryMoment): number {
   const isUsable = remainingMs !== undefined && remainingMs > 0;
-  const longestMs = isUsable ? Math.min(longestRetryMs, remainingMs / 4) : longestRetryWithoutIdentityMs;
-  const capMs = Math.max(longestMs, shortestRetryMs);
+  const capMs = isUsable
+    ? Math.max(shortestCapMs, Math.min(longestRetryMs, remainingMs / 4))
+    : longestRetryWithoutIdentityMs;
   const ownMs = backoffMs({ baseMs: shortestRetryMs, capMs }, failures, random);
-  const waitMs = Math.max(ownMs, Math.min(retryAfterMs, longestRetryMs));
-  return isUsable ? Math.max(Math.min(waitMs, remainingMs), shortestRetryMs / 2) : waitMs;
+  // All who were refused at once were told the same.
+  const askedMs = Math.min(retryAfterMs, longestRetryMs) * (1 + random / 4);
+  const waitMs = Math.max(ownMs, askedMs);
+  return isUsable ? Math.min(waitMs, Math.max(remainingMs, shortestCapMs) * (0.5 + random / 2)) : waitMs;
 }

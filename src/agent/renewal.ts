@@ -27,7 +27,7 @@ export interface Renewals {
  * No sleep is longer than this without a look at the wall clock: a machine that was suspended has a wall clock that went
  * on and a monotonic one that did not.
  */
-const longestSleepMs = 60_000;
+const longestSleepMs = 5_000;
 
 export function startRenewals({ clock, observer, attempt, current }: RenewalParts, fraction: number): Renewals {
   const stopping = new AbortController();
@@ -43,7 +43,9 @@ export function startRenewals({ clock, observer, attempt, current }: RenewalPart
     lastFailure = undefined;
     const random = clock.random();
     const waitMs = renewalDelayMs({ remainingMs: identity.notAfterMs - clock.now(), fraction, random });
-    const due = dueAfter(waitMs, 'wall');
+    nextAttemptMs = clock.now() + waitMs;
+    const atMonotonicMs = clock.monotonic() + waitMs;
+    const due = { atMonotonicMs, lapsedAtMonotonicMs: atMonotonicMs, atWallMs: nextAttemptMs };
     observer.renewed(identity, waitMs);
     first.resolve(identity);
     return due;
@@ -54,34 +56,33 @@ export function startRenewals({ clock, observer, attempt, current }: RenewalPart
     const identity = current();
     const remainingMs = identity && identity.notAfterMs - clock.now();
     lastFailure = { reason, message, atMs: clock.now() };
-    const waitMs = retryDelayMs({ failures, remainingMs, retryAfterMs, random: clock.random() });
-    const due = dueAfter(waitMs, 'monotonic');
-    observer.renewalFailed(reason, error, waitMs);
-    return due;
-  };
-
-  /** A renewal is also due when the wall clock says so; a retry is not, so that a clock that jumps makes no storm. */
-  const dueAfter = (waitMs: number, by: 'wall' | 'monotonic'): Due => {
+    const moment = { failures, retryAfterMs, random: clock.random() };
+    const waitMs = retryDelayMs({ ...moment, remainingMs });
+    const lapsedWaitMs = Math.min(waitMs, retryDelayMs({ ...moment, remainingMs: undefined }));
     nextAttemptMs = clock.now() + waitMs;
-    return { atMonotonicMs: clock.monotonic() + waitMs, atWallMs: by === 'wall' ? nextAttemptMs : Infinity };
+    const nowMs = clock.monotonic();
+    observer.renewalFailed(reason, error, waitMs);
+    return { atMonotonicMs: nowMs + waitMs, lapsedAtMonotonicMs: nowMs + lapsedWaitMs, atWallMs: Infinity };
   };
 
   const untilDue = async (due: Due) => {
     const soonestMs = clock.monotonic() + shortestRenewalMs;
     for (;;) {
       const nowMs = clock.monotonic();
-      const isDue = nowMs >= due.atMonotonicMs || clock.now() >= due.atWallMs;
+      const dueMs = hasLapsed() ? due.lapsedAtMonotonicMs : due.atMonotonicMs;
+      const isDue = nowMs >= dueMs || clock.now() >= due.atWallMs;
       if (isDue || (isHurried && nowMs >= soonestMs)) return;
-      const untilMs = isHurried ? soonestMs : due.atMonotonicMs;
-      await sleep(Math.min(untilMs - nowMs, longestSleepMs));
+      await sleep(Math.min((isHurried ? soonestMs : dueMs) - nowMs, longestSleepMs));
     }
   };
 
-  const sleep = (delayMs: number) => {
+  const hasLapsed = () => (current()?.notAfterMs ?? 0) <= clock.now();
+
+  const sleep = async (delayMs: number) => {
+    stopping.signal.throwIfAborted();
     const awakened = new AbortController();
     wake = () => awakened.abort();
-    const signal = AbortSignal.any([awakened.signal, stopping.signal]);
-    return clock.sleep(delayMs, signal).catch(() => stopping.signal.throwIfAborted());
+    await clock.sleep(delayMs, awakened.signal).catch(() => stopping.signal.throwIfAborted());
   };
 
   const run = async () => {
@@ -111,12 +112,17 @@ export function startRenewals({ clock, observer, attempt, current }: RenewalPart
     },
     async close(reason = new Error('The identity source is closed')) {
       stopping.abort(reason);
+      wake();
       await running;
     },
   };
 }
 
+/** When the next attempt is made: at the first of these. */
 interface Due {
   readonly atMonotonicMs: number;
+  /** In the place of the first while there is no usable identity: it may end while the machine is suspended. */
+  readonly lapsedAtMonotonicMs: number;
+  /** A renewal is also due when the wall clock says so; a retry is not, so that a clock that jumps makes no storm. */
   readonly atWallMs: number;
 }

@@ -26,13 +26,20 @@ export interface TestAuthority {
   issue(spec: { readonly id: string } & CertificateSpec): IssuedCertificate;
 }
 
-/** A root, with as many intermediates below it as asked for, that issues leaves for its trust domain. */
+/**
+ * A root, with as many intermediates below it as asked for, that issues leaves for its trust domain. `chain` is these,
+ * made already: what signs leaves first, the root last.
+ */
 export function createTestAuthority(
   trustDomain: string,
-  options: { readonly intermediates?: number; readonly root?: CertificateSpec } = {},
+  options: {
+    readonly intermediates?: number;
+    readonly root?: CertificateSpec;
+    readonly chain?: readonly MadeCertificate[];
+  } = {},
 ): TestAuthority {
-  const root = makeAuthority({ subject: `root of ${trustDomain}`, ...options.root });
-  const intermediates: MadeCertificate[] = [];
+  const root = options.chain?.at(-1) ?? makeAuthority({ subject: `root of ${trustDomain}`, ...options.root });
+  const intermediates: MadeCertificate[] = options.chain?.slice(0, -1) ?? [];
   for (let depth = 0; depth < (options.intermediates ?? 0); depth++) {
     const issuer = intermediates[0] ?? root;
     intermediates.unshift(makeAuthority({ subject: `intermediate ${depth} of ${trustDomain}`, issuer }));

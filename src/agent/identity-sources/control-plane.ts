@@ -71,23 +71,29 @@ export async function startControlPlaneIdentity(
       nowMs,
     });
     refuseUnfit(identity, settings, nowMs);
-    verified = identity;
     publisher.publish(identity);
+    verified = identity;
     return identity;
   };
 
   const takeBundles = (pem: PemBundles) => {
     try {
-      pushedBundles = parseBundles(pem, trustDomain);
+      useBundles(parseBundles(pem, trustDomain));
     } catch (error) {
       if (!(error instanceof RenewalError)) throw error;
-      return observer.bundlesRefused(error);
+      observer.bundlesRefused(error);
     }
+  };
+
+  const useBundles = (bundles: TrustBundles) => {
     const inUse = publisher.current();
-    if (inUse === undefined || verified === undefined) return;
-    if (isSameBundles(inUse.bundles, pushedBundles)) return;
-    const rebundled = withBundles(verified, pushedBundles, publisher.nextGeneration(), clock.now());
+    if (inUse === undefined || verified === undefined || isSameBundles(inUse.bundles, bundles)) {
+      pushedBundles = bundles;
+      return;
+    }
+    const rebundled = withBundles(verified, bundles, publisher.nextGeneration(), clock.now());
     publisher.publish(rebundled);
+    pushedBundles = bundles;
     const hasEnded = rebundled.notAfterMs < verified.notAfterMs;
     if (hasEnded || renewals.state().lastFailure?.reason === 'chain_invalid') renewals.hurry();
   };

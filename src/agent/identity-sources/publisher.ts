@@ -1,3 +1,5 @@
+import { createSecureContext } from 'node:tls';
+import { messageOf, RenewalError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 
 /** Holds the identity in use. Generations only ever grow, whoever publishes. */
@@ -6,6 +8,7 @@ export interface IdentityPublisher {
   current(): Identity | undefined;
   /** The generation that the next identity must have. */
   nextGeneration(): number;
+  /** Throws `RenewalError` when no handshake could be made with it; the one in use stays then. */
   publish(identity: Identity): void;
   subscribe(listener: (identity: Identity) => void): () => void;
 }
@@ -21,6 +24,7 @@ export function createIdentityPublisher(): IdentityPublisher {
       if (identity.generation !== expected) {
         throw new TypeError(`Identity generation ${identity.generation} was published, expected ${expected}`);
       }
+      proveUsable(identity);
       current = identity;
       for (const listener of [...listeners]) listener(identity);
     },
@@ -29,6 +33,18 @@ export function createIdentityPublisher(): IdentityPublisher {
       return () => void listeners.delete(listener);
     },
   };
+}
+
+/** Our own rules passed it; what OpenSSL makes of it would otherwise show in the first handshake, and in all after it. */
+function proveUsable({ key, chainPem, bundles }: Identity): void {
+  const ca = [...bundles.domains.values()].flat().map(({ pem }) => pem);
+  try {
+    createSecureContext({ key: key.export({ type: 'pkcs8', format: 'pem' }), cert: chainPem, ca });
+  } catch (error) {
+    throw new RenewalError('chain_invalid', `OpenSSL makes no TLS context of the certificate: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 /** For sources that have waited for the first identity. */

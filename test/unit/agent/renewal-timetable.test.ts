@@ -36,13 +36,13 @@ describe('when a failed attempt is repeated', () => {
     ]);
   });
 
-  it('R2: more often as the end of the identity comes nearer', () => {
-    expect([600_000, 60_000, 8000, 4000, 1000].map((remainingMs) => retry(99, remainingMs))).toEqual([
-      112_500, 11_250, 1500, 750, 750,
-    ]);
+  it('R2: more often as the end of the identity comes nearer, down to every 4 s', () => {
+    expect([600_000, 60_000, 16_001, 16_000, 8000, 4000, 1000, 1].map((remainingMs) => retry(99, remainingMs))).toEqual(
+      [112_500, 11_250, 3000.1875, 3000, 3000, 3000, 3000, 3000],
+    );
   });
 
-  it('R2: never after the end of the identity, never in a hot loop, never beyond 150 s, whatever the numbers', () => {
+  it('R2: never after the end of the identity but for its last 4 s, never in a hot loop, never beyond 150 s, whatever the numbers', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 1e9 }),
@@ -50,7 +50,7 @@ describe('when a failed attempt is repeated', () => {
         random,
         (failures, remainingMs, chance) => {
           const waitMs = retry(failures, remainingMs, chance);
-          expect(waitMs).toBeLessThanOrEqual(Math.max(500, Math.min(remainingMs, 150_000)));
+          expect(waitMs).toBeLessThanOrEqual(Math.max(4000, Math.min(remainingMs / 4, 150_000)));
           expect(waitMs).toBeGreaterThanOrEqual(500);
         },
       ),
@@ -63,16 +63,17 @@ describe('when a failed attempt is repeated', () => {
     ).toEqual([15_000, 15_000, 15_000]);
   });
 
-  it('R4: spread over half of the wait, so that 1,000 sidecars do not come back in one second', () => {
-    const waits = Array.from({ length: 1000 }, (_, i) => retry(99, 24 * hour, i / 1000));
-    const perSecond = Map.groupBy(waits, (waitMs) => Math.floor(waitMs / 1000));
-    expect(Math.max(...[...perSecond.values()].map((group) => group.length))).toBeLessThan(20);
+  it('R8: not before the server wants it, and not at the same moment as all whom it told the same', () => {
+    expect([0, 0.5, 0.999999].map((chance) => Math.round(retry(1, 24 * hour, chance, 60_000)))).toEqual([
+      60_000, 67_500, 75_000,
+    ]);
+    expect(retry(1, undefined, 0, 60_000)).toBe(60_000);
+    expect(retry(9, 24 * hour, 0.5, 1)).toBe(112_500);
   });
 
-  it('R8: not before the server wants it, but before the end of the identity, and never beyond 150 s', () => {
-    expect(retry(1, 24 * hour, 0.5, 60_000)).toBe(60_000);
-    expect(retry(1, 20_000, 0.5, 60_000)).toBe(20_000);
-    expect(retry(1, 24 * hour, 0.5, 1e12)).toBe(150_000);
-    expect(retry(9, 24 * hour, 0.5, 1)).toBe(112_500);
+  it('R8: never later than the server may ask for, and before the end of the identity', () => {
+    expect(retry(1, 24 * hour, 0, 1e12)).toBe(150_000);
+    expect([0, 0.5].map((chance) => retry(1, 20_000, chance, 60_000))).toEqual([10_000, 15_000]);
+    expect(retry(1, 1000, 0.5, 60_000)).toBe(3000);
   });
 });
