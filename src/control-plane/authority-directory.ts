@@ -5,12 +5,13 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { readBoundedFile } from '../bounded-file.ts';
 import { ConfigurationError, codeOf, FailureError, messageOf } from '../errors.ts';
 import { writeError } from './atomic-file.ts';
-import { rootProblems } from './authority.ts';
-import type { AuthorityFile, AuthorityKeys } from './authority-files.ts';
+import type { AuthorityFile, AuthorityKeys, AuthorityTexts } from './authority-files.ts';
 import {
-  authorityFileKeys,
   authorityFiles,
+  authorityProblems,
   createAuthorityKeys,
+  filesToRead,
+  isSecret,
   octal,
   parseAuthorityKeys,
   writeAuthorityFolder,
@@ -30,16 +31,20 @@ export async function openAuthorityDirectory(
   nowMs: number,
 ): Promise<AuthorityKeys> {
   const keys = await readAuthorityDirectory(directory);
-  const problems = rootProblems(keys.root, trustDomain, nowMs, join(directory, authorityFiles.root));
+  const problems = authorityProblems(keys, directory, trustDomain, nowMs);
   if (problems.length > 0) throw new ConfigurationError(problems);
   return keys;
 }
 
 /** The same without a look at trust domain and dates. */
 export async function readAuthorityDirectory(directory: string): Promise<AuthorityKeys> {
+  return parseAuthorityKeys(directory, await readAuthorityTexts(directory));
+}
+
+async function readAuthorityTexts(directory: string): Promise<AuthorityTexts> {
   const problems = await folderProblems(directory);
-  const texts: Record<AuthorityFile, string> = { rootKey: '', root: '', tokenKey: '' };
-  for (const name of problems.length > 0 ? [] : authorityFileKeys) {
+  const texts: Partial<Record<AuthorityFile, string>> = {};
+  for (const name of problems.length > 0 ? [] : filesToRead(await readdir(directory).catch(() => []))) {
     const path = join(directory, authorityFiles[name]);
     try {
       texts[name] = (await readBoundedFile(path, maxFileBytes, modeRefusal(name))).toString();
@@ -50,7 +55,7 @@ export async function readAuthorityDirectory(directory: string): Promise<Authori
     }
   }
   if (problems.length > 0) throw new ConfigurationError(problems);
-  return parseAuthorityKeys(directory, texts);
+  return texts;
 }
 
 async function folderProblems(directory: string): Promise<string[]> {
@@ -71,7 +76,7 @@ async function folderProblems(directory: string): Promise<string[]> {
 function modeRefusal(name: AuthorityFile): (file: Stats) => string | undefined {
   return ({ mode }) => {
     if ((mode & 0o002) !== 0) return `can be written by everybody (mode ${octal(mode)})`;
-    if ((mode & 0o004) !== 0 && name !== 'root') return `can be read by everybody (mode ${octal(mode)})`;
+    if ((mode & 0o004) !== 0 && isSecret(name)) return `can be read by everybody (mode ${octal(mode)})`;
     return undefined;
   };
 }

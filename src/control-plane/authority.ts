@@ -4,7 +4,9 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { CertificateTemplate, SigningCertificate, SubjectName } from './ca.ts';
-import { selfSignCertificate, signCertificate } from './ca.ts';
+import { crossSignCertificate, selfSignCertificate, signCertificate } from './ca.ts';
+import type { RootSet } from './root-set.ts';
+import { fingerprintOf, isSameCertificate, trustedRoots } from './root-set.ts';
 
 export interface AuthoritySettings {
   readonly trustDomain: string;
@@ -19,19 +21,35 @@ export interface IssuedCertificate {
   readonly certificate: X509Certificate;
   /** PEM, leaf first, without the root. */
   readonly chainPem: string;
+  /** SHA-256 of the root that it chains to, lower-case hexadecimal. */
+  readonly rootFingerprint: string;
   readonly notAfterMs: number;
 }
 
 /** Signs for one trust domain. Both methods throw `AuthorityExpiredError` when the root can no longer vouch for anything. */
 export interface Authority {
   readonly trustDomain: string;
+  /** As they are now: a rotation replaces them while certificates are issued. */
+  readonly roots: RootSet;
+  /** The root that vouches for what is issued now. */
   readonly root: X509Certificate;
+  /** Every root that is to be trusted, PEM. */
   readonly rootPem: string;
+  /** Of the root that vouches for what is issued now. */
   readonly rootNotAfterMs: number;
+  /** Grows with each change of the roots, and from one run to the next. */
+  readonly bundleSequence: number;
   /** `lifetimeMs` is brought within the limits; the certificate never outlives its issuer. */
   issueWorkload(publicKey: KeyObject, spiffeId: SpiffeId, lifetimeMs?: number): IssuedCertificate;
-  /** A certificate for servers only: no SPIFFE ID, so it is nobody in the mesh. */
+  /**
+   * A certificate for servers only: no SPIFFE ID, so it is nobody in the mesh. During a rotation its chain leads to either
+   * root, because those who dial the control plane trust it by a file that may lag behind.
+   */
   issueServing(publicKey: KeyObject, names: readonly SubjectName[], lifetimeMs: number): IssuedCertificate;
+  /** From now on these. */
+  replaceRoots(roots: RootSet): void;
+  /** Calls `listener` after each change of the roots, until the returned function is called. */
+  subscribe(listener: () => void): () => void;
 }
 
 /** The root ends so soon that no certificate of the shortest lifetime fits in front of it. */
@@ -59,24 +77,38 @@ export function createRoot(trustDomain: string, nowMs: number): SigningCertifica
   return { certificate: selfSignCertificate(template, key), key };
 }
 
+/** The issuing root of after a switch in a certificate by the root of before it, for `RootSet.bridge`. */
+export function createBridge(root: X509Certificate, previous: SigningCertificate, nowMs: number): X509Certificate {
+  const notAfterMs = Math.min(notAfterOf(root), notAfterOf(previous.certificate));
+  return crossSignCertificate(root, { notBeforeMs: nowMs - authorityBackdateMs, notAfterMs }, previous);
+}
+
 /**
- * The issuing certificate is made here, lives in memory for a week and is replaced when half of that has passed; the
- * root signs nothing else.
+ * The issuing certificate is made here, lives in memory for a week and is replaced when half of that has passed, or the
+ * root is another; the root signs nothing else.
  */
-export function createAuthority(root: SigningCertificate, clock: Clock, settings: AuthoritySettings): Authority {
+export function createAuthority(initial: RootSet, clock: Clock, settings: AuthoritySettings): Authority {
   const { trustDomain, minimumLifetimeMs } = settings;
-  const rootNotAfterMs = notAfterOf(root.certificate);
+  const listeners = new Set<() => void>();
+  const sequenceNow = () => Math.floor(clock.now() / 1000);
+  let roots = initial;
+  let bundleSequence = sequenceNow();
   let issuing: SigningCertificate | undefined;
 
   const currentIssuer = (nowMs: number): SigningCertificate => {
-    if (issuing === undefined || !isFresh(issuing.certificate, nowMs, rootNotAfterMs)) {
-      issuing = createIssuing(root, trustDomain, nowMs);
+    if (issuing === undefined || !isFresh(issuing.certificate, nowMs, notAfterOf(roots.root.certificate))) {
+      issuing = createIssuing(roots.root, trustDomain, nowMs);
     }
     return issuing;
   };
 
-  const issue = (wantedMs: number, template: Pick<CertificateTemplate, 'usage' | 'names' | 'publicKey'>) => {
+  const issue = (
+    wantedMs: number,
+    template: Pick<CertificateTemplate, 'usage' | 'names' | 'publicKey'>,
+    bridge?: X509Certificate,
+  ): IssuedCertificate => {
     const nowMs = clock.now();
+    const rootNotAfterMs = notAfterOf(roots.root.certificate);
     if (rootNotAfterMs - nowMs < minimumLifetimeMs) throw new AuthorityExpiredError(rootNotAfterMs);
     const issuer = currentIssuer(nowMs);
     const notAfterMs = Math.min(nowMs + wantedMs, notAfterOf(issuer.certificate));
@@ -84,24 +116,52 @@ export function createAuthority(root: SigningCertificate, clock: Clock, settings
     const certificate = signCertificate({ ...template, notBeforeMs, notAfterMs }, issuer);
     return {
       certificate,
-      chainPem: certificate.toString() + issuer.certificate.toString(),
+      chainPem: pemOf([certificate, issuer.certificate, ...(bridge === undefined ? [] : [bridge])]),
+      rootFingerprint: fingerprintOf(roots.root.certificate),
       notAfterMs: notAfterOf(certificate),
     };
   };
 
   return {
     trustDomain,
-    root: root.certificate,
-    rootPem: root.certificate.toString(),
-    rootNotAfterMs,
+    get roots() {
+      return roots;
+    },
+    get root() {
+      return roots.root.certificate;
+    },
+    get rootPem() {
+      return pemOf(trustedRoots(roots));
+    },
+    get rootNotAfterMs() {
+      return notAfterOf(roots.root.certificate);
+    },
+    get bundleSequence() {
+      return bundleSequence;
+    },
     issueWorkload: (publicKey, { uri }, lifetimeMs = settings.lifetimeMs) =>
       issue(Math.max(minimumLifetimeMs, Math.min(lifetimeMs, settings.lifetimeMs)), {
         usage: 'workload',
         names: [{ kind: 'uri', uri }],
         publicKey,
       }),
-    issueServing: (publicKey, names, lifetimeMs) => issue(lifetimeMs, { usage: 'serving', names, publicKey }),
+    issueServing: (publicKey, names, lifetimeMs) =>
+      issue(lifetimeMs, { usage: 'serving', names, publicKey }, roots.bridge),
+    replaceRoots(latest) {
+      if (!isSameCertificate(latest.root.certificate, roots.root.certificate)) issuing = undefined;
+      roots = latest;
+      bundleSequence = Math.max(bundleSequence + 1, sequenceNow());
+      for (const listener of [...listeners]) listener();
+    },
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
   };
+}
+
+function pemOf(certificates: readonly X509Certificate[]): string {
+  return certificates.map(String).join('');
 }
 
 /** A minute, but at most a tenth of the lifetime, so that a short certificate is not past its renewal when it is born. */
@@ -114,13 +174,23 @@ export function newKeyPair(): { readonly publicKey: KeyObject; readonly privateK
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
-/** Why `root` cannot be the root of this authority now, each as one sentence. `name` is what the operator calls it. */
-export function rootProblems(root: SigningCertificate, trustDomain: string, nowMs: number, name: string): string[] {
-  const { certificate, key } = root;
+/**
+ * Why `root` cannot be a root of this authority now, each as one sentence; its key is looked at where there is one. `name` is
+ * what the operator calls it.
+ */
+export function rootProblems(
+  { certificate, key }: { readonly certificate: X509Certificate; readonly key?: KeyObject | undefined },
+  trustDomain: string,
+  nowMs: number,
+  name: string,
+): string[] {
   const names = certificate.subjectAltName ?? '';
   const problems: string[] = [];
-  if (key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') problems.push(`The key of ${name} is not a P-256 key`);
-  else if (!certificate.checkPrivateKey(key)) problems.push(`${name} was made for another key than the one beside it`);
+  if (key !== undefined && key.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {
+    problems.push(`The key of ${name} is not a P-256 key`);
+  } else if (key !== undefined && !certificate.checkPrivateKey(key)) {
+    problems.push(`${name} was made for another key than the one beside it`);
+  }
   if (!certificate.ca) problems.push(`${name} is not the certificate of an authority, expected CA:TRUE`);
   if (names !== `URI:spiffe://${trustDomain}`) {
     problems.push(`${name} is for '${names}', expected the trust domain 'spiffe://${trustDomain}'`);

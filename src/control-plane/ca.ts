@@ -73,7 +73,28 @@ export function selfSignCertificate(template: CertificateTemplate, key: KeyObjec
   return assemble(template, { subject: subjectOf(template), keyId: keyIdOf(template.publicKey) }, key);
 }
 
-function assemble(template: CertificateTemplate, issuer: Issuer, key: KeyObject): X509Certificate {
+/** The authority of `root`, its name and its key, in a certificate that another root signed. */
+export function crossSignCertificate(
+  root: X509Certificate,
+  dates: Pick<CertificateTemplate, 'notBeforeMs' | 'notAfterMs'>,
+  issuer: SigningCertificate,
+): X509Certificate {
+  const { subject, keyId } = readIssuer(root);
+  const { publicKey } = root;
+  const template = { ...dates, usage: 'root', commonName: '', names: uriNames(root), publicKey } as const;
+  return assemble(template, readIssuer(issuer.certificate), issuer.key, { subject, keyId });
+}
+
+function uriNames({ subjectAltName = '' }: X509Certificate): readonly SubjectName[] {
+  return subjectAltName.startsWith('URI:') ? [{ kind: 'uri', uri: subjectAltName.slice(4) }] : [];
+}
+
+function assemble(
+  template: CertificateTemplate,
+  issuer: Issuer,
+  key: KeyObject,
+  own: Issuer = { subject: subjectOf(template), keyId: keyIdOf(template.publicKey) },
+): X509Certificate {
   const algorithm = sequence(oid('ecdsaWithSha256'));
   const body = sequence(
     asn1.create(context, 0, true, [primitive(asn1.Type.INTEGER, '\x02')]),
@@ -81,22 +102,22 @@ function assemble(template: CertificateTemplate, issuer: Issuer, key: KeyObject)
     algorithm,
     issuer.subject,
     sequence(time(template.notBeforeMs), time(template.notAfterMs)),
-    subjectOf(template),
+    own.subject,
     asn1.fromDer(spkiOf(template.publicKey).toString('latin1')),
-    asn1.create(context, 3, true, [sequence(...extensionsOf(template, issuer))]),
+    asn1.create(context, 3, true, [sequence(...extensionsOf(template, issuer, own))]),
   );
   const signature = sign('sha256', toDer(body), key);
   return new X509Certificate(toDer(sequence(body, algorithm, bitString(signature))));
 }
 
-function extensionsOf(template: CertificateTemplate, issuer: Issuer): Node[] {
+function extensionsOf(template: CertificateTemplate, issuer: Issuer, own: Issuer): Node[] {
   const { usage } = template;
   const purposes = extendedKeyUsages[usage];
   return [
     extension('basicConstraints', basicConstraintsOf(usage), 'critical'),
     extension('keyUsage', primitive(asn1.Type.BITSTRING, keyUsageBits[usage]), 'critical'),
     ...(purposes.length > 0 ? [extension('extKeyUsage', sequence(...purposes.map(oid)))] : []),
-    extension('subjectKeyIdentifier', octetString(keyIdOf(template.publicKey))),
+    extension('subjectKeyIdentifier', octetString(own.keyId)),
     extension('authorityKeyIdentifier', sequence(asn1.create(context, 0, false, issuer.keyId))),
     // RFC 5280 4.2.1.6: critical when the subject is empty.
     extension(

@@ -32,8 +32,8 @@ export async function openAuthority(
   settings: ControlPlaneSettings,
 ): Promise<OpenAuthority> {
   const { trustDomain, tokenIssuer: issuer = defaultTokenIssuer(trustDomain) } = settings;
-  const { root, tokenKey } = await keysOf(settings, clock.now());
-  const authority = createAuthority(root, clock, {
+  const { tokenKey, ...roots } = await keysOf(settings, clock.now());
+  const authority = createAuthority(roots, clock, {
     trustDomain,
     lifetimeMs: settings.certificateLifetimeMs,
     minimumLifetimeMs: settings.minimumCertificateLifetimeMs,

@@ -26,7 +26,7 @@ const checkIntervalMs = 60_000;
 /** Every control plane can be reached under these, whatever else it is called. */
 const alwaysNames = ['localhost', '127.0.0.1', '::1'];
 
-/** `names` are DNS names and IP literals. Renews at half of a day; a renewal that fails is tried again a minute later. */
+/** `names` are DNS names and IP literals. Renews at half of a day and when the root changes; a renewal that fails is tried again a minute later. */
 export function keepServingCertificate(
   { authority, clock, log }: { readonly authority: Authority; readonly clock: Clock; readonly log: Log },
   names: readonly string[],
@@ -46,23 +46,30 @@ export function keepServingCertificate(
   const check = () => {
     timer = clock.after(checkIntervalMs, check);
     const ageMs = clock.now() - issuedMs;
-    if (ageMs >= 0 && ageMs < lifetimeMs / 2) return;
+    if (ageMs < 0 || ageMs >= lifetimeMs / 2) renew();
+  };
+  const renew = () => {
     try {
       current = issue();
       for (const use of users) use(current);
     } catch (error) {
+      issuedMs = 0;
       log.error({ why: messageOf(error) }, 'The serving certificate cannot be renewed');
     }
   };
 
   let current = issue();
   timer = clock.after(checkIntervalMs, check);
+  const unsubscribe = authority.subscribe(renew);
   return {
     get current() {
       return current;
     },
     onRenewal: (use) => void users.add(use),
-    close: () => timer?.cancel(),
+    close() {
+      unsubscribe();
+      timer?.cancel();
+    },
   };
 }
 

@@ -1,17 +1,19 @@
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigurationError, codeOf, messageOf } from '../errors.ts';
+import { ConfigurationError, codeOf, messageOf, RemoraError } from '../errors.ts';
 import { writeError } from './atomic-file.ts';
-import { rootProblems } from './authority.ts';
-import type { AuthorityFile, AuthorityKeys } from './authority-files.ts';
+import type { AuthorityFile, AuthorityKeys, AuthorityTexts } from './authority-files.ts';
 import {
-  authorityFileKeys,
   authorityFiles,
+  authorityProblems,
   createAuthorityKeys,
+  filesToRead,
+  isSecret,
   octal,
   parseAuthorityKeys,
   writeAuthorityFolder,
 } from './authority-files.ts';
+import { settleRoots } from './root-steps.ts';
 
 const folderName = 'authority';
 const draftPrefix = '.authority-';
@@ -29,11 +31,16 @@ export async function openStateDirectory(
   const folder = join(directory, folderName);
   if (!(await exists(folder))) await createFolder(directory, createAuthorityKeys(trustDomain, nowMs));
   await removeDrafts(directory);
-  const contents = await readContents(folder);
-  const keys = parseAuthorityKeys(folder, contents);
-  const problems = rootProblems(keys.root, trustDomain, nowMs, join(folder, authorityFiles.root));
+  await settle(folder);
+  const keys = parseAuthorityKeys(folder, await readContents(folder));
+  const problems = authorityProblems(keys, folder, trustDomain, nowMs);
   if (problems.length > 0) throw new ConfigurationError(problems);
   return keys;
+}
+
+/** The folder of the keys, in a state directory. */
+export function authorityFolder(directory: string): string {
+  return join(directory, folderName);
 }
 
 /** The keys of a control plane that has already run; throws `ConfigurationError`. */
@@ -83,12 +90,20 @@ async function removeDrafts(directory: string): Promise<void> {
   }
 }
 
-async function readContents(folder: string): Promise<Record<AuthorityFile, string>> {
+async function settle(folder: string): Promise<void> {
+  try {
+    await settleRoots(folder);
+  } catch (error) {
+    throw error instanceof RemoraError ? error : writeError(folder, error);
+  }
+}
+
+async function readContents(folder: string): Promise<AuthorityTexts> {
   const problems: string[] = [];
-  const texts: Record<AuthorityFile, string> = { rootKey: '', root: '', tokenKey: '' };
+  const texts: Partial<Record<AuthorityFile, string>> = {};
   const { mode } = await stat(folder);
   if ((mode & 0o022) !== 0) problems.push(`${folder} can be written by others (mode ${octal(mode)}), expected 0700`);
-  for (const name of authorityFileKeys) {
+  for (const name of filesToRead(await readdir(folder))) {
     const path = join(folder, authorityFiles[name]);
     try {
       texts[name] = await readPrivately(path, name);
@@ -102,7 +117,7 @@ async function readContents(folder: string): Promise<Record<AuthorityFile, strin
 
 async function readPrivately(path: string, name: AuthorityFile): Promise<string> {
   const { mode } = await stat(path);
-  if (name !== 'root' && (mode & 0o077) !== 0) {
+  if (isSecret(name) && (mode & 0o077) !== 0) {
     throw new ConfigurationError(`${path} can be read by others (mode ${octal(mode)}), expected 0600`);
   }
   return readFile(path, 'utf8');

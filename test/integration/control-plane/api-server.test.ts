@@ -28,7 +28,7 @@ afterEach(async () => {
 
 async function start(limits: Partial<ApiLimits>, api: RequestListener = (_, response) => void response.end('ok')) {
   const root = createRoot('cluster.local', clock.now());
-  const authority = createAuthority(root, clock, {
+  const authority = createAuthority({ root }, clock, {
     trustDomain: 'cluster.local',
     lifetimeMs: 1e6,
     minimumLifetimeMs: 1e4,

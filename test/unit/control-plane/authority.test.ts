@@ -4,10 +4,12 @@ import type { AuthoritySettings } from '../../../src/control-plane/authority.ts'
 import {
   AuthorityExpiredError,
   createAuthority,
+  createBridge,
   createRoot,
   newKeyPair,
 } from '../../../src/control-plane/authority.ts';
 import { selfSignCertificate } from '../../../src/control-plane/ca.ts';
+import { fingerprintOf } from '../../../src/control-plane/root-set.ts';
 import { makeIdentity } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -23,7 +25,7 @@ const web = spiffeId('spiffe://cluster.local/ns/shop/sa/web');
 
 function setUp(root = createRoot('cluster.local', nowMs)) {
   const clock = createFakeClock(nowMs);
-  return { clock, root, authority: createAuthority(root, clock, settings) };
+  return { clock, root, authority: createAuthority({ root }, clock, settings) };
 }
 
 const issuerOf = (chainPem: string) => chainPem.split(/(?<=-----END CERTIFICATE-----\n)/)[1] ?? '';
@@ -166,4 +168,69 @@ it('writes dates from 2050 on as GeneralizedTime', () => {
   );
   expect(certificate.validToDate.getTime()).toBe(notAfterMs);
   expect(hexOf(certificate)).toContain(Buffer.from('20510203040506Z').toString('hex'));
+});
+
+describe('an authority whose root is rotated', () => {
+  function setUpRotation() {
+    const { clock, root, authority } = setUp();
+    const next = createRoot('cluster.local', nowMs);
+    const bridge = createBridge(next.certificate, root, nowMs);
+    return { clock, root, authority, next, bridge };
+  }
+  const trust = (pem: string) => parseTrustBundles({ 'cluster.local': pem });
+  const identityUnder = (pem: string, { authority }: Pick<ReturnType<typeof setUp>, 'authority'>) => {
+    const { publicKey, privateKey: key } = newKeyPair();
+    const { chainPem } = authority.issueWorkload(publicKey, web);
+    return makeIdentity({ generation: 1, key, chainPem, bundles: trust(pem), expected: web, nowMs });
+  };
+
+  it('B6: publishes the next root and goes on to issue from the old one, then issues from the next and publishes both', () => {
+    const { authority, root, next, bridge } = setUpRotation();
+    const old = root.certificate.toString();
+    authority.replaceRoots({ root, next });
+    expect(trust(authority.rootPem).domains.get('cluster.local')).toHaveLength(2);
+    expect(identityUnder(old, { authority }).rootFingerprint).toBe(fingerprintOf(root.certificate));
+    const published = authority.rootPem;
+    authority.replaceRoots({ root: next, previous: root.certificate, bridge });
+    expect(authority.rootPem).toBe(published);
+    expect(() => identityUnder(old, { authority })).toThrow(/no root of cluster\.local vouches/);
+    expect(identityUnder(authority.rootPem, { authority }).rootFingerprint).toBe(fingerprintOf(next.certificate));
+    authority.replaceRoots({ root: next });
+    expect(authority.rootPem).toBe(next.certificate.toString());
+  });
+
+  it('tells whoever asked of each change, and counts it', () => {
+    const { authority, root, next, clock } = setUpRotation();
+    expect(authority.bundleSequence).toBe(Math.floor(clock.now() / 1000));
+    const sequences: number[] = [];
+    const unsubscribe = authority.subscribe(() => sequences.push(authority.bundleSequence));
+    authority.replaceRoots({ root, next });
+    authority.replaceRoots({ root });
+    unsubscribe();
+    authority.replaceRoots({ root, next });
+    expect(sequences).toEqual([1, 2].map((more) => Math.floor(clock.now() / 1000) + more));
+  });
+
+  it('keeps the certificate that it issues with when the root that issues stays', () => {
+    const { authority, root, next } = setUpRotation();
+    const before = issuerOf(authority.issueWorkload(newKeyPair().publicKey, web).chainPem);
+    authority.replaceRoots({ root, next });
+    expect(issuerOf(authority.issueWorkload(newKeyPair().publicKey, web).chainPem)).toBe(before);
+  });
+
+  it('says of each certificate which root it chains to', () => {
+    const { authority, root, next } = setUpRotation();
+    const issue = () => authority.issueWorkload(newKeyPair().publicKey, web).rootFingerprint;
+    expect(issue()).toBe(fingerprintOf(root.certificate));
+    authority.replaceRoots({ root: next });
+    expect(issue()).toBe(fingerprintOf(next.certificate));
+  });
+
+  it('vouches for the new root by the old one no longer than either lasts, in the name of the new one', () => {
+    const { root, next, bridge } = setUpRotation();
+    expect(bridge.verify(root.certificate.publicKey)).toBe(true);
+    expect([bridge.subject, bridge.issuer]).toEqual([next.certificate.subject, root.certificate.subject]);
+    expect(bridge.subjectAltName).toBe('URI:spiffe://cluster.local');
+    expect(bridge.validToDate.getTime()).toBe(root.certificate.validToDate.getTime());
+  });
 });
