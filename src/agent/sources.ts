@@ -165,6 +165,7 @@ function identityOfFiles(parts: SourceParts, settings: AgentSettings, signal: Ab
     { clock: parts.clock, observer: renewalObserver(parts, settings) },
     {
       ...files,
+      federatedBundles: settings.federatedBundles,
       trustDomain: settings.trustDomain,
       expected: settings.spiffeId,
       pollIntervalMs: settings.filePollIntervalMs,

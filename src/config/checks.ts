@@ -3,6 +3,7 @@ import { formatAddress } from '../addresses.ts';
 import { portOfProbe } from '../app-probes.ts';
 import type { SidecarPorts } from '../ports.ts';
 import { isLoopback } from './address-kinds.ts';
+import { federationProblems } from './federated-bundle.ts';
 import { flagOf } from './setting.ts';
 import type { GivenSettings } from './table.ts';
 
@@ -23,6 +24,7 @@ export function contradictions(settings: SettledSettings, owner: Owner): string[
   return [
     ...sourceProblems(settings),
     ...identityProblems(settings),
+    ...federatedProblems(settings),
     ...portProblems(settings),
     ...tunnelProblems(settings),
     ...deliveryProblems(settings),
@@ -51,6 +53,16 @@ function identityProblems(settings: SettledSettings): string[] {
   }
   if (certificateLifetimeMs > maximumCertificateLifetimeMs) {
     problems.push('certificateLifetime is longer than maximumCertificateLifetime, expected at most that');
+  }
+  return problems;
+}
+
+function federatedProblems({ federatedBundles, bundleFile, trustDomain }: SettledSettings): string[] {
+  const problems = federationProblems('federatedBundles', federatedBundles, trustDomain);
+  if (federatedBundles.length > 0 && bundleFile === undefined) {
+    problems.push(
+      'federatedBundles is set without bundleFile, expected it only with certificates in files: the control plane tells its own bundles',
+    );
   }
   return problems;
 }

@@ -73,7 +73,8 @@ const notes: Readonly<Record<string, readonly string[]>> = {
   ],
   Certificates: [
     'Certificates come from the control plane, or from three files that something else keeps fresh. The files win when both are set; the control',
-    'plane then tells policies and destinations only.',
+    'plane then tells policies and destinations only. How a bundle is read, and what happens to one that is bad, is in',
+    '[identity.md](identity.md#trust-bundles).',
     '',
   ],
 };

@@ -5,6 +5,7 @@ import { modes } from '../policy/mode.ts';
 import { sidecarPorts, sidecarUid } from '../ports.ts';
 import * as address from './address-kinds.ts';
 import { appProbes } from './app-probes.ts';
+import { federatedBundle } from './federated-bundle.ts';
 import { boolean, duration, durationOrNever, fraction, integer, listOf, oneOf, path, size } from './kinds.ts';
 import type { ValuesOf } from './setting.ts';
 import { optional, setting } from './setting.ts';
@@ -65,11 +66,16 @@ const certificates = {
     'Certificate chain, leaf first, PEM; with a key file and a bundle file it replaces the certificates of the control plane',
   ),
   keyFile: optional(path, 'none', 'Private key of the certificate file, PEM'),
-  bundleFile: optional(path, 'none', 'Roots of the trust domain, PEM'),
+  bundleFile: optional(path, 'none', 'Roots of the trust domain, PEM or a SPIFFE bundle document'),
+  federatedBundles: setting(
+    listOf(federatedBundle),
+    [],
+    'With certificates in files: roots of other trust domains, each in a file, PEM or a SPIFFE bundle document',
+  ),
   filePollInterval: setting(
     duration(100 * ms, hour),
     10 * second,
-    'How often the three files are looked at, besides being watched',
+    'How often these files are looked at, besides being watched',
   ),
   certificateLifetime: setting(duration(10 * second, 90 * day), hour, 'Lifetime that is asked for'),
   maximumCertificateLifetime: setting(

@@ -392,6 +392,29 @@ describe('what is refused', () => {
     ]);
   });
 
+  it('takes bundles of other trust domains, each once, and only with certificates in files', () => {
+    const files = ['--certificate-file', 'a.pem', '--key-file', 'a.key', '--bundle-file', 'ca.pem'];
+    const federated = ['--federated-bundles', 'a.example=a.pem', '--federated-bundles', 'b.example=/b=c.pem'];
+    const bundles = [
+      { trustDomain: 'a.example', path: 'a.pem' },
+      { trustDomain: 'b.example', path: '/b=c.pem' },
+    ];
+    expect(load({ args: [...files, ...federated] }).settings.federatedBundles).toEqual(bundles);
+    const env = { REMORA_FEDERATED_BUNDLES: 'a.example=a.pem,b.example=/b=c.pem' };
+    expect(load({ args: files, env }).settings.federatedBundles).toEqual(bundles);
+    expect(problemsOf({ args: federated })).toEqual([
+      expect.stringContaining('federatedBundles is set without bundleFile'),
+    ]);
+    expect(
+      problemsOf({ args: [...files, ...federated, '--federated-bundles', 'a.example=c,cluster.local=d'] }),
+    ).toEqual([
+      'federatedBundles names a.example twice, expected one file for each trust domain',
+      'federatedBundles names cluster.local, which is this trust domain itself, expected other ones',
+    ]);
+    for (const bad of ['a.example', '=a.pem', 'a.example=', 'A.example=a.pem', 'spiffe://a.example=a.pem'])
+      expect(problemsOf({ args: [...files, '--federated-bundles', bad] })).toHaveLength(1);
+  });
+
   it('refuses an identity of another trust domain', () => {
     expect(problemsOf({ args: ['--spiffe-id', 'spiffe://other/ns/a/sa/b'] })).toEqual([
       'spiffeId=spiffe://other/ns/a/sa/b is not of the trust domain cluster.local, expected both to agree',

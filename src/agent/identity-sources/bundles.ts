@@ -1,21 +1,44 @@
 import { RenewalError } from '../../errors.ts';
+import { readBundle } from '../../identity/bundle-document.ts';
+import type { BundleTexts, Federation } from '../../identity/federation.ts';
+import { federate } from '../../identity/federation.ts';
 import type { Identity } from '../../identity/identity.ts';
 import { makeIdentity } from '../../identity/identity.ts';
 import type { TrustBundles } from '../../identity/trust-bundle.ts';
-import { parseTrustBundles, TrustBundleError } from '../../identity/trust-bundle.ts';
+import { parseTrustBundle, parseTrustBundles, TrustBundleError } from '../../identity/trust-bundle.ts';
 import type { PemBundles } from '../stream-state.ts';
 
 /** The whole set or nothing. Throws `RenewalError`, also when our own trust domain has no root: that would trust nobody. */
 export function parseBundles(pem: PemBundles, ownTrustDomain: string): TrustBundles {
-  let bundles: TrustBundles;
+  const bundles = refusing(() => parseTrustBundles(pem));
+  if ((bundles.domains.get(ownTrustDomain)?.length ?? 0) > 0) return bundles;
+  throw new RenewalError('bundle_empty', `The trust bundles hold no root of our own trust domain ${ownTrustDomain}`);
+}
+
+/**
+ * Our own bundle, PEM or a SPIFFE bundle document, with the latest ones of other trust domains, as `federate` has it. Throws
+ * `RenewalError` for our own one, also when it publishes no root.
+ */
+export function federateBundles(
+  own: { readonly trustDomain: string; readonly text: string },
+  inUse: Federation['federated'],
+  latest: BundleTexts,
+): Federation {
+  const { trustDomain, text } = own;
+  return refusing(() => {
+    // Without a root a document reads as an empty PEM does: it would trust nobody, ourselves included.
+    const roots = parseTrustBundle(trustDomain, readBundle(trustDomain, text) ?? '');
+    return federate(new Map([[trustDomain, roots]]), inUse, latest);
+  });
+}
+
+function refusing<T>(make: () => T): T {
   try {
-    bundles = parseTrustBundles(pem);
+    return make();
   } catch (error) {
     if (error instanceof TrustBundleError) throw new RenewalError(error.reason, error.message, { cause: error });
     throw error;
   }
-  if ((bundles.domains.get(ownTrustDomain)?.length ?? 0) > 0) return bundles;
-  throw new RenewalError('bundle_empty', `The trust bundles hold no root of our own trust domain ${ownTrustDomain}`);
 }
 
 /** Whether both hold the same roots for the same trust domains, in whatever order. */

@@ -2,13 +2,17 @@ import type { KeyObject } from 'node:crypto';
 import { createHash, createPrivateKey } from 'node:crypto';
 import { readBoundedFile } from '../../bounded-file.ts';
 import type { Clock } from '../../clock.ts';
+import type { FederatedBundle } from '../../config/federated-bundle.ts';
 import { messageOf, RenewalError } from '../../errors.ts';
 import type { WatchFiles } from '../../file-watch.ts';
-import { watchFiles } from '../../file-watch.ts';
+import { followFiles } from '../../file-watch.ts';
+import type { BundleTexts, Federation } from '../../identity/federation.ts';
 import type { Identity } from '../../identity/identity.ts';
 import { makeIdentity } from '../../identity/identity.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
-import { parseBundles } from './bundles.ts';
+import type { TrustBundles } from '../../identity/trust-bundle.ts';
+import { TrustBundleError } from '../../identity/trust-bundle.ts';
+import { federateBundles, isSameBundles } from './bundles.ts';
 import { createIdentityPublisher, currentOf, firstOf } from './publisher.ts';
 import type { IdentitySource, RenewalObserver, RenewalState } from './source.ts';
 
@@ -25,45 +29,46 @@ export interface FileIdentitySettings {
   readonly certificateFile: string;
   /** PEM. */
   readonly keyFile: string;
-  /** PEM roots of the trust domain. */
+  /** Roots of the trust domain, PEM or a SPIFFE bundle document. */
   readonly bundleFile: string;
+  /** Those of other trust domains, in either form. */
+  readonly federatedBundles: readonly FederatedBundle[];
   readonly pollIntervalMs: number;
 }
 
 const maxFileBytes = 1024 * 1024;
-/** Whoever replaces three files makes several events; milliseconds. */
-const settleMs = 200;
 
-/** What the three files held at one moment. */
+/** What the files held at one moment. */
 interface Content {
   readonly digest: string;
   readonly chainPem: string;
   readonly keyPem: Buffer;
-  readonly bundlePem: string;
+  readonly bundle: string;
+  readonly federated: BundleTexts;
 }
 
 /**
- * An identity in three files that something else replaces. Waits for the first usable one until the signal is aborted.
- * Half-written files, or a certificate and a key of different generations, keep the identity in use; they are looked at
- * again when a file changes and at each poll.
+ * An identity in three files that something else replaces, and the bundles of other trust domains. Waits for the first
+ * usable ones until the signal is aborted. Half-written files, or a certificate and a key of different generations, keep the
+ * identity in use; they are looked at again when a file changes and at each poll. Later on a bundle of another trust domain
+ * that cannot be used keeps that of its own in use, and nothing else: it must not stand in the way of a renewal.
  */
 export async function startFileIdentity(
-  { clock, observer, watch = watchFiles }: FileIdentityParts,
+  { clock, observer, watch }: FileIdentityParts,
   settings: FileIdentitySettings,
   signal: AbortSignal,
 ): Promise<IdentitySource> {
   signal.throwIfAborted();
-  const { certificateFile, keyFile, bundleFile, pollIntervalMs } = settings;
-  const stopping = new AbortController();
+  const { certificateFile, keyFile, bundleFile, federatedBundles, pollIntervalMs } = settings;
   const publisher = createIdentityPublisher();
   const first = Promise.withResolvers<void>();
   // It may be rejected before anybody waits for it.
   first.promise.catch(() => undefined);
   let usedDigest: string | undefined;
+  let federated: Federation['federated'] = new Map();
+  /** By trust domain what was told last. */
+  let refusals: ReadonlyMap<string, string> = new Map();
   let lastFailure: (RenewalState['lastFailure'] & { readonly digest: string }) | undefined;
-  /** Also set while the files are being read: what was read may be old then. */
-  let hasChanged = false;
-  let wake: () => void = () => undefined;
 
   const fail = (error: RenewalError, digest: string) => {
     const isKnown = lastFailure?.digest === digest && lastFailure.reason === error.reason;
@@ -81,9 +86,18 @@ export async function startFileIdentity(
         lastFailure = undefined;
         return;
       }
-      const identity = identityOf(content, settings, publisher.nextGeneration(), clock.now());
+      const federation = bundlesOf(content, settings, federated);
+      const refused = refusedBy(federation, settings);
+      const inUse = publisher.current();
+      const [atStart] = refused.values();
+      if (inUse === undefined && atStart !== undefined) throw atStart;
+      const identity = identityOf(content, settings, federation.bundles, publisher.nextGeneration(), clock.now());
       usedDigest = digest;
       lastFailure = undefined;
+      federated = federation.federated;
+      for (const [domain, error] of refused) if (refusals.get(domain) !== error.message) observer.bundlesRefused(error);
+      refusals = new Map([...refused].map(([domain, { message }]) => [domain, message]));
+      if (inUse !== undefined && isSame(inUse, identity)) return;
       publisher.publish(identity);
       observer.renewed(identity, undefined);
       first.resolve();
@@ -93,36 +107,14 @@ export async function startFileIdentity(
     }
   };
 
-  const untilNextLook = async () => {
-    if (!hasChanged) {
-      const changed = new AbortController();
-      wake = () => changed.abort();
-      const awake = AbortSignal.any([changed.signal, stopping.signal]);
-      await clock.sleep(pollIntervalMs, awake).catch(() => stopping.signal.throwIfAborted());
-    }
-    if (hasChanged) await clock.sleep(settleMs, stopping.signal);
-    hasChanged = false;
-  };
-
-  const run = async () => {
-    for (;;) {
-      await look();
-      await untilNextLook();
-    }
-  };
-
-  const stopWatching = watch([certificateFile, keyFile, bundleFile], () => {
-    hasChanged = true;
-    wake();
-  });
-  const running = run().catch((error: unknown) => {
-    first.reject(error);
-    if (!stopping.signal.aborted) throw error;
-  });
+  const following = followFiles(
+    { clock, watch },
+    { paths: [certificateFile, keyFile, bundleFile, ...federatedBundles.map(({ path }) => path)], pollIntervalMs },
+    look,
+  );
   const close = async (reason: unknown = new Error('The identity source is closed')) => {
-    stopping.abort(reason);
-    stopWatching();
-    await running;
+    first.reject(reason);
+    await following.close();
   };
   await firstOf(first.promise, signal, close);
 
@@ -134,26 +126,72 @@ export async function startFileIdentity(
   };
 }
 
-async function readContent({ certificateFile, keyFile, bundleFile }: FileIdentitySettings): Promise<Content> {
+async function readContent(settings: FileIdentitySettings): Promise<Content> {
+  const { certificateFile, keyFile, bundleFile, federatedBundles } = settings;
   const files = [certificateFile, keyFile, bundleFile].map((path) => readBoundedFile(path, maxFileBytes));
   const [chain, key, bundle] = (await Promise.all(files).catch((error: unknown) => {
     throw new RenewalError('bad_pem', messageOf(error));
   })) as [Buffer, Buffer, Buffer];
+  const federated = new Map<string, string | Error>();
+  for (const { trustDomain, path } of federatedBundles) {
+    const text = await readBoundedFile(path, maxFileBytes).then(String, (error: Error) => error);
+    federated.set(trustDomain, text);
+  }
   const hash = createHash('sha256');
-  for (const part of [chain, key, bundle]) hash.update(createHash('sha256').update(part).digest());
+  for (const part of [chain, key, bundle, ...federated.values()]) {
+    hash.update(
+      createHash('sha256')
+        .update(part instanceof Error ? part.message : part)
+        .digest(),
+    );
+  }
   return {
     digest: hash.digest('hex'),
     chainPem: chain.toString('latin1'),
     keyPem: key,
-    bundlePem: bundle.toString('latin1'),
+    bundle: bundle.toString('latin1'),
+    federated,
   };
 }
 
-function identityOf(content: Content, settings: FileIdentitySettings, generation: number, nowMs: number): Identity {
-  const { trustDomain, expected, certificateFile, keyFile, bundleFile } = settings;
-  const { chainPem, keyPem, bundlePem } = content;
+function bundlesOf(
+  { bundle, federated }: Content,
+  { trustDomain, bundleFile }: FileIdentitySettings,
+  inUse: Federation['federated'],
+): Federation {
+  return naming(bundleFile, () => federateBundles({ trustDomain, text: bundle }, inUse, federated));
+}
+
+/** By trust domain, each with the name of its file. */
+function refusedBy({ refused }: Federation, { federatedBundles }: FileIdentitySettings): Map<string, RenewalError> {
+  return new Map(
+    federatedBundles.flatMap(({ trustDomain, path }) => {
+      const error = refused.get(trustDomain);
+      if (error === undefined) return [];
+      return [[trustDomain, renewalErrorOf(error, path)] as const];
+    }),
+  );
+}
+
+/** The message of an error of the file system has the path already. */
+function renewalErrorOf(error: Error, path: string): RenewalError {
+  if (!(error instanceof TrustBundleError)) return new RenewalError('bad_pem', error.message, { cause: error });
+  return new RenewalError(error.reason, `${path}: ${error.message}`, { cause: error });
+}
+
+/** Whether no handshake would be any different: files that change may say the same. */
+function isSame(a: Identity, b: Identity): boolean {
+  return a.chainPem === b.chainPem && isSameBundles(a.bundles, b.bundles);
+}
+
+function identityOf(
+  { chainPem, keyPem }: Content,
+  { expected, certificateFile, keyFile }: FileIdentitySettings,
+  bundles: TrustBundles,
+  generation: number,
+  nowMs: number,
+): Identity {
   const key = parseKey(keyPem, keyFile);
-  const bundles = naming(bundleFile, () => parseBundles({ [trustDomain]: bundlePem }, trustDomain));
   const files = `${certificateFile} with ${keyFile}`;
   return naming(files, () => makeIdentity({ generation, key, chainPem, bundles, expected, nowMs }));
 }

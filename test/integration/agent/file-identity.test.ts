@@ -19,6 +19,7 @@ const second = 1000;
 
 let directory: string;
 let paths: { certificateFile: string; keyFile: string; bundleFile: string };
+let partnerFile: string;
 let clock: FakeClock;
 let change: () => void;
 let events: string[];
@@ -39,6 +40,7 @@ beforeEach(async () => {
     keyFile: join(directory, 'tls.key'),
     bundleFile: join(directory, 'ca.crt'),
   };
+  partnerFile = join(directory, 'partner');
   clock = createFakeClock();
   events = [];
   source = undefined;
@@ -60,11 +62,19 @@ async function write(folder: string, { chainPem, keyPem }: ReturnType<typeof iss
   await writeFile(join(folder, 'tls.crt'), chainPem);
 }
 
-function start(parts: { clock?: Clock; watch?: WatchFiles; signal?: AbortSignal; name?: string } = {}) {
+interface StartParts {
+  clock?: Clock;
+  watch?: WatchFiles;
+  signal?: AbortSignal;
+  name?: string;
+  isFederated?: boolean;
+}
+
+function start(parts: StartParts = {}) {
   const observer = {
     renewed: (identity: Identity) => void events.push(`renewed ${identity.generation}`),
     renewalFailed: (reason: string) => void events.push(reason),
-    bundlesRefused: () => void events.push('bundles refused'),
+    bundlesRefused: (error: Error) => void events.push(`bundles refused: ${error.message}`),
   };
   return startFileIdentity(
     { clock: parts.clock ?? clock, watch: parts.watch ?? watchByHand, observer },
@@ -72,6 +82,7 @@ function start(parts: { clock?: Clock; watch?: WatchFiles; signal?: AbortSignal;
       trustDomain: 'cluster.local',
       expected: spiffeId(`spiffe://cluster.local/ns/shop/sa/${parts.name ?? 'web'}`),
       ...paths,
+      federatedBundles: parts.isFederated === true ? [{ trustDomain: 'partner.example', path: partnerFile }] : [],
       pollIntervalMs: 10 * second,
     },
     parts.signal ?? new AbortController().signal,
@@ -223,6 +234,109 @@ describe('R21: files that are half written', () => {
     await clock.advance(second);
     await expect.poll(() => source?.renewal().lastFailure).toBeUndefined();
     expect(events).toEqual(['renewed 1', 'key_mismatch']);
+  });
+});
+
+describe('the bundle of another trust domain', () => {
+  const partner = createTestAuthority('partner.example');
+  const next = createTestAuthority('partner.example', { root: { subject: 'next root of the partner' } });
+  const documentOf = (...roots: readonly (typeof partner)[]) =>
+    JSON.stringify({
+      keys: roots.map(({ root }) => ({ kty: 'EC', use: 'x509-svid', x5c: [root.der.toString('base64')] })),
+    });
+  const rootsOf = (domain = 'partner.example') =>
+    source
+      ?.current()
+      .bundles.domains.get(domain)
+      ?.map(({ pem }) => pem);
+  /** A change of the partner's file, and the look after it. */
+  async function replace(text: string | undefined): Promise<void> {
+    if (text === undefined) await rm(partnerFile);
+    else await writeFile(partnerFile, text);
+    change();
+    await clock.advance(second);
+  }
+  const startedWith = async (text: string) => {
+    await write(directory, issue());
+    await writeFile(partnerFile, text);
+    source = await start({ isFederated: true });
+  };
+
+  it('is trusted beside our own, and never for it', async () => {
+    await startedWith(partner.bundlePem);
+    expect(rootsOf()).toEqual([partner.bundlePem]);
+    expect(rootsOf('cluster.local')).toEqual([authority.bundlePem]);
+  });
+
+  it('B6: makes a new generation without a new certificate when it changes, in either form', async () => {
+    await startedWith(partner.bundlePem);
+    const before = source?.current();
+    await replace(documentOf(partner, next));
+    await told('renewed 2');
+    expect(rootsOf()).toEqual([partner.bundlePem, next.bundlePem]);
+    expect(source?.current()).toMatchObject({ chainPem: before?.chainPem, notAfterMs: before?.notAfterMs });
+    await replace(next.bundlePem);
+    await told('renewed 3');
+    expect(rootsOf()).toEqual([next.bundlePem]);
+  });
+
+  it('makes no new generation when it says the same in another form', async () => {
+    await startedWith(partner.bundlePem);
+    await replace(documentOf(partner));
+    await quietPoll();
+    expect(events).toEqual(['renewed 1']);
+  });
+
+  it('B12: that publishes no root is trusted no more', async () => {
+    await startedWith(documentOf(partner));
+    await replace('{"keys":[]}');
+    await told('renewed 2');
+    expect([...(source?.current().bundles.domains.keys() ?? [])]).toEqual(['cluster.local']);
+  });
+
+  it.each([
+    ['is empty', ''],
+    ['is broken', '{"keys":'],
+    ['is missing', undefined],
+    ['has our own root', authority.bundlePem],
+  ])('B2: that %s keeps the one in use, is told of once, and does not keep a renewal away', async (_, bad) => {
+    await startedWith(partner.bundlePem);
+    await replace(bad);
+    await expect.poll(() => clock.advance(0).then(() => events.at(-1))).toContain(`bundles refused: ${partnerFile}`);
+    const renewed = issue();
+    await write(directory, renewed);
+    change();
+    await clock.advance(second);
+    await told('renewed 2');
+    expect(source?.current().chainPem).toBe(renewed.chainPem);
+    expect(source?.renewal().lastFailure).toBeUndefined();
+    expect(rootsOf()).toEqual([partner.bundlePem]);
+    for (let i = 0; i < 3; i++) await quietPoll();
+    expect(events).toHaveLength(3);
+    await replace(next.bundlePem);
+    await told('renewed 3');
+    expect(rootsOf()).toEqual([next.bundlePem]);
+  });
+
+  it('is waited for at the start', async () => {
+    await write(directory, issue());
+    const starting = start({ isFederated: true });
+    await told('bad_pem');
+    await writeFile(partnerFile, partner.bundlePem);
+    await clock.advance(10 * second);
+    source = await starting;
+    expect(events).toEqual(['bad_pem', 'renewed 1']);
+  });
+
+  it('B12: of ourselves may be a bundle document, which must publish a root', async () => {
+    await write(directory, issue(), documentOf(authority));
+    source = await start();
+    expect(rootsOf('cluster.local')).toEqual([authority.bundlePem]);
+    await writeFile(paths.bundleFile, '{"keys":[]}');
+    change();
+    await clock.advance(second);
+    await told('bundle_empty');
+    expect(rootsOf('cluster.local')).toEqual([authority.bundlePem]);
   });
 });
 
