@@ -30,7 +30,34 @@ export const shownRenewalFailure = v.object({
   at: instant,
 });
 
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+/** Who chains to one root, as this sidecar has seen it. */
+export const shownPeers = v.object({
+  /** Tunnels that are open now. */
+  open: count,
+  /** Identities that are connected, or were within the last hour, the latest first: each with when it was last connected. */
+  recent: v.array(v.object({ spiffeId: v.string(), lastSeen: instant })),
+  /** At most so many more were so, whose names were not kept. */
+  unnamed: count,
+  /** When one of them was last connected; null if none was since `peersSince`. */
+  lastSeen: v.nullable(instant),
+});
+export type ShownPeers = v.InferOutput<typeof shownPeers>;
+
+export const shownRoot = v.object({
+  ...shownCertificate.entries,
+  peers: shownPeers,
+  /** As far as this sidecar knows: nobody has chained to it for an hour, ourselves included. */
+  mayBeRemoved: v.boolean(),
+  /** Why, in one sentence. */
+  removal: v.string(),
+});
+export type ShownRoot = v.InferOutput<typeof shownRoot>;
+
 export const certificatesPage = v.object({
+  /** When the page was made. */
+  now: instant,
   spiffeId: v.string(),
   /** Grows with each certificate and each change of the trust bundles. */
   generation: v.number(),
@@ -40,12 +67,18 @@ export const certificatesPage = v.object({
   notAfter: instant,
   /** Leaf first, without the root. */
   chain: v.array(shownCertificate),
+  /** SHA-256 of the root that the chain ends in, lower-case hexadecimal. */
+  issuedBy: v.string(),
   /** Null when something else renews. */
   nextRenewal: v.nullable(instant),
   lastFailure: v.nullable(shownRenewalFailure),
   /** The clock of the control plane minus this one; null when it is not known. */
   clockSkewSeconds: v.nullable(v.number()),
+  /** Since when peers are counted. */
+  peersSince: instant,
   /** Roots by trust domain. */
-  trustBundles: v.record(v.string(), v.array(shownCertificate)),
+  trustBundles: v.record(v.string(), v.array(shownRoot)),
+  /** Roots that are in no bundle any more, with peers that were connected within the last hour. */
+  removedRoots: v.array(v.object({ fingerprint: v.string(), peers: shownPeers })),
 });
 export type CertificatesPage = v.InferOutput<typeof certificatesPage>;

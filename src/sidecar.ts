@@ -203,6 +203,7 @@ async function startSidecar(
         places,
         readiness,
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
+        peers,
         connections: () => [...accounts.live()].map(shownConnection),
       };
       const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };

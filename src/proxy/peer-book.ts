@@ -49,7 +49,7 @@ export function createPeerBook(clock: Clock, limits = peerBookLimits): PeerBook 
   let named = 0;
   let sinceMs = clock.monotonic();
 
-  const wall = (atMs: number) => clock.now() - (clock.monotonic() - atMs);
+  const wall = (atMs: number) => Math.round(clock.now() - (clock.monotonic() - atMs));
   const isRecent = (atMs: number) => clock.monotonic() - atMs <= recentPeerMs;
 
   /** A root that nobody uses gives up its place; then nothing is known of the time when it was used. */

@@ -93,11 +93,13 @@ const renewal: RenewalState = {
   clockSkewMs: -1500,
 };
 
+const peers: AdminParts['peers'] = { byRoot: () => new Map(), sinceMs: clock.now() };
+
 async function admin(parts: Partial<AdminParts> = {}) {
   const readiness = createReadiness([]);
   const server = await startAdminServer(
     { kind: 'tcp', address: loopback },
-    { clock, log, readiness, identity: () => ({ current: identity, renewal }), connections: () => [], ...parts },
+    { clock, log, readiness, identity: () => ({ current: identity, renewal }), connections: () => [], peers, ...parts },
   );
   closing.push(server);
   return server.address?.port ?? 0;
@@ -170,6 +172,44 @@ describe('admin pages', () => {
     expect(page.trustBundles['cluster.local']?.map(({ fingerprint }) => fingerprint)).toEqual(
       identity.bundles.domains.get('cluster.local')?.map(({ fingerprint }) => fingerprint),
     );
+  });
+
+  it('say of each root who chains to it and whether it may be removed', async () => {
+    const [own = ''] = identity.bundles.domains.get('cluster.local')?.map(({ fingerprint }) => fingerprint) ?? [];
+    const nowMs = clock.now();
+    const recent = new Map([
+      ['spiffe://cluster.local/ns/shop/sa/gone', nowMs - 1000],
+      ['spiffe://cluster.local/ns/shop/sa/db', nowMs],
+    ]);
+    const seen = { open: 4, recent, unnamed: 2, lastSeenMs: nowMs };
+    const byRoot = () =>
+      new Map([
+        [own, seen],
+        ['removed', { ...seen, unnamed: 0 }],
+        ['forgotten', { ...seen, recent: new Map(), unnamed: 0 }],
+      ]);
+    const port = await admin({ peers: { byRoot, sinceMs: nowMs - 5000 } });
+    const page = parse(certificatesPage, JSON.parse((await ask({ port }, { path: '/certs' })).body));
+    const shownPeers = {
+      open: 4,
+      recent: [
+        { spiffeId: 'spiffe://cluster.local/ns/shop/sa/db', lastSeen: new Date(nowMs).toISOString() },
+        { spiffeId: 'spiffe://cluster.local/ns/shop/sa/gone', lastSeen: new Date(nowMs - 1000).toISOString() },
+      ],
+      unnamed: 2,
+      lastSeen: new Date(nowMs).toISOString(),
+    };
+    expect(page).toMatchObject({
+      now: new Date(nowMs).toISOString(),
+      issuedBy: own,
+      peersSince: new Date(nowMs - 5000).toISOString(),
+      trustBundles: {
+        'cluster.local': [
+          { peers: shownPeers, mayBeRemoved: false, removal: expect.stringMatching(/^Our own .* up to 4 peers chain/) },
+        ],
+      },
+    });
+    expect(page.removedRoots).toEqual([{ fingerprint: 'removed', peers: { ...shownPeers, unnamed: 0 } }]);
   });
 
   it('A5: never show a key', async () => {
@@ -302,7 +342,7 @@ describe('a unix socket', () => {
   const start = (path: string) =>
     startAdminServer(
       { kind: 'unix', path },
-      { clock, log, readiness: createReadiness([]), identity: () => undefined, connections: () => [] },
+      { clock, log, readiness: createReadiness([]), identity: () => undefined, connections: () => [], peers },
     );
 
   it('A1: serves the admin pages to its owner alone', async () => {

@@ -1,0 +1,80 @@
+import type { X509Certificate } from 'node:crypto';
+import type { CertificatesPage, ShownCertificate, ShownPeers } from '../admin-api.ts';
+import { timestamp } from '../clock.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { TrustAnchor } from '../identity/trust-bundle.ts';
+import { renewalReasons } from '../outcomes.ts';
+import type { RenewalState } from './identity-sources/source.ts';
+import type { PeerCounts, RootUse } from './root-use.ts';
+import { removalOf } from './root-use.ts';
+
+export interface CertificatesShown {
+  readonly current: Identity;
+  readonly renewal: RenewalState;
+  readonly peers: PeerCounts;
+  /** Wall time, milliseconds since the epoch. */
+  readonly nowMs: number;
+}
+
+/** Everything about the identity in use and the roots that it trusts; never a key. */
+export function certificatesPageOf({ current, renewal, peers, nowMs }: CertificatesShown): CertificatesPage {
+  const { nextAttemptMs, lastFailure, clockSkewMs } = renewal;
+  const { sinceMs } = peers;
+  const uses = peers.byRoot();
+  const rootOf = ({ certificate, fingerprint }: TrustAnchor) => {
+    const use = uses.get(fingerprint);
+    const isOurs = fingerprint === current.rootFingerprint;
+    return { ...shown(certificate), peers: shownPeers(use), ...removalOf({ isOurs, use, sinceMs, nowMs }) };
+  };
+  const domains = [...current.bundles.domains];
+  const trusted = new Set(domains.flatMap(([, anchors]) => anchors.map(({ fingerprint }) => fingerprint)));
+  return {
+    now: timestamp(nowMs),
+    spiffeId: current.spiffeId.uri,
+    generation: current.generation,
+    isExpired: current.notAfterMs <= nowMs,
+    notBefore: timestamp(current.notBeforeMs),
+    notAfter: timestamp(current.notAfterMs),
+    chain: current.chain.map(shown),
+    issuedBy: current.rootFingerprint,
+    nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
+    lastFailure: lastFailure === undefined ? null : shownFailure(lastFailure),
+    clockSkewSeconds: clockSkewMs === undefined ? null : clockSkewMs / 1000,
+    peersSince: timestamp(sinceMs),
+    trustBundles: Object.fromEntries(domains.map(([domain, anchors]) => [domain, anchors.map(rootOf)])),
+    removedRoots: [...uses]
+      .filter(([root, { recent, unnamed }]) => !trusted.has(root) && recent.size + unnamed > 0)
+      .map(([fingerprint, use]) => ({ fingerprint, peers: shownPeers(use) })),
+  };
+}
+
+function shownFailure({
+  reason,
+  message,
+  atMs,
+}: NonNullable<RenewalState['lastFailure']>): CertificatesPage['lastFailure'] {
+  return { reason, ...renewalReasons[reason], message, at: timestamp(atMs) };
+}
+
+function shownPeers(use: RootUse | undefined): ShownPeers {
+  if (use === undefined) return { open: 0, recent: [], unnamed: 0, lastSeen: null };
+  const recent = [...use.recent].sort(([, a], [, b]) => b - a);
+  return {
+    open: use.open,
+    recent: recent.map(([spiffeId, atMs]) => ({ spiffeId, lastSeen: timestamp(atMs) })),
+    unnamed: use.unnamed,
+    lastSeen: timestamp(use.lastSeenMs),
+  };
+}
+
+function shown(certificate: X509Certificate): ShownCertificate {
+  return {
+    subject: certificate.subject ?? '',
+    issuer: certificate.issuer ?? '',
+    serial: certificate.serialNumber,
+    notBefore: certificate.validFromDate.toISOString(),
+    notAfter: certificate.validToDate.toISOString(),
+    fingerprint: certificate.fingerprint256.replaceAll(':', '').toLowerCase(),
+    pem: certificate.toString(),
+  };
+}
