@@ -27,7 +27,7 @@ export class CrlError extends Error {
 }
 
 /** Of one file: the bytes are what the entries need in PEM, and reading so many takes a fifth of a second. */
-export const crlLimits = { bytes: 4 * 1024 * 1024, lists: 100, entries: 50_000 } as const;
+export const crlLimits = { bytes: 4 * 1024 * 1024, lists: 100, certificates: 100, entries: 50_000 } as const;
 
 /** The lists in PEM, one or several, or the one in DER. Throws `CrlError` unless all of them can be read. */
 export function parseCrls(bytes: Uint8Array): Crl[] {
@@ -40,6 +40,8 @@ export function readCrlFile(bytes: Uint8Array): CrlFile {
   const { lists, authorities } = isDer(bytes) ? { lists: [bytes], authorities: [] } : blocksOf(bytes);
   if (lists.length === 0) throw new CrlError('There is no CRL, expected X509 CRL blocks in PEM, or one CRL in DER');
   if (lists.length > crlLimits.lists) throw tooMany(`${lists.length} lists`, `${crlLimits.lists}`);
+  if (authorities.length > crlLimits.certificates)
+    throw tooMany(`${authorities.length} certificates`, `${crlLimits.certificates}`);
   let room: number = crlLimits.entries;
   const crls = lists.map((der) => {
     const crl = readCrl(der, room);

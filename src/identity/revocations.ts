@@ -1,3 +1,5 @@
+import type { SpiffeId } from './spiffe-id.ts';
+
 /** A certificate by what revocation lists call it: its serial, and the name of its issuer. */
 export interface CertificateName {
   /** Hexadecimal, upper case, without leading zeros of the encoding. */
@@ -8,7 +10,7 @@ export interface CertificateName {
 
 /** Who a peer is, and the certificates that prove it, leaf first, its root left out. */
 export interface RevocablePeer {
-  readonly spiffeId: { readonly uri: string };
+  readonly spiffeId: Pick<SpiffeId, 'uri' | 'trustDomain'>;
   readonly certificates: readonly CertificateName[];
 }
 
@@ -54,3 +56,21 @@ export function createRevocations({ certificates, identities, unknown }: Revocat
 
 /** Before anything is known, and where nothing is ever revoked. */
 export const noRevocations: Revocations = createRevocations({ certificates: [], identities: [] });
+
+/** What any of several sources has revoked; what one of them does not know is not known. */
+export function joinRevocations(...sources: readonly Revocations[]): Revocations {
+  return {
+    whyRevoked: (peer) => firstOf(sources, (source) => source.whyRevoked(peer)),
+    get unknown() {
+      return firstOf(sources, (source) => source.unknown);
+    },
+  };
+}
+
+function firstOf<T>(sources: readonly Revocations[], ask: (source: Revocations) => T | undefined): T | undefined {
+  for (const source of sources) {
+    const answer = ask(source);
+    if (answer !== undefined) return answer;
+  }
+  return undefined;
+}
