@@ -27,6 +27,8 @@ export interface Extensions {
   readonly nameConstraints: NameConstraints | undefined;
   /** Hexadecimal; undefined without the extension. */
   readonly subjectKeyId: string | undefined;
+  /** What its issuer's `subjectKeyId` should be; undefined when it does not say. */
+  readonly authorityKeyId: string | undefined;
   /** A critical extension that we do not understand, dotted; undefined when there is none. */
   readonly unknownCritical: string | undefined;
 }
@@ -45,6 +47,7 @@ export interface NameConstraints {
 
 const oids = {
   subjectKeyId: '2.5.29.14',
+  authorityKeyId: '2.5.29.35',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
@@ -53,10 +56,25 @@ const oids = {
   extendedKeyUsage: '2.5.29.37',
 } as const;
 
-/** Policies are understood as RFC 5280 §6.1.1 has it when nobody asks for one: any will do. */
-const understood: ReadonlySet<string> = new Set(Object.values(oids));
+/**
+ * What may be critical. Policies are understood as RFC 5280 §6.1.1 has it when nobody asks for one: any will do. Identifiers of
+ * keys are read, but must not be critical (§4.2.1.1, §4.2.1.2).
+ */
+const understood: ReadonlySet<string> = new Set([
+  oids.keyUsage,
+  oids.subjectAltName,
+  oids.basicConstraints,
+  oids.nameConstraints,
+  oids.certificatePolicies,
+  oids.extendedKeyUsage,
+]);
 
 const uriTag = contextTag(6, false);
+/** The kinds of GeneralName (RFC 5280 §4.2.1.6). */
+const nameTags: ReadonlySet<number> = new Set([
+  ...[0, 3, 4, 5].map((number) => contextTag(number, true)),
+  ...[1, 2, 6, 7, 8].map((number) => contextTag(number, false)),
+]);
 
 export interface Extension {
   readonly isCritical: boolean;
@@ -83,6 +101,7 @@ export function readExtensions(content: Uint8Array | undefined): Extensions {
     subjectKeyId: read(oids.subjectKeyId, (value) =>
       Buffer.from(readDer(value, tags.octetString).content).toString('hex'),
     ),
+    authorityKeyId: read(oids.authorityKeyId, readAuthorityKeyId),
     unknownCritical: [...found].find(([id, { isCritical }]) => isCritical && !understood.has(id))?.[0],
   };
 }
@@ -130,10 +149,21 @@ function readPurposes(value: Uint8Array): string[] {
 function readUris(value: Uint8Array): string[] {
   const uris: string[] = [];
   for (const name of elements(readDer(value, tags.sequence).content)) {
-    if (name.tag === uriTag) uris.push(asciiOf(name.content));
+    if (isUri(name)) uris.push(asciiOf(name.content));
     if (uris.length === 2) break;
   }
   return uris;
+}
+
+function isUri({ tag }: Der): boolean {
+  if (!nameTags.has(tag)) throw new DerError('A name is of no known kind');
+  return tag === uriTag;
+}
+
+/** The identifier alone: an issuer's name and serial beside it are what OpenSSL compares. */
+function readAuthorityKeyId(value: Uint8Array): string | undefined {
+  const id = fieldsOf(readDer(value, tags.sequence).content).optional(contextTag(0, false));
+  return id && Buffer.from(id.content).toString('hex');
 }
 
 function readNameConstraints(value: Uint8Array): NameConstraints {
@@ -141,6 +171,7 @@ function readNameConstraints(value: Uint8Array): NameConstraints {
   const permitted = fields.optional(contextTag(0, true));
   const excluded = fields.optional(contextTag(1, true));
   fields.end();
+  if (permitted === undefined && excluded === undefined) throw new DerError('Name constraints are empty');
   const permittedHosts = hostsOf(permitted);
   return { permittedHosts: permittedHosts.length === 0 ? undefined : permittedHosts, excludedHosts: hostsOf(excluded) };
 }
@@ -148,12 +179,13 @@ function readNameConstraints(value: Uint8Array): NameConstraints {
 /** The URI hosts of a list of GeneralSubtree; a minimum or maximum is not allowed (RFC 5280 §4.2.1.10). */
 function hostsOf(subtrees: Der | undefined): string[] {
   const hosts: string[] = [];
+  if (subtrees?.content.length === 0) throw new DerError('A list of name constraints is empty');
   for (const subtree of subtrees === undefined ? [] : elements(subtrees.content)) {
     if (subtree.tag !== tags.sequence) throw new DerError('A name constraint is not a SEQUENCE');
     const fields = fieldsOf(subtree.content);
     const base = fields.any();
     fields.end();
-    if (base.tag === uriTag) hosts.push(asciiOf(base.content));
+    if (isUri(base)) hosts.push(asciiOf(base.content));
   }
   return hosts;
 }

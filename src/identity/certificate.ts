@@ -103,6 +103,7 @@ function readVersion(field: Der | undefined): number {
 
 /** In hexadecimal, upper case. RFC 5280 §4.1.2.2: at most 20 bytes, and one more for the sign. Zero and negative ones exist and harm nobody. */
 export function readSerial({ content }: Der): string {
-  if (content.length === 0 || content.length > 21) throw new DerError('A serial is empty or longer than 20 bytes');
-  return hexOf(content.length > 1 && content[0] === 0 ? content.subarray(1) : content).toUpperCase();
+  const magnitude = content.length > 1 && content[0] === 0 ? content.subarray(1) : content;
+  if (magnitude.length === 0 || magnitude.length > 20) throw new DerError('A serial is empty or longer than 20 bytes');
+  return hexOf(magnitude).toUpperCase();
 }

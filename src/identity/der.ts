@@ -1,4 +1,4 @@
-import { parseDate } from '../clock.ts';
+import { parseDate, timestamp } from '../clock.ts';
 
 /**
  * A strict, bounded reader of DER (X.690): definite lengths only, minimally written, one-byte tags, nothing left over. It
@@ -170,6 +170,8 @@ export function readTime({ tag, content }: Der): number {
   const ms = parseDate(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
   if (Number.isNaN(ms) || (!isUtc && tag !== tags.generalizedTime))
     throw new DerError('A date is not in the form of RFC 5280');
+  // JavaScript takes the 30th of February for the 2nd of March, and the hour 24 for the next day.
+  if (!timestamp(ms).startsWith(`${year}-${month}-${day}T${hour}`)) throw new DerError('A date is not in the calendar');
   return ms;
 }
 

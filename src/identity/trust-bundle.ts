@@ -3,6 +3,7 @@ import type { Certificate } from './certificate.ts';
 import { CertificateError, readCertificate } from './certificate.ts';
 import { PemError, readPemCertificates, writePemCertificate } from './pem.ts';
 import { isTrustDomain } from './spiffe-id.ts';
+import { isNamedKey } from './trust-path.ts';
 
 /** A root that peers of one trust domain may chain to. */
 export interface TrustAnchor {
@@ -132,6 +133,7 @@ function problemOf(root: Certificate, domain: string): string | undefined {
   if (root.unknownCritical !== undefined) return `its critical extension ${root.unknownCritical} is not understood`;
   if (root.weakKey !== undefined) return root.weakKey;
   if (root.subject !== root.issuer || !root.isSignedBy(root)) return 'it is not self-signed, so it is an intermediate';
+  if (!isNamedKey(root, root)) return 'the identifier of its own key is not that of the key which signed it';
   const foreign = root.uris.find((uri) => /^spiffe:/i.test(uri) && uri !== `spiffe://${domain}`);
   return foreign === undefined
     ? undefined

@@ -74,7 +74,12 @@ export function findTrustPath(question: PathQuestion): PathResult {
 /** The anchors first, the one that lasts longest before the others, then what the peer sent. Names prove nothing; they only spare the signatures of strangers. */
 function namesakesOfIssuer(child: Certificate, { anchors, intermediates }: PathQuestion): Certificate[] {
   const candidates = [...anchors.toSorted((a, b) => b.notAfterMs - a.notAfterMs), ...intermediates];
-  return candidates.filter((candidate) => candidate.subject === child.issuer);
+  return candidates.filter((candidate) => candidate.subject === child.issuer && isNamedKey(candidate, child));
+}
+
+/** A certificate that names the key of its issuer is held to it, as OpenSSL does; where either says nothing, any key will do. */
+export function isNamedKey({ subjectKeyId }: Certificate, { authorityKeyId }: Certificate): boolean {
+  return subjectKeyId === undefined || authorityKeyId === undefined || subjectKeyId === authorityKeyId;
 }
 
 /** A weak key is not even asked, since asking a huge one costs a hundred times what a strong one does. */
@@ -91,6 +96,7 @@ function vouch(
 /** Why a certificate that did sign the one below must not have. */
 function obstacleOf(issuer: Certificate, counted: number, { anchors, id, nowMs }: PathQuestion): Refusal | undefined {
   const isAnchor = anchors.includes(issuer);
+  if (issuer.subject === '') return refused('untrusted', 'an issuer has no name');
   if (!issuer.isAuthority) return refused('untrusted', 'an issuer is not a certificate authority (CA:TRUE)');
   if (!(issuer.keyUsage?.keyCertSign ?? isAnchor))
     return refused('untrusted', 'the key usage of an issuer lacks keyCertSign');
@@ -136,7 +142,12 @@ function isSelfIssued({ issuer, subject }: Certificate): boolean {
 
 function permits({ permittedHosts, excludedHosts }: NameConstraints, host: string): boolean {
   const isPermitted = permittedHosts?.some((base) => matchesHost(base, host)) ?? true;
-  return isPermitted && !excludedHosts.some((base) => base === '' || matchesHost(base, host));
+  return isPermitted && !excludedHosts.some((base) => !isHost(base) || matchesHost(base, host));
+}
+
+/** What is not a host could have been meant for anything, so as an exclusion it excludes everything, and permits nothing. */
+function isHost(base: string): boolean {
+  return /^[A-Za-z0-9._-]+$/.test(base);
 }
 
 /** RFC 5280 §4.2.1.10: a host is itself; one with a leading dot stands for everything below it, and not for itself. */

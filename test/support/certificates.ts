@@ -58,6 +58,8 @@ export interface CertificateSpec {
   readonly publicKey?: Uint8Array;
   /** A signature that nobody made, with its AlgorithmIdentifier. */
   readonly forged?: { readonly algorithm: Uint8Array; readonly signature: Uint8Array };
+  /** Replaces the fields of the TBSCertificate before they are signed: version, serial, algorithm, issuer, validity, subject, key, extensions. */
+  readonly fields?: (fields: readonly Buffer[]) => readonly Uint8Array[];
   /** Replaces the finished certificate. */
   readonly mangle?: (certificate: Buffer) => Buffer;
 }
@@ -168,7 +170,7 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
   const serial = spec.serial ?? Buffer.concat([Buffer.of(0x4a), randomBytes(15)]);
   const algorithm = signatureAlgorithm(issuerKey, spec.digest ?? 'sha256');
   const extensions = extensionsOf(spec, subjectKeyId, authorityKeyId);
-  const body = sequence(
+  const fields = [
     ...(spec.version === 1 ? [] : [context(0, true, integer(2))]),
     der(tags.integer, serial),
     spec.forged?.algorithm ?? algorithm.identifier,
@@ -177,7 +179,8 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
     subject,
     publicKey,
     ...(spec.version === 1 || extensions.length === 0 ? [] : [context(3, true, sequence(...extensions))]),
-  );
+  ];
+  const body = sequence(...(spec.fields?.(fields) ?? fields));
   const signature = spec.forged?.signature ?? sign(algorithm.digest, body, issuerKey);
   const plain = sequence(body, spec.forged?.algorithm ?? algorithm.identifier, bitString(signature));
   const bytes = spec.mangle?.(plain) ?? plain;

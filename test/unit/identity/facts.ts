@@ -32,6 +32,7 @@ export function certificate(facts: Facts): Certificate {
     uris: ['spiffe://a/ns/n/sa/s'],
     nameConstraints: undefined,
     subjectKeyId: undefined,
+    authorityKeyId: undefined,
     unknownCritical: undefined,
     ...facts,
     publicKey: facts.key,
