@@ -1,7 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { RevocationState } from '../../control-api.ts';
 import { messageOf } from '../../errors.ts';
-import type { WatchFiles } from '../../file-watch.ts';
 import type { RevokedSerials } from '../../identity/revocations.ts';
 import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { parseTrustBundles } from '../../identity/trust-bundle.ts';
@@ -55,7 +54,7 @@ export interface RevocationBook {
 export interface RevocationParts {
   readonly clock: Clock;
   readonly log: Log;
-  readonly watch?: WatchFiles;
+  readonly lookAt?: typeof lookAtFiles;
   /** The roots that this control plane publishes, PEM by trust domain. */
   trustBundles(): Readonly<Record<string, string>>;
 }
@@ -65,7 +64,7 @@ export interface RevocationParts {
  * such a file is logged once, and what was known stays in force.
  */
 export async function openRevocations(parts: RevocationParts, settings: RevocationSettings): Promise<RevocationBook> {
-  const { clock, log } = parts;
+  const { clock, log, lookAt = lookAtFiles } = parts;
   const { revocationsFile, crlFiles, staleCrl } = settings;
   const listeners = new Set<() => void>();
   const sayOnce = onceFor();
@@ -118,7 +117,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
   for (const source of sources) await source.read();
   judge();
   const files = [...(revocationsFile === undefined ? [] : [revocationsFile]), ...crlFiles];
-  const looks = files.length === 0 ? undefined : lookAtFiles(parts, files, look);
+  const looks = files.length === 0 ? undefined : lookAt(parts, files, look);
   return {
     current: () => inForce.state,
     isIdentityRevoked: (spiffeId) => list.identities.has(spiffeId),
