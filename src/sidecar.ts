@@ -104,6 +104,7 @@ async function startSidecar(
     endpointsSetAside: endpoints.countSetAside,
     closedGates: readiness.closed,
     identity: () => identity && identityFacts(identity),
+    peersByRoot: peers.byRoot,
     isControlPlaneUp: sources.isControlPlaneUp,
     nowMs: clock.now,
     memory: pools,

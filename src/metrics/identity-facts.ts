@@ -4,16 +4,24 @@ import type { IdentityFacts } from './sidecar-metrics.ts';
 
 /** What the metrics show of the identity in use. */
 export function identityFacts(source: IdentitySource): IdentityFacts {
-  const { generation, notBeforeMs, leaf, chain, bundles } = source.current();
+  const { generation, notBeforeMs, notAfterMs, leaf, chain, bundles, spiffeId } = source.current();
+  const { nextAttemptMs, clockSkewMs } = source.renewal();
+  const isOwn = (domain: string) => domain === spiffeId.trustDomain;
   const earliest = (dates: readonly number[]) => (dates.length === 0 ? undefined : Math.min(...dates));
   const roots = [...bundles.domains.values()].flat();
   return {
     generation,
     notBeforeMs,
     notAfterMs: parseDate(leaf.validTo),
+    lapsesAtMs: notAfterMs,
     issuerNotAfterMs: earliest(chain.slice(1).map(({ validTo }) => parseDate(validTo))),
     rootNotAfterMs: earliest(roots.map(({ certificate }) => parseDate(certificate.validTo))),
-    nextRenewalMs: source.renewal().nextAttemptMs,
-    rootsByTrustDomain: new Map([...bundles.domains].map(([domain, anchors]) => [domain, anchors.length])),
+    nextRenewalMs: nextAttemptMs,
+    clockSkewMs,
+    rootsByTrustDomain: new Map(
+      [...bundles.domains]
+        .sort(([a], [b]) => Number(isOwn(b)) - Number(isOwn(a)))
+        .map(([domain, anchors]) => [domain, anchors.map(({ fingerprint }) => fingerprint)]),
+    ),
   };
 }

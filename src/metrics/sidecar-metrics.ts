@@ -21,6 +21,8 @@ export interface MetricSources {
   closedGates(): ReadonlyMap<ReadinessGate, string>;
   /** Undefined before the first identity. */
   identity(): IdentityFacts | undefined;
+  /** By SHA-256 of the root: identities that are connected or were within the last hour, and at most so many more. */
+  peersByRoot(): ReadonlyMap<string, { readonly recent: { readonly size: number }; readonly unnamed: number }>;
   isControlPlaneUp(): boolean;
   nowMs(): number;
   readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
@@ -30,11 +32,16 @@ export interface IdentityFacts {
   readonly generation: number;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** When no peer accepts it any more: the earliest end on its path, or of the trust in its root. */
+  readonly lapsesAtMs: number;
   /** The earliest end of each kind; absent when there is none. */
   readonly issuerNotAfterMs: number | undefined;
   readonly rootNotAfterMs: number | undefined;
   readonly nextRenewalMs: number | undefined;
-  readonly rootsByTrustDomain: ReadonlyMap<string, number>;
+  /** The clock of the control plane minus ours; undefined when it is not known. */
+  readonly clockSkewMs: number | undefined;
+  /** SHA-256 of the roots, those of its own trust domain first. */
+  readonly rootsByTrustDomain: ReadonlyMap<string, readonly string[]>;
 }
 
 export interface SidecarMetrics extends Observer {
@@ -68,7 +75,9 @@ export function createSidecarMetrics(
       labelNames: [...labelNames],
       registers,
       collect() {
-        this.reset();
+        // Without labels, a value that is reset is zero; one that is not known must be absent.
+        if (labelNames.length === 0) this.remove();
+        else this.reset();
         collect(this);
       },
     });
@@ -200,11 +209,26 @@ export function createSidecarMetrics(
   });
   gauge('remora_identity_time_to_outage_seconds', 'Until the identity lapses if nothing renews it', [], (self) => {
     const identity = sources().identity();
-    self.set(identity === undefined ? 0 : Math.max(0, seconds(identity.notAfterMs - sources().nowMs())));
+    self.set(identity === undefined ? 0 : Math.max(0, seconds(identity.lapsesAtMs - sources().nowMs())));
   });
   gauge('remora_trust_bundle_roots', 'Roots trusted for each trust domain', ['trust_domain'], (self) => {
     for (const [trust_domain, roots] of sources().identity()?.rootsByTrustDomain ?? [])
-      self.set({ trust_domain }, roots);
+      self.set({ trust_domain }, roots.length);
+  });
+  gauge(
+    'remora_peers_by_root',
+    'Peers connected now or within the last hour, by the first digits of the SHA-256 of the root that they chain to',
+    ['root'],
+    (self) => {
+      const roots = [...(sources().identity()?.rootsByTrustDomain.values() ?? [])].flat().slice(0, maxRootLabels);
+      for (const root of [...roots.map(labelOf), 'other']) self.set({ root }, 0);
+      for (const [root, { recent, unnamed }] of sources().peersByRoot())
+        self.inc({ root: roots.includes(root) ? labelOf(root) : 'other' }, recent.size + unnamed);
+    },
+  );
+  gauge('remora_clock_skew_seconds', 'The clock of the control plane minus the one of this sidecar', [], (self) => {
+    const skewMs = sources().identity()?.clockSkewMs;
+    if (skewMs !== undefined) self.set(seconds(skewMs));
   });
   gauge('remora_memory_used_bytes', 'Memory in use, without page cache', ['pool'], (self) => {
     for (const { name, used } of sources().memory) self.set({ pool: name }, used());
@@ -243,6 +267,10 @@ export function createSidecarMetrics(
     renewalFailed: (source, reason) => renewals.inc({ source, result: 'failure', reason }),
   };
 }
+
+/** Beyond them, peers count as those of `other`. */
+export const maxRootLabels = 50;
+const labelOf = (fingerprint: string) => fingerprint.slice(0, 16);
 
 function addBytes(sum: ByteCount, bytes: Readonly<ByteCount>): void {
   sum.bytesSent += bytes.bytesSent;

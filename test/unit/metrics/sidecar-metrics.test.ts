@@ -10,6 +10,7 @@ it('shows at each scrape how many endpoints are set aside by then', async () => 
     memory: [],
     closedGates: () => new Map(),
     identity: () => undefined,
+    peersByRoot: () => new Map(),
     isControlPlaneUp: () => true,
     nowMs: () => 0,
   } as unknown as MetricSources;
