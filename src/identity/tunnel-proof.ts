@@ -32,8 +32,8 @@ export interface TunnelEnd {
   readonly peerId: string;
   /** SPIFFE ID that this side has shown. */
   readonly localId: string;
-  /** When the far side proved it last, on this tunnel or on a newer one; monotonic milliseconds. */
-  readonly provedAtMs: number;
+  /** Grows with each handshake of this process: of the one in which that was proved last, on this tunnel or on a newer one. */
+  readonly order: number;
 }
 
 /** Whether a new tunnel proves an old one. */
@@ -70,7 +70,7 @@ function whyUnfit(old: TunnelEnd, fresh: TunnelEnd): string | undefined {
   if (old.keys.name === fresh.keys.name) return 'a tunnel cannot prove itself';
   if (old.peerId !== fresh.peerId) return `the other tunnel is of ${old.peerId}`;
   if (old.localId !== fresh.localId) return `the other tunnel is to ${old.localId}`;
-  if (fresh.provedAtMs <= old.provedAtMs) return 'the other tunnel rests on a newer proof already';
+  if (fresh.order <= old.order) return 'the other tunnel rests on a newer proof already';
   return undefined;
 }
 

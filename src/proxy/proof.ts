@@ -13,6 +13,8 @@ export interface Proof {
   /** As it proved itself last, on this tunnel or on a newer one. */
   readonly peer: VerifiedPeer;
   readonly end: TunnelEnd;
+  /** When that was; wall time. */
+  readonly provedAtMs: number;
   /** When what is carried will be cut unless it is proved anew; wall time, Infinity for never. */
   readonly endsAtMs: number;
   /** How much is carried on the strength of it. */
@@ -48,14 +50,15 @@ const closedReasons = {
 
 /** What is not proved anew is cut `graceMs` after the end of the peer's certificate; everything else at once. */
 export function createProof(
-  { direction, peer: first, local, keys, retire }: ProvedTunnel,
+  { direction, peer: shown, local, keys, retire }: ProvedTunnel,
   { clock, log, peers }: { readonly clock: Clock; readonly log: Log; readonly peers?: PeerBook | undefined },
-  { graceMs, onClose }: { readonly graceMs: number; onClose(): void },
+  { graceMs, order: first, onClose }: { readonly graceMs: number; readonly order: number; onClose(): void },
 ): JudgedProof {
   const cuts = new Set<(reason: ClosedReason) => void>();
   const localId = local.spiffeId.uri;
-  let peer = first;
-  let provedAtMs = clock.monotonic();
+  let peer = shown;
+  let order = first;
+  let provedAtMs = clock.now();
   let gone = peers?.opened(peer);
   let cutFor: ClosedReason | undefined;
   let isTold = false;
@@ -81,7 +84,10 @@ export function createProof(
       return peer;
     },
     get end() {
-      return { keys, peerId: peer.spiffeId.uri, localId, provedAtMs };
+      return { keys, peerId: peer.spiffeId.uri, localId, order };
+    },
+    get provedAtMs() {
+      return provedAtMs;
     },
     get endsAtMs() {
       return endsAtMs();
@@ -91,7 +97,8 @@ export function createProof(
     },
     renewBy(newer) {
       peer = newer.peer;
-      ({ provedAtMs } = newer.end);
+      ({ order } = newer.end);
+      ({ provedAtMs } = newer);
       isTold = false;
       gone?.();
       gone = peers?.opened(peer);

@@ -23,6 +23,7 @@ export function createProofs(
 ): Proofs {
   const { clock, identity, revocations } = parts;
   const open = new Set<JudgedProof>();
+  let opened = 0;
   const inboundByName = new Map<string, Proof>();
 
   const recheck = () => {
@@ -41,11 +42,12 @@ export function createProofs(
   return {
     open(tunnel) {
       const { name } = tunnel.keys;
+      opened += 1;
       const onClose = () => {
         open.delete(proof);
         inboundByName.delete(name);
       };
-      const proof = createProof(tunnel, parts, { graceMs, onClose });
+      const proof = createProof(tunnel, parts, { graceMs, order: opened, onClose });
       open.add(proof);
       if (tunnel.direction === 'inbound') inboundByName.set(name, proof);
       return proof;

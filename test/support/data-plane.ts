@@ -23,6 +23,8 @@ export type Observed = { readonly event: keyof Observer; readonly args: readonly
 
 export interface RunningDataPlane extends DataPlane {
   readonly observed: Observed[];
+  /** Resolves with the next that is observed and matches. */
+  observation(match: (observed: Observed) => boolean): Promise<Observed>;
   /** The log lines, parsed. */
   readonly lines: Record<string, unknown>[];
   readonly drain: Drain;
@@ -52,7 +54,20 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   const clock = options.clock ?? systemClock;
   const observed: Observed[] = [];
   const { lines, output, line } = collectLines();
-  const observer = recorder(observed);
+  const watchers = new Set<(one: Observed) => void>();
+  const observer = recorder((one) => {
+    observed.push(one);
+    for (const watch of watchers) watch(one);
+  });
+  const observation = (match: (one: Observed) => boolean) =>
+    new Promise<Observed>((resolve) => {
+      const watch = (one: Observed) => {
+        if (!match(one)) return;
+        watchers.delete(watch);
+        resolve(one);
+      };
+      watchers.add(watch);
+    });
   const drain = createDrain(clock);
   const state = {
     identity: options.identity,
@@ -86,6 +101,7 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
     { ...plane },
     Object.getOwnPropertyDescriptors({
       observed,
+      observation,
       lines,
       line,
       drain,
@@ -165,12 +181,12 @@ function settingsOf(options: DataPlaneOptions): DataPlaneSettings {
   };
 }
 
-function recorder(observed: Observed[]): Observer {
+function recorder(record: (one: Observed) => void): Observer {
   return new Proxy({} as Observer, {
     get:
       (_target, event: keyof Observer) =>
       (...args: unknown[]) =>
-        void observed.push({ event, args }),
+        record({ event, args }),
   });
 }
 

@@ -31,8 +31,8 @@ export interface TunnelPool {
     request: TunnelRequest,
     signal: AbortSignal,
   ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
-  /** A tunnel with this key that was authenticated after `sinceMs`, monotonic; made if need be. */
-  newerThan(key: TunnelKey, sinceMs: number, signal: AbortSignal): Promise<Tunnel>;
+  /** A tunnel with this key whose proof is newer than that; made if need be. */
+  newerThan(key: TunnelKey, order: number, signal: AbortSignal): Promise<Tunnel>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
   /** Makes no more, and retires all; resolves when they have ended. */
@@ -136,9 +136,8 @@ export function createTunnelPool(
         }
       }
     },
-    newerThan(key, sinceMs, signal) {
-      for (const tunnel of lanes.get(nameOf(key))?.tunnels ?? [])
-        if (tunnel.proof.end.provedAtMs <= sinceMs) tunnel.retire();
+    newerThan(key, order, signal) {
+      for (const tunnel of lanes.get(nameOf(key))?.tunnels ?? []) if (tunnel.proof.end.order <= order) tunnel.retire();
       return onTunnel(key, (tunnel) => tunnel, signal);
     },
     retireOthersThan(local) {

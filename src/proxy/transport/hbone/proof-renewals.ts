@@ -40,12 +40,13 @@ export function startProofRenewals(
 
   const planOf = (tunnel: Tunnel): Plan => plans.get(tunnel) ?? replan(tunnel, tunnel.mutualTls.local);
   /** What was proved ends with whichever certificate ends first. */
-  const momentOf = ({ proof }: Tunnel, shown: Identity) => ({
-    remainingMs: Math.min(proof.peer.notAfterMs, shown.notAfterMs) - clock.now(),
+  const momentOf = ({ proof }: Tunnel, shown: Identity, nowMs = clock.now()) => ({
+    remainingMs: Math.min(proof.peer.notAfterMs, shown.notAfterMs) - nowMs,
     random: clock.random(),
   });
   const replan = (tunnel: Tunnel, shown: Identity): Plan => {
-    const dueAtMs = clock.now() + untilPeerHasNewerMs(momentOf(tunnel, shown));
+    const { provedAtMs } = tunnel.proof;
+    const dueAtMs = provedAtMs + untilPeerHasNewerMs(momentOf(tunnel, shown, provedAtMs));
     const plan = { shown, dueAtMs, failures: 0, isRunning: false, isTold: false };
     plans.set(tunnel, plan);
     return plan;
@@ -74,7 +75,7 @@ export function startProofRenewals(
     const before = tunnel.proof.end;
     const { signal } = stopping;
     const local = currentIdentity(parts);
-    const fresh = await pool.newerThan({ ...tunnel.key, local }, before.provedAtMs, signal);
+    const fresh = await pool.newerThan({ ...tunnel.key, local }, before.order, signal);
     const isOfSamePeer = fresh.proof.peer.serial === tunnel.proof.peer.serial;
     const reply = await fresh.prove({ tunnel: before.keys.name, proof: proofFor(before, fresh.proof.end) }, signal);
     if (reply.kind === 'not_supported') return gaveNothing(tunnel, plan, 'not_supported', 'the peer knows no proofs');
