@@ -1,0 +1,377 @@
+import { createPrivateKey, X509Certificate } from 'node:crypto';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as tls from 'node:tls';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CertificateReply, RevocationState, StreamMessage } from '../../../src/control-api.ts';
+import { paths } from '../../../src/control-api.ts';
+import { createAuthorityDirectory } from '../../../src/control-plane/authority-directory.ts';
+import { readCertificate } from '../../../src/identity/certificate.ts';
+import { createCsr, createKey } from '../../../src/identity/csr.ts';
+import type { OpenStream } from '../../support/control-plane-client.ts';
+import { call, openStream } from '../../support/control-plane-client.ts';
+import { makeCrl } from '../../support/crls.ts';
+import { sequence } from '../../support/der-writer.ts';
+import { spiffeId } from '../../support/identities.ts';
+import type { Agent, Program } from '../agent-program/agent-program.ts';
+import {
+  freePorts,
+  killPrograms,
+  page,
+  readyAgent,
+  runProgram,
+  startAgent,
+  startProgram,
+} from '../agent-program/agent-program.ts';
+
+/*
+ * Goal: what an operator revokes reaches every sidecar at once, and outlives every restart. Method: the real control plane,
+ * the real command and a real sidecar, as an operator runs them.
+ */
+
+const idOf = (name: string) => `spiffe://cluster.local/ns/shop/sa/${name}`;
+
+let folder: string;
+let state: string;
+let list: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'remora-revocation-'));
+  state = join(folder, 'state');
+  list = join(state, 'revocations.json');
+});
+afterEach(() => {
+  killPrograms();
+  rmSync(folder, { recursive: true });
+});
+
+interface Plane {
+  readonly program: Program;
+  readonly apiAddress: { readonly ip: string; readonly port: number };
+  readonly metricsPort: number;
+  readonly rootPem: string;
+  readonly rootFile: string;
+}
+
+async function startPlane(...args: readonly string[]): Promise<Plane> {
+  const [port = 0, metricsPort = 0] = await freePorts(2);
+  const rootFile = join(folder, 'root.pem');
+  const program = startProgram([
+    'control-plane',
+    ...(args.some((arg) => arg.startsWith('--authority')) ? [] : [`--state-dir=${state}`]),
+    ...[`--listen=127.0.0.1:${port}`, `--metrics-listen=127.0.0.1:${metricsPort}`, `--write-root=${rootFile}`],
+    ...args,
+  ]);
+  await program.line({ msg: 'Control plane ready' });
+  const rootPem = readFileSync(rootFile, 'utf8');
+  return { program, apiAddress: { ip: '127.0.0.1', port }, metricsPort, rootPem, rootFile };
+}
+
+async function tokenOf(name: string, keys = `--state-dir=${state}`): Promise<string> {
+  const identity = ['--namespace=shop', `--service-account=${name}`, `--pod=${name}-0`];
+  const { code, stdout, stderr } = await runProgram(['token', keys, ...identity]);
+  expect([code, stderr]).toEqual([0, '']);
+  return stdout.trim();
+}
+
+const revoke = (...args: readonly string[]) =>
+  runProgram([
+    'control-plane',
+    'revoke',
+    ...(args.some((arg) => arg.startsWith('--file')) ? [] : [`--state-dir=${state}`]),
+    ...args,
+  ]);
+
+/** Expects the next line to be about revocations: nothing else, and no heartbeat, comes before. */
+async function nextRevocations(stream: OpenStream): Promise<RevocationState> {
+  const [message] = await stream.take(1);
+  return revocationsOf(message);
+}
+function revocationsOf(message: StreamMessage | undefined): RevocationState {
+  if (message?.topic !== 'revocations') throw new TypeError(`${message?.topic} is not about revocations`);
+  return message.data;
+}
+/** The state that a stream begins with, and the stream. */
+async function beginning(plane: Plane, token: string) {
+  const stream = await openStream(plane, token);
+  return { stream, first: revocationsOf((await stream.take(3))[1]) };
+}
+
+const key = createKey();
+const ask = (plane: Plane, token: string, name: string) =>
+  call(plane, paths.certificates, { token, body: { csr: createCsr(key, spiffeId(idOf(name))) } });
+
+const none = { certificates: [], identities: [] };
+
+describe('remora control-plane revoke', () => {
+  it('reaches every open stream before anything else does, and is lifted the same way', async () => {
+    const plane = await startPlane();
+    const { stream, first } = await beginning(plane, await tokenOf('api'));
+    expect(first).toEqual(none);
+
+    const revoked = await revoke('--serial', '4a:0b:0c', '--reason', 'the key was on a laptop');
+    expect(revoked).toMatchObject({ code: 0, stderr: '' });
+    expect(revoked.stdout).toContain(`The certificate 4A0B0C is revoked in ${list}.\n`);
+    expect(await nextRevocations(stream)).toEqual({ ...none, certificates: [{ serials: ['4A0B0C'] }] });
+    await revoke('--identity', idOf('web'));
+    const both = { certificates: [{ serials: ['4A0B0C'] }], identities: [idOf('web')] };
+    expect(await nextRevocations(stream)).toEqual(both);
+    expect((await beginning(plane, await tokenOf('db'))).first).toEqual(both);
+    const { text } = await page(plane.metricsPort, '/metrics');
+    expect(text).toContain('remora_ca_revocations{kind="certificate"} 1\nremora_ca_revocations{kind="identity"} 1\n');
+    expect(text).toContain('remora_ca_revocations_unknown 0\n');
+
+    expect((await revoke('--list')).stdout).toMatch(
+      /^certificate {2}4A0B0C {2}20\S+Z {2}the key was on a laptop\nidentity {2}spiffe:\/\/cluster.local\/ns\/shop\/sa\/web {2}20\S+Z\n$/,
+    );
+    expect((await revoke('--lift', '--serial', '004a0b0c')).stdout).toContain(
+      'The certificate 4A0B0C is no longer revoked',
+    );
+    expect(await nextRevocations(stream)).toEqual({ ...none, identities: [idOf('web')] });
+  });
+
+  it('keeps a revoked identity from every certificate, and a revoked certificate from none', async () => {
+    const plane = await startPlane();
+    const [web, api] = [await tokenOf('web'), await tokenOf('api')];
+    const { stream } = await beginning(plane, api);
+    const { certificateChain } = (await ask(plane, web, 'web')).json as CertificateReply;
+    await revoke('--serial', new X509Certificate(certificateChain).serialNumber);
+    await nextRevocations(stream);
+    expect((await ask(plane, web, 'web')).status).toBe(200);
+
+    await revoke('--identity', idOf('web'));
+    await nextRevocations(stream);
+    expect(await ask(plane, web, 'web')).toMatchObject({
+      status: 403,
+      json: { reason: 'identity_revoked', detail: expect.stringContaining(idOf('web')) },
+    });
+    expect((await ask(plane, api, 'api')).status).toBe(200);
+    const { text } = await page(plane.metricsPort, '/metrics');
+    expect(text).toContain('remora_ca_certificates_issued_total{result="identity_revoked"} 1\n');
+
+    const tokenFile = join(folder, 'web.token');
+    writeFileSync(tokenFile, web);
+    const agent = await startAgent({
+      controlPlane: `https://127.0.0.1:${plane.apiAddress.port}`,
+      controlPlaneCaFile: plane.rootFile,
+      tokenFile,
+      deliver: '127.0.0.1:1',
+    });
+    expect(await agent.line({ reason: 'http_403' })).toMatchObject({
+      detail: expect.stringContaining('identity_revoked'),
+      remedy: expect.stringContaining('revoked'),
+    });
+  });
+
+  it('works while no control plane runs, which then begins with it', async () => {
+    const first = await startPlane();
+    const token = await tokenOf('api');
+    await first.program.stop();
+    expect(existsSync(list)).toBe(false);
+    expect(await revoke('--identity', idOf('web'))).toMatchObject({ code: 0 });
+    expect(statSync(list).mode & 0o777).toBe(0o600);
+    expect((await beginning(await startPlane(), token)).first).toEqual({ ...none, identities: [idOf('web')] });
+  });
+
+  it('loses nothing when several run at once, and changes nothing when it is run again', async () => {
+    await (await startPlane()).program.stop();
+    const serials = ['4A', '4B', '4C', '4D'];
+    const codes = await Promise.all(serials.map(async (serial) => (await revoke('--serial', serial)).code));
+    expect(codes).toEqual([0, 0, 0, 0]);
+    const text = readFileSync(list, 'utf8');
+    expect(
+      (JSON.parse(text) as { certificates: { serial: string }[] }).certificates.map(({ serial }) => serial).sort(),
+    ).toEqual(serials);
+    expect((await revoke('--serial', '4a', '--reason', 'again')).stdout).toMatch(
+      /4A was revoked in .* at 20\S+ already/,
+    );
+    expect((await revoke('--lift', '--serial', '4E')).stdout).toContain('4E is not revoked');
+    expect(readFileSync(list, 'utf8')).toBe(text);
+  });
+
+  it.each<[readonly string[], number, RegExp]>([
+    [['--serial=xyz'], 78, /^remora: --serial=xyz is not a serial, expected its hexadecimal digits/],
+    [['--identity=web'], 78, /^remora: --identity=web is not a SPIFFE ID \(it does not start with spiffe:\/\/\)/],
+    [['--identity=spiffe://other/ns/a/sa/b'], 78, /is of the trust domain other, expected cluster\.local; --federated/],
+    [['--serial=4A', '--reason='], 78, /^remora: --reason= is not usable/],
+    [[], 2, /Expected one of --serial, --identity and --list/],
+    [['--serial=4A', '--list'], 2, /Expected one of --serial, --identity and --list/],
+    [['--serial=4A', '--file=x'], 2, /Expected one of --state-dir and --file/],
+    [['--serial=4A', '--lift', '--reason=x'], 2, /--lift takes no --reason/],
+    [['--serial=4A', '--federated'], 2, /--federated is only for --identity/],
+  ])('is refused in one sentence with %j', async (args, code, sentence) => {
+    mkdirSync(state);
+    await createAuthorityDirectory(join(state, 'authority'), 'cluster.local', Date.now());
+    const both = args.includes('--file=x') ? ['--state-dir', state] : [];
+    const refused = await revoke(...both, ...args);
+    expect(refused.code).toBe(code);
+    expect(refused.stderr).toMatch(sentence);
+    expect(refused.stderr.trim().split('\n')).toHaveLength(1);
+    expect(existsSync(list)).toBe(false);
+  });
+
+  it('is refused without a state directory; an identity of another mesh needs its word', async () => {
+    expect(await revoke('--serial', '4A')).toMatchObject({
+      code: 78,
+      stderr: expect.stringContaining('does not exist'),
+    });
+    await (await startPlane()).program.stop();
+    expect(await revoke('--federated', '--identity', 'spiffe://other/ns/a/sa/b')).toMatchObject({ code: 0 });
+  });
+});
+
+describe('a control plane with --revocations', () => {
+  const volume = () => join(folder, 'volume');
+  /** As a kubelet replaces a ConfigMap. */
+  function mount(file: string): void {
+    mkdirSync(volume(), { recursive: true });
+    const version = mkdtempSync(join(volume(), '..'));
+    if (existsSync(file)) writeFileSync(join(version, 'revocations.json'), readFileSync(file));
+    symlinkSync(version, join(volume(), '..data_tmp'));
+    renameSync(join(volume(), '..data_tmp'), join(volume(), '..data'));
+    if (!existsSync(join(volume(), 'revocations.json'))) {
+      rmSync(join(volume(), 'revocations.json'), { force: true });
+      symlinkSync(join('..data', 'revocations.json'), join(volume(), 'revocations.json'));
+    }
+  }
+
+  it('takes the copy in a ConfigMap, from none at all on', async () => {
+    const made = join(folder, 'made');
+    await runProgram(['authority', made]);
+    const own = join(folder, 'own.json');
+    mount(own);
+    const plane = await startPlane(`--authority=${made}`, `--revocations=${join(volume(), 'revocations.json')}`);
+    const { stream, first } = await beginning(plane, await tokenOf('api', `--authority=${made}`));
+    expect(first).toEqual(none);
+    const { stdout } = await revoke(`--file=${own}`, '--serial=4A');
+    expect(stdout).toContain(
+      `kubectl create configmap remora-revocations --namespace remora-system --from-file=revocations.json=${own}`,
+    );
+    mount(own);
+    expect(await nextRevocations(stream)).toEqual({ ...none, certificates: [{ serials: ['4A'] }] });
+  });
+
+  it.each([
+    ['{"serials":[]}', 'serials is not known'],
+    ['', 'it is not JSON'],
+  ])('does not start with one that is wrong: %j', async (text, why) => {
+    const file = join(folder, 'wrong.json');
+    writeFileSync(file, text);
+    const { code, stderr } = await runProgram(['control-plane', '--in-memory', `--revocations=${file}`]);
+    expect([code, stderr]).toEqual([78, expect.stringContaining(`${file}: ${why}`)]);
+  });
+
+  it('refuses two lists, and a choice that there is not', async () => {
+    const args = [`--state-dir=${state}`, `--revocations=${list}`, '--stale-crl=maybe', '--crl=a', '--crl=a'];
+    const { code, stderr } = await runProgram(['control-plane', ...args]);
+    expect(code).toBe(78);
+    expect(stderr).toContain(
+      '--revocations is given with --state-dir, expected revocations.json in that directory alone',
+    );
+    expect(stderr).toContain('--stale-crl=maybe is not usable, expected accept or refuse');
+    expect(stderr).toContain('--crl names a file twice, expected it once');
+  });
+});
+
+describe('C28: a sidecar', () => {
+  /** Whether a sidecar speaks with this certificate: its first byte, or the end without one. */
+  async function isAccepted(agent: Agent, cert: string, ca: string): Promise<boolean> {
+    const wire = tls.connect({
+      ...{ host: '127.0.0.1', port: agent.ports.hbone, cert, ca, ALPNProtocols: ['h2'] },
+      key: key.export({ type: 'pkcs8', format: 'pem' }),
+      checkServerIdentity: () => undefined,
+    });
+    wire.on('error', () => undefined);
+    const accepted = await new Promise<boolean>((resolve) => {
+      wire.once('data', () => resolve(true));
+      wire.once('close', () => resolve(false));
+    });
+    wire.destroy();
+    return accepted;
+  }
+
+  async function meshOf(...args: readonly string[]) {
+    const plane = await startPlane(...args);
+    const [api, web] = [await tokenOf('api'), await tokenOf('web')];
+    const tokenFile = join(folder, 'api.token');
+    writeFileSync(tokenFile, api);
+    const agent = await readyAgent({
+      controlPlane: `https://127.0.0.1:${plane.apiAddress.port}`,
+      controlPlaneCaFile: plane.rootFile,
+      tokenFile,
+      deliver: '127.0.0.1:1',
+    });
+    const certificate = async () => ((await ask(plane, web, 'web')).json as CertificateReply).certificateChain;
+    /** Until the push has arrived there as well. */
+    const until = async (cert: string, expected: boolean) => {
+      while ((await isAccepted(agent, cert, plane.rootPem)) !== expected);
+    };
+    return { agent, certificate, until };
+  }
+
+  it('refuses a revoked certificate as revoked and takes its successor, until the identity is revoked', async () => {
+    const { agent, certificate, until } = await meshOf();
+    const [first, second] = [await certificate(), await certificate()];
+    await until(first, true);
+    const { serialNumber } = new X509Certificate(first);
+    await revoke('--serial', serialNumber);
+    await until(first, false);
+    expect(await agent.line({ reason: 'revoked' })).toMatchObject({ detail: expect.stringContaining(serialNumber) });
+    await until(second, true);
+    await revoke('--identity', idOf('web'));
+    await until(second, false);
+    expect(agent.lines.some(({ detail }) => String(detail).includes(`${idOf('web')} has been revoked`))).toBe(true);
+    await revoke('--lift', '--identity', idOf('web'));
+    await until(second, true);
+    await until(first, false);
+  });
+
+  it('refuses all that an issuing certificate has signed which a CRL of the root names', async () => {
+    await (await startPlane()).program.stop();
+    const crl = join(folder, 'root.crl');
+    writeRootCrl(crl, []);
+    const { agent, certificate, until } = await meshOf(`--crl=${crl}`);
+    const chain = await certificate();
+    await until(chain, true);
+    const [, issuing = ''] = chain.split(/(?<=-----END CERTIFICATE-----\n)/);
+    writeRootCrl(crl, [Buffer.from(new X509Certificate(issuing).serialNumber, 'hex')], 2);
+    await until(chain, false);
+    await agent.line({ reason: 'revoked' });
+  });
+
+  it('refuses everybody new while a CRL is missing where the operator chose so', async () => {
+    await (await startPlane()).program.stop();
+    const crl = join(folder, 'root.crl');
+    const { agent, certificate, until } = await meshOf(`--crl=${crl}`, '--stale-crl=refuse');
+    const chain = await certificate();
+    await until(chain, false);
+    expect(await agent.line({ reason: 'revoked' })).toMatchObject({
+      detail: expect.stringContaining('missing or out of date'),
+    });
+    writeRootCrl(crl, []);
+    await until(chain, true);
+  });
+
+  /** As an operator makes one with the key of the root. */
+  function writeRootCrl(file: string, revoked: readonly Buffer[], number = 1): void {
+    const read = (name: string) => readFileSync(join(state, 'authority', name), 'utf8');
+    const { raw } = new X509Certificate(read('root.pem'));
+    const { subject, subjectKeyId = '' } = readCertificate(raw);
+    const issuer = {
+      key: createPrivateKey(read('root-key.pem')),
+      subject: sequence(Buffer.from(subject, 'hex')),
+      subjectKeyId: Buffer.from(subjectKeyId, 'hex'),
+    };
+    writeFileSync(file, makeCrl({ issuer: issuer as never, revoked, number }).pem);
+  }
+});
