@@ -108,6 +108,11 @@ function commandLine() {
       'DNS name or address that sidecars dial, besides localhost; may be repeated',
       appended,
     )
+    .option(
+      '--trust-bundle <domain=file>',
+      'roots of another trust domain, PEM or a SPIFFE bundle document, read again when they change; may be repeated',
+      appended,
+    )
     .option('--write-root <file>', 'write the root certificate there, PEM, for sidecars to trust')
     .option('--token-issuer <uri>', 'issuer of the tokens that are accepted (default: spiffe://<trust domain>)')
     .option(

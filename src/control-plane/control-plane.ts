@@ -1,6 +1,7 @@
 import type { Address } from '../addresses.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
+import type { FederatedBundle } from '../config/federated-bundle.ts';
 import { admissionResults, answerAdmission } from '../injector/admission.ts';
 import type { InjectionSettings } from '../injector/settings.ts';
 import type { Log } from '../log.ts';
@@ -25,6 +26,7 @@ import { noObjects } from './store/objects.ts';
 import type { Store } from './store/store.ts';
 import { fixedStore } from './store/store.ts';
 import { createStreams } from './streams.ts';
+import { openTrustBundles } from './trust-bundles.ts';
 import type { TokenRequest } from './token-issuer.ts';
 import type { WebhookParts } from './webhook.ts';
 import { createWebhook, webhookLimits } from './webhook.ts';
@@ -55,6 +57,8 @@ export interface ControlPlaneSettings extends RevocationSettings {
   readonly tokenKeysFile?: string | undefined;
   /** The injector's webhook; undefined is none. */
   readonly webhook?: { readonly listen: ListenAddress; readonly injection: InjectionSettings } | undefined;
+  /** The roots of other trust domains, which sidecars are told to trust beside this one's. */
+  readonly federatedBundles: readonly FederatedBundle[];
   /** Where to write the root for sidecars, PEM. */
   readonly writeRoot?: string | undefined;
   /** How long a sidecar may use an answer of discovery while this control plane is away; seconds. */
@@ -67,6 +71,7 @@ export const controlPlaneDefaults = {
   certificateLifetimeMs: 3_600_000,
   minimumCertificateLifetimeMs: 10_000,
   servingNames: [],
+  federatedBundles: [],
   crlFiles: [],
   staleCrl: 'accept',
   destinationTtlSeconds: 300,
@@ -107,11 +112,12 @@ export async function startControlPlane(
     (one) => one.close(),
   );
   const store = collaborators.store ?? opened.adopt(await openRegistry(settings, { clock, log }), (one) => one.close());
-  const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
-  const revocations = opened.adopt(await openRevocations({ clock, log, trustBundles }, settings), (one) => one.close());
-  const publication = opened.adopt(createPublication({ authority, store, revocations }, settings), (one) =>
+  const bundles = opened.adopt(await openTrustBundles({ clock, log, authority }, settings.federatedBundles), (one) =>
     one.close(),
   );
+  const revocationParts = { clock, log, trustBundles: bundles.current };
+  const revocations = opened.adopt(await openRevocations(revocationParts, settings), (one) => one.close());
+  const publication = opened.adopt(createPublication({ bundles, store, revocations }, settings), (one) => one.close());
   const streams = createStreams({ clock, publication });
   const metrics = createControlPlaneMetrics(
     {

@@ -1,11 +1,11 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
-import type { Authority } from './authority.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
 import type { RevocationBook } from './revocation/revocations.ts';
 import type { Store } from './store/store.ts';
 import type { Workload } from './token-review.ts';
+import type { TrustBundleBook } from './trust-bundles.ts';
 
 /** A part of the state that changes on its own. */
 export type Topic =
@@ -36,11 +36,11 @@ export interface Publication {
 
 export function createPublication(
   {
-    authority,
+    bundles,
     store,
     revocations,
   }: {
-    readonly authority: Authority;
+    readonly bundles: Pick<TrustBundleBook, 'current' | 'subscribe'>;
     readonly store: Store;
     readonly revocations: Pick<RevocationBook, 'current' | 'subscribe'>;
   },
@@ -60,12 +60,12 @@ export function createPublication(
     changed();
   });
   const forgetRevocations = revocations.subscribe(changed);
+  const forgetBundles = bundles.subscribe(changed);
 
-  const trustBundles = () => ({ [authority.trustDomain]: authority.rootPem });
   const dataOf = (topic: Topic, workload: Workload): Extract<StreamMessage, { data: unknown }>['data'] => {
     switch (topic.topic) {
       case 'trust-bundles':
-        return trustBundles();
+        return bundles.current();
       case 'revocations':
         return revocations.current();
       case 'policy':
@@ -78,7 +78,7 @@ export function createPublication(
   };
   return {
     epoch,
-    trustBundles,
+    trustBundles: bundles.current,
     destination: (address, workload) => discover(address, workload),
     line(topic, workload) {
       const { json, digest } = printed(dataOf(topic, workload));
@@ -92,6 +92,7 @@ export function createPublication(
     close() {
       unsubscribe();
       forgetRevocations();
+      forgetBundles();
     },
   };
 }

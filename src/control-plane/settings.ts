@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { canonicalIp, parsePort, splitHostPort } from '../addresses.ts';
+import { federatedBundle, federationProblems } from '../config/federated-bundle.ts';
 import { duration } from '../config/kinds.ts';
 import { ConfigurationError, messageOf } from '../errors.ts';
 import { isTrustDomain } from '../identity/spiffe-id.ts';
@@ -34,6 +35,7 @@ export interface ControlPlaneFlags {
   readonly revocations?: string;
   readonly crl?: readonly string[];
   readonly staleCrl: string;
+  readonly trustBundle?: readonly string[];
   readonly writeRoot?: string;
   readonly logLevel: string;
 }
@@ -88,6 +90,10 @@ export function readControlPlaneSettings(
   const staleCrl = check('stale-crl', flags.staleCrl, choiceOf(staleCrlChoices), staleCrlChoices.join(' or '));
   for (const name of flags.servingName ?? [])
     check('serving-name', name, that(isServingName), 'a DNS name or an IP address');
+  const federatedBundles = (flags.trustBundle ?? []).flatMap(
+    (text) => check('trust-bundle', text, federatedBundle.parse, federatedBundle.expected) ?? [],
+  );
+  found.push(...federationProblems('--trust-bundle', federatedBundles, trustDomain));
   if (flags.tokenIssuer !== undefined) check('token-issuer', flags.tokenIssuer, that(isUri), 'a URI');
   found.push(...contradictions(flags));
   const webhookPort = flags.injection === undefined ? {} : { '--webhook-listen': webhookListen };
@@ -122,6 +128,7 @@ export function readControlPlaneSettings(
       servingNames: flags.servingName ?? [],
       tokenIssuer: flags.tokenIssuer,
       tokenKeysFile: flags.tokenKeys,
+      federatedBundles,
       writeRoot: flags.writeRoot,
       revocationsFile: revocationsFileOf(flags),
       crlFiles: flags.crl ?? [],

@@ -30,7 +30,7 @@ export function federate(
   const { read, refused } = readAll(latest);
   const kept = [...inUse].filter(([domain]) => refused.has(domain) || (read.get(domain)?.length ?? 0) > 0);
   const wanted = [...read].filter(([, roots]) => roots.length > 0);
-  const join = (federated: RootsByDomain) => joinTrustBundles(new Map([...federated, ...own]), limits);
+  const join = (federated: RootsByDomain) => joinTrustBundles(new Map([...own, ...federated, ...own]), limits);
   const whole = new Map([...kept, ...wanted]);
   try {
     return { bundles: join(whole), federated: whole, refused };
