@@ -75,6 +75,22 @@ describe.skipIf(noPodsBecause !== undefined)(`the life of a sidecar ${noPodsBeca
     await long.line((line) => line.includes('"ended":"end"'));
   });
 
+  it('N26: carries a connection beyond the ends of the certificates that it began with, without any grace', async () => {
+    for (const name of ['web', 'api'] as const) await stopAndStart(name, ['--peer-certificate-grace', '0s']);
+    const long = await openLong();
+    for (let renewal = 1; renewal <= 3; renewal += 1) {
+      await Promise.all([nextLine('web', '"Identity renewed"'), nextLine('api', '"Identity renewed"')]);
+      long.process.stdin?.write(`after renewal ${renewal}\n`);
+      await long.line((line) => line.includes(`"echo":"after renewal ${renewal}"`));
+    }
+    // Twenty seconds from when it was opened its first certificates have ended, and the third renewal is half of that later.
+    long.process.stdin?.end();
+    await long.line((line) => line.includes('"ended":"end"'));
+    const proved = await mesh.pods.api.sh(`curl -sS http://${pods.api.v4}:15020/metrics`);
+    expect(proved).toMatch(/^remora_proof_renewals_total\{direction="inbound",result="renewed"\} [1-9]/m);
+    for (const name of ['web', 'api'] as const) await stopAndStart(name, []);
+  });
+
   it('K1: stops in order: not ready, new connections for the drain delay, then only those that are open and outbound, then 0', async () => {
     await stopAndStart('api', ['--drain-delay', '5s']);
     const long = await openLong();
