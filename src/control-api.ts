@@ -101,8 +101,17 @@ const hexadecimal = v.pipe(v.string(), v.maxLength(4096), v.regex(/^[0-9a-f]+$/i
 
 /** What nobody may rely on any more: full state, for every sidecar the same. */
 export const revocationState = v.object({
-  /** Serials in upper-case hexadecimal; of one issuer (its name in DER, lower-case hexadecimal), or without it of whichever. */
-  certificates: v.array(v.object({ issuer: v.optional(hexadecimal), serials: v.array(hexadecimal) })),
+  /**
+   * Serials in upper-case hexadecimal; of one issuer (its name in DER, lower-case hexadecimal), or without it of whichever; of
+   * peers of one trust domain, or without it of all.
+   */
+  certificates: v.array(
+    v.object({
+      trustDomain: v.optional(v.string()),
+      issuer: v.optional(hexadecimal),
+      serials: v.array(hexadecimal),
+    }),
+  ),
   /** SPIFFE IDs; every certificate for them. */
   identities: v.array(v.string()),
   /** One sentence why it cannot be known who is revoked: then no new connection is trusted. Absent when it is known. */

@@ -27,6 +27,8 @@ export interface Revocations {
 
 /** Certificates of one issuer; without an issuer, of whichever issuer has given out these serials. */
 export interface RevokedSerials {
+  /** Only peers of this trust domain: an authority of another one may have the same name. Without it those of all. */
+  readonly trustDomain?: string | undefined;
   readonly issuer?: string | undefined;
   readonly serials: readonly string[];
 }
@@ -42,13 +44,15 @@ export interface RevocationLists {
 export function createRevocations({ certificates, identities, unknown }: RevocationLists): Revocations {
   const ids = new Set(identities);
   const names = new Set<string>();
-  for (const { issuer = '', serials } of certificates) for (const serial of serials) names.add(`${issuer} ${serial}`);
-  const isListed = ({ issuer, serial }: CertificateName) => names.has(` ${serial}`) || names.has(`${issuer} ${serial}`);
+  for (const { trustDomain = '', issuer = '', serials } of certificates)
+    for (const serial of serials) names.add(`${trustDomain} ${issuer} ${serial}`);
+  const isListed = (trustDomain: string, { issuer, serial }: CertificateName) =>
+    ['', trustDomain].some((domain) => names.has(`${domain}  ${serial}`) || names.has(`${domain} ${issuer} ${serial}`));
   return {
     unknown,
     whyRevoked(peer) {
       if (ids.has(peer.spiffeId.uri)) return `the identity ${peer.spiffeId.uri} has been revoked`;
-      const found = peer.certificates.find(isListed);
+      const found = peer.certificates.find((one) => isListed(peer.spiffeId.trustDomain, one));
       return found && `the certificate ${found.serial} has been revoked`;
     },
   };

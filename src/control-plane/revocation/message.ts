@@ -1,6 +1,8 @@
 import type { RevocationState } from '../../control-api.ts';
 import { maxReplyBytes } from '../../control-api.ts';
-import type { RevokedSerials } from '../../identity/revocations.ts';
+
+/** Serials as they stand in a message. */
+export type RevokedSerials = RevocationState['certificates'][number];
 
 /** Bytes of `data` in a line of a stream: what is left for topic, epoch and version is more than they need. */
 export const maxStateBytes = maxReplyBytes - 1024;
@@ -20,8 +22,12 @@ export function unionOf(
   unknown: string | undefined,
 ): RevocationState {
   const certificates = [...list.certificates, ...crls.filter(({ serials }) => serials.length > 0)];
-  const whole = { certificates, identities: list.identities, ...(unknown !== undefined && { unknown }) };
-  if (bytesOf(whole as RevocationState) <= maxStateBytes) return whole as RevocationState;
+  const whole: RevocationState = {
+    certificates,
+    identities: list.identities,
+    ...(unknown !== undefined && { unknown }),
+  };
+  if (bytesOf(whole) <= maxStateBytes) return whole;
   const total = certificates.reduce((sum, { serials }) => sum + serials.length, 0);
   return cutTo(maxStateBytes, list, crls, `more certificates are revoked (${total}) than sidecars can be told of`);
 }
@@ -35,12 +41,12 @@ function cutTo(
   const certificates = [...list.certificates];
   const { identities } = list;
   let room = bytes - bytesOf({ certificates, identities, unknown });
-  for (const { issuer, serials } of crls) {
-    room -= bytesOf({ certificates: [{ issuer, serials: [] }], identities: [] });
+  for (const { serials, ...whose } of crls) {
+    room -= bytesOf({ certificates: [{ ...whose, serials: [] }], identities: [] });
     let count = 0;
     for (; count < serials.length && room > (serials[count]?.length ?? 0) + 3; count++)
       room -= (serials[count]?.length ?? 0) + 3;
-    if (count > 0) certificates.push({ issuer, serials: serials.slice(0, count) });
+    if (count > 0) certificates.push({ ...whose, serials: serials.slice(0, count) });
     if (count < serials.length) break;
   }
   return { certificates, identities, unknown };

@@ -1,7 +1,6 @@
 import type { Clock } from '../../clock.ts';
 import type { RevocationState } from '../../control-api.ts';
 import { messageOf } from '../../errors.ts';
-import type { RevokedSerials } from '../../identity/revocations.ts';
 import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { parseTrustBundles } from '../../identity/trust-bundle.ts';
 import type { Log } from '../../log.ts';
@@ -11,6 +10,7 @@ import { createCrlSource } from './crl-files.ts';
 import type { RevocationList } from './list.ts';
 import { emptyList, stateOf } from './list.ts';
 import { readRevocationFile } from './list-file.ts';
+import type { RevokedSerials } from './message.ts';
 import { unionOf } from './message.ts';
 
 /** What a missing CRL, or one whose time is over, means: nothing new is known, or nobody new may be trusted. */
