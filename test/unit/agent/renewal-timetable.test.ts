@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { renewalDelayMs, retryDelayMs } from '../../../src/agent/renewal-timetable.ts';
+import { renewalDelayMs, retryDelayMs, shortestLifetimeMs } from '../../../src/agent/renewal-timetable.ts';
 
 const hour = 3_600_000;
 const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
@@ -75,5 +75,79 @@ describe('when a failed attempt is repeated', () => {
     expect(retry(1, 24 * hour, 0, 1e12)).toBe(150_000);
     expect([0, 0.5].map((chance) => retry(1, 20_000, chance, 60_000))).toEqual([10_000, 15_000]);
     expect(retry(1, 1000, 0.5, 60_000)).toBe(3000);
+  });
+});
+
+describe('the timetable, whatever the numbers', () => {
+  const fraction = fc.double({ min: 0.1, max: 0.9, noNaN: true });
+  const remaining = fc.oneof(fc.integer({ min: 1, max: 60_000 }), fc.integer({ min: 1, max: 1e13 }));
+  const failures = fc.oneof(fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 1e9 }));
+  const asked = fc.option(fc.integer({ min: 0, max: 1e12 }), { nil: undefined });
+
+  it('R1: renews within a tenth of the fraction, not before a second and never after the end', () => {
+    const lifetime = fc.integer({ min: shortestLifetimeMs, max: 1e13 });
+    fc.assert(
+      fc.property(lifetime, fraction, random, (remainingMs, part, chance) => {
+        const waitMs = renewalDelayMs({ remainingMs, fraction: part, random: chance });
+        expect(waitMs).toBeLessThan(remainingMs);
+        expect(waitMs).toBeGreaterThanOrEqual(1000);
+        expect(waitMs).toBeGreaterThanOrEqual(remainingMs * part * 0.9 * (1 - 1e-9));
+        expect(waitMs).toBeLessThanOrEqual(Math.max(1000, remainingMs * part * 1.1));
+      }),
+    );
+  });
+
+  it('R1: renews later with more time, a larger fraction or a larger number, and never earlier', () => {
+    fc.assert(
+      fc.property(
+        remaining,
+        fraction,
+        random,
+        remaining,
+        fraction,
+        random,
+        (ms1, part1, chance1, ms2, part2, chance2) => {
+          const at = (one: typeof Math.min) =>
+            renewalDelayMs({ remainingMs: one(ms1, ms2), fraction: one(part1, part2), random: one(chance1, chance2) });
+          expect(at(Math.min)).toBeLessThanOrEqual(at(Math.max));
+        },
+      ),
+    );
+  });
+
+  it('R2: repeats later after more failures, with more time or when asked for more, and never earlier', () => {
+    fc.assert(
+      fc.property(
+        failures,
+        remaining,
+        asked,
+        random,
+        fc.record({ failures: fc.nat(20), remainingMs: fc.nat(1e6), retryAfterMs: fc.nat(1e6) }),
+        (count, remainingMs, retryAfterMs, chance, more) => {
+          const sooner = { failures: count, remainingMs, retryAfterMs, random: chance };
+          const delayMs = retryDelayMs(sooner);
+          for (const later of [
+            { ...sooner, failures: count + more.failures },
+            { ...sooner, remainingMs: remainingMs + more.remainingMs },
+            { ...sooner, retryAfterMs: (retryAfterMs ?? 0) + more.retryAfterMs },
+          ])
+            expect(retryDelayMs(later)).toBeGreaterThanOrEqual(delayMs);
+        },
+      ),
+    );
+  });
+
+  it('R3: repeats within bounds that are finite, with an identity or without one', () => {
+    const maybe = fc.option(fc.integer({ min: -1e13, max: 1e13 }), { nil: undefined });
+    fc.assert(
+      fc.property(failures, maybe, asked, random, (count, remainingMs, retryAfterMs, chance) => {
+        const waitMs = retryDelayMs({ failures: count, remainingMs, retryAfterMs, random: chance });
+        expect(waitMs).toBeGreaterThanOrEqual(500);
+        expect(waitMs).toBeLessThanOrEqual(150_000 * 1.25);
+        if (remainingMs !== undefined && remainingMs > 0)
+          expect(waitMs).toBeLessThanOrEqual(Math.max(remainingMs, 4000));
+        else if (retryAfterMs === undefined) expect(waitMs).toBeLessThanOrEqual(15_000);
+      }),
+    );
   });
 });

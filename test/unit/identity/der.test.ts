@@ -177,3 +177,85 @@ describe('values', () => {
     expect(() => readTime(element(tags.oid, ...Buffer.from('20260101000000Z')))).toThrow(DerError);
   });
 });
+
+describe('every reader, whatever the bytes are', () => {
+  const readers: Readonly<Record<string, (input: Uint8Array) => unknown>> = {
+    elements: all,
+    readDer: (input) => readDer(input, input[0] ?? 0),
+    fieldsOf: (input) => {
+      const fields = fieldsOf(input);
+      return [fields.optional(tags.integer), fields.any(), fields.optional(tags.sequence), fields.end()];
+    },
+    readBoolean: (content) => readBoolean({ tag: tags.boolean, content }),
+    readSmallInteger: (content) => readSmallInteger({ tag: tags.integer, content }),
+    readOid: (content) => readOid({ tag: tags.oid, content }),
+    readBits: (content) => readBits({ tag: tags.bitString, content }),
+    readUtcTime: (content) => readTime({ tag: tags.utcTime, content }),
+    readGeneralizedTime: (content) => readTime({ tag: tags.generalizedTime, content }),
+  };
+  const attempt = (read: (input: Uint8Array) => unknown, input: Uint8Array) => {
+    try {
+      return { value: JSON.stringify(read(input)) };
+    } catch (error) {
+      return { error };
+    }
+  };
+  /** Bytes that are mostly DER, so that more than the first tag is read. */
+  const nested = fc.letrec<{ element: Uint8Array }>((tie) => ({
+    element: fc.oneof(
+      { depthSize: 'small' },
+      fc.uint8Array({ maxLength: 12 }),
+      fc.uint8Array({ maxLength: 12 }).map((content) => der(tags.octetString, content)),
+      fc.constantFrom('260230000000Z', '20260101000000Z', '260101000000Z', '1', 'Z').map((text) => Buffer.from(text)),
+      fc.array(tie('element'), { maxLength: 4 }).map((parts) => sequence(...parts)),
+    ),
+  })).element;
+
+  it.each(Object.entries(readers))(
+    'C23: %s throws nothing but DerError, and reads nothing outside of what it is given',
+    (_, read) => {
+      fc.assert(
+        fc.property(
+          nested,
+          fc.uint8Array({ maxLength: 9 }),
+          fc.uint8Array({ maxLength: 9 }),
+          (input, before, behind) => {
+            const alone = attempt(read, Buffer.from(input));
+            if (alone.error !== undefined) expect(alone.error).toBeInstanceOf(DerError);
+            const within = Buffer.concat([before, input, behind]);
+            const view = within.subarray(before.length, before.length + input.length);
+            expect(attempt(read, view).value).toBe(alone.value);
+          },
+        ),
+        { numRuns: 300 },
+      );
+    },
+  );
+
+  it('C23: reads back what was written, byte for byte', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.integer({ min: 0, max: 30 }), fc.uint8Array({ maxLength: 300 }))), (parts) => {
+        const found = all(Buffer.concat(parts.map(([tag, content]) => der(tag, content))));
+        expect(found.map(({ tag, content }) => [tag, Uint8Array.from(content)])).toEqual(parts);
+      }),
+    );
+  });
+
+  it('C31: reads exactly the dates of the calendar', () => {
+    const two = (max: number) => fc.integer({ min: 0, max }).map((value) => String(value).padStart(2, '0'));
+    const texts = fc.tuple(two(99), two(99), two(13), two(32), two(25), two(61), two(61));
+    fc.assert(
+      fc.property(texts, ([century, year, month, day, hour, minute, second]) => {
+        const iso = `${century}${year}-${month}-${day}T${hour}:${minute}:${second}`;
+        const ms = Date.UTC(2000, Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
+        const real = new Date(ms);
+        real.setUTCFullYear(Number(century + year), Number(month) - 1, Number(day));
+        const isReal = !Number.isNaN(real.getTime()) && real.toISOString() === `${iso}.000Z`;
+        const content = Buffer.from(`${iso.replace(/[-:T]/g, '')}Z`);
+        const read = attempt((input) => readTime({ tag: tags.generalizedTime, content: input }), content);
+        expect(read.value).toBe(isReal ? String(real.getTime()) : undefined);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

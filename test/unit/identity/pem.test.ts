@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PemError, readPemCertificates, writePemCertificate } from '../../../src/identity/pem.ts';
 
@@ -36,5 +37,53 @@ describe('readPemCertificates', () => {
   it('reads lines of any length, empty lines and the line ends of Windows', () => {
     expect(readPemCertificates(`${begin}\r\nAAAA\r\n\r\nAA==\r\n${end}`)).toEqual([Buffer.alloc(4)]);
     expect(readPemCertificates(`\n ${begin}\n ${'A'.repeat(400)}\n ${end}\n`)).toEqual([Buffer.alloc(300)]);
+  });
+});
+
+describe('PEM, whatever the text is', () => {
+  const contents = fc.array(fc.uint8Array({ minLength: 1, maxLength: 200 }), { minLength: 1, maxLength: 4 });
+  const words = fc.constantFrom('', '\n', 'subject=CN = root\n', '# words\r\n', ' \t\n');
+  const write = (parts: readonly Uint8Array[], between: string) =>
+    parts.map((part) => between + writePemCertificate(part)).join('');
+
+  it('reads back every block that was written, with words between them', () => {
+    fc.assert(
+      fc.property(contents, words, (parts, between) => {
+        expect(readPemCertificates(write(parts, between)).map((der) => Uint8Array.from(der))).toEqual(parts);
+      }),
+    );
+  });
+
+  it('throws nothing but PemError', () => {
+    const line = fc.oneof(
+      fc.string(),
+      fc.constantFrom(begin, end, '-----BEGIN X509 CRL-----', '-----END PRIVATE KEY-----', 'AAAA', 'AA==', '-----'),
+    );
+    fc.assert(
+      fc.property(fc.array(line, { maxLength: 8 }), (lines) => {
+        try {
+          readPemCertificates(lines.join('\n'));
+          return true;
+        } catch (error) {
+          return error instanceof PemError;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('B2: never reads fewer blocks than were written because a line was lost', () => {
+    fc.assert(
+      fc.property(contents, fc.nat(), (parts, which) => {
+        const lines = write(parts, '').trimEnd().split('\n');
+        const lost = which % lines.length;
+        const text = lines.filter((_, index) => index !== lost).join('\n');
+        try {
+          return readPemCertificates(text).length === parts.length;
+        } catch (error) {
+          return error instanceof PemError;
+        }
+      }),
+    );
   });
 });
