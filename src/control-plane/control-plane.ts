@@ -115,8 +115,7 @@ export async function startControlPlane(
   const bundles = opened.adopt(await openTrustBundles({ clock, log, authority }, settings.federatedBundles), (one) =>
     one.close(),
   );
-  const revocationParts = { clock, log, trustBundles: bundles.current };
-  const revocations = opened.adopt(await openRevocations(revocationParts, settings), (one) => one.close());
+  const revocations = opened.adopt(await openRevocations({ clock, log, bundles }, settings), (one) => one.close());
   const publication = opened.adopt(createPublication({ bundles, store, revocations }, settings), (one) => one.close());
   const streams = createStreams({ clock, publication });
   const metrics = createControlPlaneMetrics(

@@ -5,6 +5,7 @@ import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { parseTrustBundles } from '../../identity/trust-bundle.ts';
 import type { Log } from '../../log.ts';
 import { lookAtFiles } from '../file-looks.ts';
+import type { TrustBundleBook } from '../trust-bundles.ts';
 import type { CrlSource, CrlState } from './crl-files.ts';
 import { createCrlSource } from './crl-files.ts';
 import type { RevocationList } from './list.ts';
@@ -46,8 +47,6 @@ export interface RevocationBook {
   facts(): RevocationFacts;
   /** Calls `listener` after each change, until the returned function is called. */
   subscribe(listener: () => void): () => void;
-  /** Judges the CRLs by the roots of now. */
-  rootsChanged(): void;
   close(): Promise<void>;
 }
 
@@ -55,8 +54,8 @@ export interface RevocationParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly lookAt?: typeof lookAtFiles;
-  /** The roots that this control plane publishes, PEM by trust domain. */
-  trustBundles(): Readonly<Record<string, string>>;
+  /** The roots that this control plane publishes: they decide whose CRLs count. */
+  readonly bundles: Pick<TrustBundleBook, 'current' | 'subscribe'>;
 }
 
 /**
@@ -68,7 +67,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
   const { revocationsFile, crlFiles, staleCrl } = settings;
   const listeners = new Set<() => void>();
   const sayOnce = onceFor();
-  const bundles = parsedOnce(parts.trustBundles);
+  const bundles = parsedOnce(parts.bundles.current);
   const sources = crlFiles.map(createCrlSource);
   let list = emptyList;
   let inForce: InForce = { list, revoked: [], unknown: undefined, state: stateOf(list) };
@@ -118,6 +117,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
   judge();
   const files = [...(revocationsFile === undefined ? [] : [revocationsFile]), ...crlFiles];
   const looks = files.length === 0 ? undefined : lookAt(parts, files, look);
+  const stopListening = parts.bundles.subscribe(judge);
   return {
     current: () => inForce.state,
     isIdentityRevoked: (spiffeId) => list.identities.has(spiffeId),
@@ -135,8 +135,10 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
       listeners.add(listener);
       return () => void listeners.delete(listener);
     },
-    rootsChanged: judge,
-    close: async () => looks?.close(),
+    async close() {
+      stopListening();
+      await looks?.close();
+    },
   };
 }
 
@@ -183,14 +185,13 @@ function onceFor(): (thing: string, problem: string | undefined) => boolean {
   };
 }
 
-function parsedOnce(trustBundles: RevocationParts['trustBundles']): () => TrustBundles {
-  let text = '';
+function parsedOnce(current: TrustBundleBook['current']): () => TrustBundles {
+  let pem: ReturnType<typeof current> | undefined;
   let parsed: TrustBundles | undefined;
   return () => {
-    const latest = trustBundles();
-    const latestText = JSON.stringify(latest);
-    parsed = parsed !== undefined && latestText === text ? parsed : parseTrustBundles(latest);
-    text = latestText;
+    const latest = current();
+    if (parsed === undefined || latest !== pem) parsed = parseTrustBundles(latest);
+    pem = latest;
     return parsed;
   };
 }
