@@ -21,13 +21,13 @@ const request = { destination: { ip: '10.0.0.7', port: 80 }, connectionId: 'test
 const never = new AbortController().signal;
 
 /** A tunnel with so many places, that counts a stream when it is asked for it, as the real one does. */
-function tunnelWithRoom(places: number): Tunnel {
+function tunnelWithRoom(places: number, order = 1): Tunnel {
   let streams = 0;
   const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root', certificates: [] };
   return {
     key,
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
-    proof: { peer } as unknown as Tunnel['proof'],
+    proof: { peer, end: { order } } as unknown as Tunnel['proof'],
     closed: Promise.resolve(),
     streams: () => streams,
     hasRoom: () => streams < places,
@@ -66,6 +66,30 @@ describe('the tunnel pool', () => {
       reason: 'tunnel_lost',
     });
     expect(dialled).toBe(1);
+  });
+
+  it('makes a newer tunnel beside one that serves, and retires that one only then', async () => {
+    const made: Tunnel[] = [];
+    const retired = new Set<Tunnel>();
+    let isReachable = true;
+    const dial = async () => {
+      if (!isReachable) throw new Error('unreachable');
+      const tunnel = tunnelWithRoom(8, made.length + 1);
+      made.push(tunnel);
+      return Object.assign(tunnel, { retire: () => void retired.add(tunnel) });
+    };
+    const pool = createTunnelPool(dial, parts);
+    await pool.open(key, request, never);
+    isReachable = false;
+    await expect(pool.newerThan(key, 1, never)).rejects.toThrow('unreachable');
+    expect(retired.size).toBe(0);
+    isReachable = true;
+    expect(await pool.newerThan(key, 1, never)).toBe(made[1]);
+    expect([...retired]).toEqual(made.slice(0, 1));
+    expect(await pool.newerThan(key, 1, never)).toBe(made[1]);
+    expect(made).toHaveLength(2);
+    await pool.close();
+    await expect(pool.newerThan(key, 1, never)).rejects.toMatchObject({ reason: 'draining' });
   });
 
   it('opens nothing once it is closed', async () => {

@@ -31,7 +31,7 @@ export interface TunnelPool {
     request: TunnelRequest,
     signal: AbortSignal,
   ): Promise<{ readonly leg: Leg; readonly tunnel: Tunnel }>;
-  /** A tunnel with this key whose proof is newer than that; made if need be. */
+  /** A tunnel with this key whose proof is newer than that; made if need be, and then those that are not newer retire. */
   newerThan(key: TunnelKey, order: number, signal: AbortSignal): Promise<Tunnel>;
   /** Retires the tunnels on which we showed another certificate than this one. */
   retireOthersThan(local: Identity): void;
@@ -136,9 +136,15 @@ export function createTunnelPool(
         }
       }
     },
-    newerThan(key, order, signal) {
-      for (const tunnel of lanes.get(nameOf(key))?.tunnels ?? []) if (tunnel.proof.end.order <= order) tunnel.retire();
-      return onTunnel(key, (tunnel) => tunnel, signal);
+    async newerThan(key, order, signal) {
+      if (isClosed) throw new DeniedError('draining', 'The sidecar opens no more tunnels');
+      const name = nameOf(key);
+      const lane = laneOf(name);
+      const isNewer = ({ proof }: Tunnel) => proof.end.order > order;
+      const known = [...lane.tunnels].find((tunnel) => isNewer(tunnel) && fits(tunnel, key));
+      const newer = known ?? (await abortable(lane.making ?? make(key, name, lane), signal));
+      for (const tunnel of lane.tunnels) if (!isNewer(tunnel)) tunnel.retire();
+      return newer;
     },
     retireOthersThan(local) {
       for (const tunnel of all(lanes)) {

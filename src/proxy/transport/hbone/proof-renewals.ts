@@ -91,8 +91,7 @@ export function startProofRenewals(
   };
 
   const attempt = (tunnel: Tunnel, plan: Plan) => {
-    // Nothing new on it, so that it can end.
-    tunnel.retire();
+    // An idle one proves itself when it is used, by being made anew.
     if (tunnel.streams() === 0) return;
     plan.isRunning = true;
     prove(tunnel, plan)
