@@ -3,16 +3,18 @@ import { timestamp } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
 import type { PolicyState, RevocationState } from '../control-api.ts';
 import { messageOf } from '../errors.ts';
-import type { Revocations } from '../identity/revocations.ts';
-import { createRevocations, noRevocations } from '../identity/revocations.ts';
+import { createRevocations, joinRevocations, noRevocations } from '../identity/revocations.ts';
 import type { Log } from '../log.ts';
 import type { RenewalReason } from '../outcomes.ts';
 import { renewalReasons } from '../outcomes.ts';
 import { createControlClient } from './control-client.ts';
 import type { ControlStream } from './control-stream.ts';
 import { startControlStream } from './control-stream.ts';
+import type { CrlFiles } from './crl-files.ts';
+import { startCrlFiles } from './crl-files.ts';
 import { startControlPlaneIdentity } from './identity-sources/control-plane.ts';
 import { startFileIdentity } from './identity-sources/files.ts';
+import type { RevocationSource } from './identity-sources/revoked.ts';
 import type { IdentitySource, RenewalObserver } from './identity-sources/source.ts';
 import type { Registry } from './registry/registry.ts';
 import { createRegistry } from './registry/registry.ts';
@@ -27,12 +29,8 @@ export interface Sources {
     current(): PolicyState | undefined;
     subscribe(listener: (policy: PolicyState | undefined) => void): () => void;
   };
-  readonly revocations: {
-    /** Nothing is revoked before the first. */
-    current(): Revocations;
-    /** Tells of each change, not of the state at the beginning. */
-    subscribe(listener: () => void): () => void;
-  };
+  /** What the control plane and the files say, both together. Nothing is revoked before the first. */
+  readonly revocations: RevocationSource;
   readonly registry: Registry;
   isControlPlaneUp(): boolean;
   /** Undefined without a control plane. */
@@ -72,29 +70,33 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
   );
   const observer = renewalObserver(parts, settings);
+  const crls = crlsOf(parts, settings);
+  const revocations = joinSources(pushedRevocations(stream), crls);
+  const identity = (signal: AbortSignal) =>
+    filesOf(settings) === undefined
+      ? startControlPlaneIdentity(
+          { clock, client, stream, revocations, observer },
+          {
+            trustDomain: settings.trustDomain,
+            expected: settings.spiffeId,
+            tokenFile: settings.tokenFile,
+            lifetimeMs: settings.certificateLifetimeMs,
+            maximumLifetimeMs: settings.maximumCertificateLifetimeMs,
+            renewalFraction: settings.renewalFraction,
+          },
+          signal,
+        )
+      : identityOfFiles(parts, settings, revocations, signal);
   return {
-    identity: (signal) =>
-      filesOf(settings) === undefined
-        ? startControlPlaneIdentity(
-            { clock, client, stream, observer },
-            {
-              trustDomain: settings.trustDomain,
-              expected: settings.spiffeId,
-              tokenFile: settings.tokenFile,
-              lifetimeMs: settings.certificateLifetimeMs,
-              maximumLifetimeMs: settings.maximumCertificateLifetimeMs,
-              renewalFraction: settings.renewalFraction,
-            },
-            signal,
-          )
-        : identityOfFiles(parts, settings, signal),
+    identity: (signal) => judging(crls, identity(signal)),
     policy: policyOf(stream),
-    revocations: revocationsOf(stream),
+    revocations,
     registry,
     isControlPlaneUp: stream.isUp,
     reporting: { send: client.report, controlPlaneRoots: client.roots, session: () => life.session },
     async close() {
       life.isClosing = true;
+      await crls.close();
       await registry.close();
       await stream.close();
       await client.close();
@@ -105,8 +107,9 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
 /** Tunnels that were declared by hand: who may connect is in the settings, and nothing is looked up. */
 function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sources {
   const policy: PolicyState = { mode: 'STRICT' };
+  const crls = crlsOf(parts, settings);
   return {
-    identity: (signal) => identityOfFiles(parts, settings, signal),
+    identity: (signal) => judging(crls, identityOfFiles(parts, settings, crls, signal)),
     policy: {
       current: () => policy,
       subscribe(listener) {
@@ -114,14 +117,14 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
         return () => undefined;
       },
     },
-    revocations: { current: () => noRevocations, subscribe: () => () => undefined },
+    revocations: crls,
     registry: {
       lookup: async () => ({ kind: 'unavailable', why: 'there is no control plane' }),
       close: async () => undefined,
     },
     isControlPlaneUp: () => false,
     reporting: undefined,
-    close: async () => undefined,
+    close: crls.close,
   };
 }
 
@@ -136,7 +139,7 @@ function policyOf(stream: ControlStream): Sources['policy'] {
 }
 
 /** What was revoked stays revoked while the control plane is away. */
-function revocationsOf(stream: ControlStream): Sources['revocations'] {
+function pushedRevocations(stream: ControlStream): RevocationSource {
   const listeners = new Set<() => void>();
   let current = noRevocations;
   const take = (state: RevocationState) => {
@@ -153,16 +156,47 @@ function revocationsOf(stream: ControlStream): Sources['revocations'] {
   };
 }
 
+function crlsOf({ clock, log }: SourceParts, { crlFiles, staleCrl, filePollIntervalMs }: AgentSettings): CrlFiles {
+  return startCrlFiles({ clock, log }, { crlFiles, staleCrl, pollIntervalMs: filePollIntervalMs });
+}
+
+function joinSources(...sources: readonly RevocationSource[]): RevocationSource {
+  return {
+    current: () => joinRevocations(...sources.map((source) => source.current())),
+    subscribe(listener) {
+      const ends = sources.map((source) => source.subscribe(listener));
+      return () => {
+        for (const end of ends) end();
+      };
+    },
+  };
+}
+
+/** The lists are in force before anybody uses the identity, by which it is known who may have signed them. */
+async function judging(crls: CrlFiles, starting: Promise<IdentitySource>): Promise<IdentitySource> {
+  const [source] = await Promise.all([starting, crls.read]);
+  const judge = () => crls.judgeBy(source.current());
+  judge();
+  // Not at once: a list may end the very identity that everybody is being told of.
+  source.subscribe(() => queueMicrotask(judge));
+  return source;
+}
+
 function filesOf({ certificateFile, keyFile, bundleFile }: AgentSettings) {
   if (certificateFile === undefined || keyFile === undefined || bundleFile === undefined) return undefined;
   return { certificateFile, keyFile, bundleFile };
 }
 
-function identityOfFiles(parts: SourceParts, settings: AgentSettings, signal: AbortSignal): Promise<IdentitySource> {
+function identityOfFiles(
+  parts: SourceParts,
+  settings: AgentSettings,
+  revocations: RevocationSource,
+  signal: AbortSignal,
+): Promise<IdentitySource> {
   const files = filesOf(settings);
   if (files === undefined) throw new TypeError('Settings without a source of certificates were accepted');
   return startFileIdentity(
-    { clock: parts.clock, observer: renewalObserver(parts, settings) },
+    { clock: parts.clock, revocations, observer: renewalObserver(parts, settings) },
     {
       ...files,
       federatedBundles: settings.federatedBundles,

@@ -76,6 +76,9 @@ const notes: Readonly<Record<string, readonly string[]>> = {
     'plane then tells policies and destinations only. How a bundle is read, and what happens to one that is bad, is in',
     '[identity.md](identity.md#trust-bundles).',
     '',
+    'Revocation lists count beside what the control plane revokes, and wherever certificates come from:',
+    '[identity.md](identity.md#revocation).',
+    '',
   ],
 };
 

@@ -11,6 +11,9 @@ import type { ValuesOf } from './setting.ts';
 import { optional, setting } from './setting.ts';
 import { tunnels } from './tunnel.ts';
 
+/** What a list that is missing or out of date means: whoever is not named is trusted, or nobody new is. */
+export const staleCrlChoices = ['accept', 'refuse'] as const;
+
 const ms = 1;
 const second = 1000;
 const minute = 60 * second;
@@ -76,6 +79,16 @@ const certificates = {
     duration(100 * ms, hour),
     10 * second,
     'How often these files are looked at, besides being watched',
+  ),
+  crlFiles: setting(
+    listOf(path),
+    [],
+    'Certificate revocation lists, PEM or DER: peers whose certificates they name are refused',
+  ),
+  staleCrl: setting(
+    oneOf('a choice', staleCrlChoices),
+    'accept',
+    'When a revocation list is missing or out of date: accept whom no list names, or refuse all new connections of peers',
   ),
   certificateLifetime: setting(duration(10 * second, 90 * day), hour, 'Lifetime that is asked for'),
   maximumCertificateLifetime: setting(

@@ -14,6 +14,10 @@ import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
+import { fileLookTimesMs } from '../../src/control-plane/file-looks.ts';
+import { listLimits } from '../../src/control-plane/revocation/list.ts';
+import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
+import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
 import { directoryStoreDefaults } from '../../src/control-plane/store/directory.ts';
 import { directoryLimits } from '../../src/control-plane/store/files.ts';
 import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
@@ -27,6 +31,7 @@ import {
   webhookPlaces,
 } from '../../src/control-plane/webhook.ts';
 import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
+import { crlLimits } from '../../src/identity/crl.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
 import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
@@ -164,6 +169,9 @@ describe('a fixed value', () => {
     ['it is taken again', [memoryMarks.hysteresis * 100]],
     ['roots, all trust domains together', [bundleLimits.roots]],
     ['trust bundles, all trust domains together', [bundleLimits.characters]],
+    ['entries in one file of revocation lists', [crlLimits.entries]],
+    ['lists in one such file, and certificates beside them', [crlLimits.lists]],
+    ['one file of revocation lists', [crlLimits.bytes]],
     [
       'log lines about connections that were refused, or were not authenticated or made, of one direction and reason',
       [refusalLineLimits.linesPerSecond, refusalLineLimits.burst],
@@ -222,6 +230,14 @@ describe('a fixed value', () => {
       [tokenKeyLimits.bytes, tokenKeyLimits.keys, tokenKeyLimits.leastRsaBits, tokenKeyLimits.mostRsaBits],
     ],
     ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
+    [
+      "the operator's list of revocations: its file, and its part of a message",
+      [listLimits.fileBytes, listLimits.pushedBytes],
+    ],
+    ['the reason beside a revocation', [listLimits.reasonCharacters]],
+    ['a change of that list waits for another one', [lockPatienceMs]],
+    ['all that is revoked, in one message', [maxStateBytes]],
+    ['between two looks at revocations and CRLs, besides being watched', [fileLookTimesMs.poll]],
     ['file of the registry', [directoryLimits.bytesPerFile]],
     ['all files of the registry together', [directoryLimits.bytes, directoryLimits.files]],
     ['between two looks at the registry, besides being watched', [directoryStoreDefaults.pollIntervalMs]],

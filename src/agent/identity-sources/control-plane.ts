@@ -15,12 +15,15 @@ import type { PemBundles } from '../stream-state.ts';
 import { readToken, serviceAccountOf } from '../token-file.ts';
 import { isSameBundles, parseBundles, withBundles } from './bundles.ts';
 import { createIdentityPublisher, currentOf, firstOf } from './publisher.ts';
+import type { RevocationSource } from './revoked.ts';
+import { guardAgainstRevocation } from './revoked.ts';
 import type { IdentitySource, RenewalObserver } from './source.ts';
 
 export interface ControlPlaneIdentityParts {
   readonly clock: Clock;
   readonly client: Pick<ControlClient, 'certificate'>;
   readonly stream: Pick<ControlStream, 'subscribe' | 'isUp' | 'trustBundles'>;
+  readonly revocations: RevocationSource;
   readonly observer: RenewalObserver;
 }
 
@@ -38,10 +41,11 @@ export interface ControlPlaneIdentitySettings {
 /**
  * Certificates of the control plane, with a new key for each. Waits for the first one, retrying until the signal is
  * aborted, and rejects with its reason then. Afterwards an identity in use is kept whatever fails, and it recovers by
- * itself. Trust bundles that the control plane pushes make a new generation with the same certificate.
+ * itself. Trust bundles that the control plane pushes make a new generation with the same certificate, and a revocation of
+ * it one that is over at once.
  */
 export async function startControlPlaneIdentity(
-  { clock, client, stream, observer }: ControlPlaneIdentityParts,
+  { clock, client, stream, revocations, observer }: ControlPlaneIdentityParts,
   settings: ControlPlaneIdentitySettings,
   signal: AbortSignal,
 ): Promise<IdentitySource> {
@@ -71,8 +75,10 @@ export async function startControlPlaneIdentity(
       nowMs,
     });
     refuseUnfit(identity, settings, nowMs);
+    guard.refuse(identity);
     publisher.publish(identity);
     verified = identity;
+    guard.watch(identity);
     return identity;
   };
 
@@ -91,19 +97,28 @@ export async function startControlPlaneIdentity(
       pushedBundles = bundles;
       return;
     }
-    const rebundled = withBundles(verified, bundles, publisher.nextGeneration(), clock.now());
+    const rebundled = guard.apply(withBundles(verified, bundles, publisher.nextGeneration(), clock.now()));
     publisher.publish(rebundled);
     pushedBundles = bundles;
     const hasEnded = rebundled.notAfterMs < verified.notAfterMs;
     if (hasEnded || renewals.state().lastFailure?.reason === 'chain_invalid') renewals.hurry();
   };
 
+  const guard = guardAgainstRevocation({ clock, revocations, observer }, (change) => {
+    const inUse = publisher.current();
+    if (change !== 'none' && inUse !== undefined && verified !== undefined) {
+      const restored = withBundles(verified, inUse.bundles, publisher.nextGeneration(), clock.now());
+      publisher.publish(guard.apply(restored));
+    }
+    if (change === 'revoked' || renewals.state().lastFailure?.reason === 'chain_invalid') renewals.hurry();
+  });
   const known = stream.trustBundles();
   if (known !== undefined) takeBundles(known);
   const unsubscribe = stream.subscribe({ trustBundlesReceived: takeBundles });
   const renewals = startRenewals({ clock, observer, attempt, current: publisher.current }, renewalFraction);
   const close = async (reason?: unknown) => {
     unsubscribe();
+    guard.close();
     await renewals.close(reason);
   };
   await firstOf(renewals.first, signal, close);
@@ -111,7 +126,10 @@ export async function startControlPlaneIdentity(
   return {
     current: () => currentOf(publisher),
     subscribe: publisher.subscribe,
-    renewal: () => ({ ...renewals.state(), clockSkewMs }),
+    renewal() {
+      const { nextAttemptMs, lastFailure = guard.failure() } = renewals.state();
+      return { nextAttemptMs, lastFailure, clockSkewMs };
+    },
     close,
   };
 }

@@ -14,10 +14,13 @@ import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { TrustBundleError } from '../../identity/trust-bundle.ts';
 import { federateBundles, isSameBundles } from './bundles.ts';
 import { createIdentityPublisher, currentOf, firstOf } from './publisher.ts';
+import type { RevocationSource } from './revoked.ts';
+import { guardAgainstRevocation } from './revoked.ts';
 import type { IdentitySource, RenewalObserver, RenewalState } from './source.ts';
 
 export interface FileIdentityParts {
   readonly clock: Clock;
+  readonly revocations: RevocationSource;
   readonly observer: RenewalObserver;
   readonly watch?: WatchFiles;
 }
@@ -54,7 +57,7 @@ interface Content {
  * that cannot be used keeps that of its own in use, and nothing else: it must not stand in the way of a renewal.
  */
 export async function startFileIdentity(
-  { clock, observer, watch }: FileIdentityParts,
+  { clock, revocations, observer, watch }: FileIdentityParts,
   settings: FileIdentitySettings,
   signal: AbortSignal,
 ): Promise<IdentitySource> {
@@ -65,6 +68,8 @@ export async function startFileIdentity(
   // It may be rejected before anybody waits for it.
   first.promise.catch(() => undefined);
   let usedDigest: string | undefined;
+  /** What was published last by the files; what is in use may have been ended early. */
+  let verified: Identity | undefined;
   let federated: Federation['federated'] = new Map();
   /** By trust domain what was told last. */
   let refusals: ReadonlyMap<string, string> = new Map();
@@ -92,6 +97,7 @@ export async function startFileIdentity(
       const [atStart] = refused.values();
       if (inUse === undefined && atStart !== undefined) throw atStart;
       const identity = identityOf(content, settings, federation.bundles, publisher.nextGeneration(), clock.now());
+      guard.refuse(identity);
       usedDigest = digest;
       lastFailure = undefined;
       federated = federation.federated;
@@ -99,6 +105,8 @@ export async function startFileIdentity(
       refusals = new Map([...refused].map(([domain, { message }]) => [domain, message]));
       if (inUse !== undefined && isSame(inUse, identity)) return;
       publisher.publish(identity);
+      verified = identity;
+      guard.watch(identity);
       observer.renewed(identity, undefined);
       first.resolve();
     } catch (error) {
@@ -107,6 +115,10 @@ export async function startFileIdentity(
     }
   };
 
+  const guard = guardAgainstRevocation({ clock, revocations, observer }, (change) => {
+    if (change !== 'none' && verified !== undefined)
+      publisher.publish(guard.apply({ ...verified, generation: publisher.nextGeneration() }));
+  });
   const following = followFiles(
     { clock, watch },
     { paths: [certificateFile, keyFile, bundleFile, ...federatedBundles.map(({ path }) => path)], pollIntervalMs },
@@ -114,6 +126,7 @@ export async function startFileIdentity(
   );
   const close = async (reason: unknown = new Error('The identity source is closed')) => {
     first.reject(reason);
+    guard.close();
     await following.close();
   };
   await firstOf(first.promise, signal, close);
@@ -121,7 +134,7 @@ export async function startFileIdentity(
   return {
     current: () => currentOf(publisher),
     subscribe: publisher.subscribe,
-    renewal: () => ({ nextAttemptMs: undefined, lastFailure, clockSkewMs: undefined }),
+    renewal: () => ({ nextAttemptMs: undefined, lastFailure: lastFailure ?? guard.failure(), clockSkewMs: undefined }),
     close,
   };
 }

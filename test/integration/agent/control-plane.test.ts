@@ -18,6 +18,7 @@ import { createLog } from '../../../src/log.ts';
 import { webPod } from '../../support/control-plane-client.ts';
 import type { FakeStore } from '../../support/registry-source.ts';
 import { createFakeStore, meshedPod } from '../../support/registry-source.ts';
+import { createRevocationSource } from '../../support/revocation-source.ts';
 
 // The agent's part that keeps it fresh, and a real control plane, over real TLS and with the real clock.
 
@@ -77,7 +78,7 @@ async function startAgent(certificateLifetimeMs = 3_600_000) {
     bundlesRefused: () => void events.push('bundles refused'),
   };
   source = await startControlPlaneIdentity(
-    { clock: systemClock, client, stream, observer },
+    { clock: systemClock, client, stream, revocations: createRevocationSource(), observer },
     {
       trustDomain: 'cluster.local',
       expected: undefined,

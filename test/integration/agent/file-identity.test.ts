@@ -13,6 +13,8 @@ import type { Identity } from '../../../src/identity/identity.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, spiffeId } from '../../support/identities.ts';
+import type { FakeRevocationSource } from '../../support/revocation-source.ts';
+import { createRevocationSource } from '../../support/revocation-source.ts';
 
 const authority = createTestAuthority('cluster.local');
 const second = 1000;
@@ -24,6 +26,7 @@ let clock: FakeClock;
 let change: () => void;
 let events: string[];
 let source: IdentitySource | undefined;
+let revocations: FakeRevocationSource;
 
 /** A watch whose events the test makes. */
 const watchByHand: WatchFiles = (_, onChange) => {
@@ -43,6 +46,7 @@ beforeEach(async () => {
   partnerFile = join(directory, 'partner');
   clock = createFakeClock();
   events = [];
+  revocations = createRevocationSource();
   source = undefined;
 });
 
@@ -77,7 +81,7 @@ function start(parts: StartParts = {}) {
     bundlesRefused: (error: Error) => void events.push(`bundles refused: ${error.message}`),
   };
   return startFileIdentity(
-    { clock: parts.clock ?? clock, watch: parts.watch ?? watchByHand, observer },
+    { clock: parts.clock ?? clock, watch: parts.watch ?? watchByHand, revocations, observer },
     {
       trustDomain: 'cluster.local',
       expected: spiffeId(`spiffe://cluster.local/ns/shop/sa/${parts.name ?? 'web'}`),

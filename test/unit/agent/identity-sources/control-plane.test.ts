@@ -18,6 +18,8 @@ import type { FakeIssuer } from '../../../support/fake-issuer.ts';
 import { createFakeBundleStream, createFakeIssuer } from '../../../support/fake-issuer.ts';
 import type { TestAuthority } from '../../../support/identities.ts';
 import { createTestAuthority, spiffeId } from '../../../support/identities.ts';
+import type { FakeRevocationSource } from '../../../support/revocation-source.ts';
+import { createRevocationSource } from '../../../support/revocation-source.ts';
 
 const second = 1000;
 const minute = 60 * second;
@@ -28,6 +30,7 @@ let clock: FakeClock;
 let authority: TestAuthority;
 let issuer: FakeIssuer;
 let stream: ReturnType<typeof createFakeBundleStream>;
+let revocations: FakeRevocationSource;
 let directory: string;
 let events: { readonly at: number; readonly what: string; readonly nextMs: number | undefined }[];
 let source: IdentitySource;
@@ -41,6 +44,7 @@ beforeEach(async () => {
   authority = createTestAuthority('cluster.local');
   issuer = createFakeIssuer(authority, clock);
   stream = createFakeBundleStream();
+  revocations = createRevocationSource();
   events = [];
   stop = new AbortController();
 });
@@ -60,7 +64,7 @@ function start(settings: Partial<ControlPlaneIdentitySettings> = {}): Promise<Id
     bundlesRefused: (error: RenewalError) => record(`bundles refused ${error.reason}`, undefined),
   };
   return startControlPlaneIdentity(
-    { clock, client: issuer, stream, observer },
+    { clock, client: issuer, stream, revocations, observer },
     {
       trustDomain: 'cluster.local',
       expected: spiffeId('spiffe://cluster.local/ns/shop/sa/web'),

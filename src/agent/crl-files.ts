@@ -1,0 +1,107 @@
+import type { Clock } from '../clock.ts';
+import type { WatchFiles } from '../file-watch.ts';
+import { followFiles } from '../file-watch.ts';
+import { readCertificate } from '../identity/certificate.ts';
+import type { CrlsInForce } from '../identity/crl-lists.ts';
+import { whyListed } from '../identity/crl-lists.ts';
+import type { Identity } from '../identity/identity.ts';
+import type { Revocations } from '../identity/revocations.ts';
+import type { Log } from '../log.ts';
+import type { WatchedCrlFile } from './crl-file.ts';
+import { watchedCrlFile } from './crl-file.ts';
+
+export interface CrlFileParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly watch?: WatchFiles;
+}
+
+export interface CrlFileSettings {
+  readonly crlFiles: readonly string[];
+  /** What a list that is missing or out of date means: whoever is not named is trusted, or nobody new is. */
+  readonly staleCrl: 'accept' | 'refuse';
+  readonly pollIntervalMs: number;
+}
+
+/** Revocation lists in files that something else replaces. Who may have signed them is known with the first identity. */
+export interface CrlFiles {
+  /** Resolves when each file was looked at once. */
+  readonly read: Promise<void>;
+  /** Nobody is on a list before the first identity. */
+  current(): Revocations;
+  /** Tells when other lists are in force. */
+  subscribe(listener: () => void): () => void;
+  /** Judges the lists by the roots and the chain of this identity, now and from now on. */
+  judgeBy(identity: Identity): void;
+  close(): Promise<void>;
+}
+
+/** Reads the files now, when they change, and at each poll. What cannot be used is logged once and changes nothing else. */
+export function startCrlFiles({ clock, log, watch }: CrlFileParts, settings: CrlFileSettings): CrlFiles {
+  const { crlFiles, staleCrl, pollIntervalMs } = settings;
+  const files = crlFiles.map(watchedCrlFile);
+  const listeners = new Set<() => void>();
+  const sayOnce = problemLines(log, staleCrl);
+  let inForce: CrlsInForce = new Map();
+  let identity: Identity | undefined;
+
+  const whyUnknown = (): string | undefined => {
+    const [why] = staleCrl === 'accept' ? [] : files.flatMap((file) => file.whyStale(inForce, clock.now()) ?? []);
+    return why && `it is not known who is revoked: ${why}`;
+  };
+  const snapshot = (): Revocations => ({
+    whyRevoked: whyListed(inForce),
+    get unknown() {
+      return whyUnknown();
+    },
+  });
+  let current = snapshot();
+
+  const judge = () => {
+    if (identity === undefined) return;
+    const ownChain = identity.chain.map(({ raw }) => readCertificate(raw));
+    const trust = { bundles: identity.bundles, ownChain, nowMs: clock.now() };
+    const before = inForce;
+    for (const file of files) inForce = file.putInForce(inForce, trust);
+    for (const file of files) sayOnce(file, file.problem() ?? file.whyStale(inForce, clock.now()));
+    if (isSame(before, inForce)) return;
+    current = snapshot();
+    const revoked = [...inForce.values()].reduce((sum, { crl }) => sum + crl.serials.size, 0);
+    log.info({ lists: inForce.size, revoked }, 'Revocation lists in force');
+    for (const listener of [...listeners]) listener();
+  };
+  const read = Promise.withResolvers<void>();
+  const look = async () => {
+    for (const file of files) await file.read();
+    judge();
+    read.resolve();
+  };
+  const following = followFiles({ clock, watch }, { paths: crlFiles, pollIntervalMs }, look);
+  return {
+    read: read.promise,
+    current: () => current,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+    judgeBy(latest) {
+      identity = latest;
+      judge();
+    },
+    close: following.close,
+  };
+}
+
+function isSame(one: CrlsInForce, other: CrlsInForce): boolean {
+  return one.size === other.size && [...one].every(([key, { crl }]) => other.get(key)?.crl === crl);
+}
+
+/** A file that stays wrong is told of once, not at each look. */
+function problemLines(log: Log, staleCrl: string) {
+  const known = new Map<WatchedCrlFile, string | undefined>();
+  return (file: WatchedCrlFile, problem: string | undefined) => {
+    if (problem !== undefined && problem !== known.get(file))
+      log.warn({ detail: problem, staleCrl }, 'Revocation list cannot be used, or is out of date; those in force stay');
+    known.set(file, problem);
+  };
+}
