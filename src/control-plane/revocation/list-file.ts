@@ -30,7 +30,7 @@ export async function readRevocationFile(path: string): Promise<RevocationList |
 }
 
 /** How long a change waits for another one that is being made. */
-const lockPatienceMs = 10_000;
+export const lockPatienceMs = 10_000;
 const lockIntervalMs = 20;
 
 /**

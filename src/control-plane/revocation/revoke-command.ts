@@ -148,7 +148,7 @@ function liftedWords({ list, key }: Subject, { path }: Place, known: Note | unde
 function nextStep({ file }: RevokeFlags): string[] {
   if (file === undefined) return ['A control plane that runs takes it within seconds; another one when it starts.'];
   return [
-    'A control plane with --revocations for this file takes it within seconds. Where it reads a ConfigMap, replace that now:',
+    'A control plane that reads this file takes it within seconds. One that reads a ConfigMap takes that within minutes; replace it now:',
     `  kubectl create configmap remora-revocations --namespace remora-system --from-file=${revocationsFileName}=${file} \\`,
     '    --dry-run=client --output yaml | kubectl apply --server-side --filename -',
   ];

@@ -60,8 +60,12 @@ describe('The control plane in a cluster', () => {
       one === undefined ? `ConfigMap ${configMap.name}` : `Secret ${one.secretName}`,
     );
     // The only one that a cluster may lack for a while.
-    expect(volumes.filter((name: string) => !names.includes(name))).toEqual(['ConfigMap remora-registry']);
-    expect(pod.spec.volumes.find(({ name }: KubernetesObject) => name === 'registry').configMap.optional).toBe(true);
+    const later = ['registry', 'revocations'];
+    expect(volumes.filter((name: string) => !names.includes(name))).toEqual(
+      later.map((name) => `ConfigMap remora-${name}`),
+    );
+    for (const one of later)
+      expect(pod.spec.volumes.find(({ name }: KubernetesObject) => name === one).configMap.optional).toBe(true);
     const variables = container.env.map(({ name, valueFrom: { configMapKeyRef } }: KubernetesObject) => {
       expect(names).toContain(`ConfigMap ${configMapKeyRef.name}`);
       expect(Object.keys(cluster)).toContain(configMapKeyRef.key);
