@@ -21,9 +21,9 @@ import { readCertificateRequest } from './certificate-request.ts';
 import type { Publication } from './publication.ts';
 import { Refusal } from './refusals.ts';
 import { refusalOf, replyTooLarge, sendJson } from './replies.ts';
-import type { ReportBook } from './report-book.ts';
 import { readBody } from './request-body.ts';
 import type { Call, Route } from './router.ts';
+import type { SidecarBook } from './sidecar-book.ts';
 import type { Streams } from './streams.ts';
 import type { TokenReviewer, Workload } from './token-review.ts';
 
@@ -33,7 +33,7 @@ export interface ApiParts {
   readonly authority: Authority;
   readonly publication: Publication;
   readonly streams: Streams;
-  readonly reports: ReportBook;
+  readonly book: SidecarBook;
   readonly reviewer: TokenReviewer;
   readonly revocations: { isIdentityRevoked(spiffeId: string): boolean };
   /** The keys of the tokens that are accepted now. */
@@ -44,7 +44,7 @@ export interface ApiParts {
 
 /** Every path of the API. */
 export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
-  const { authority, jwks, publication, reports, streams } = parts;
+  const { authority, book, jwks, publication, streams } = parts;
   const open = (content: () => unknown): Route => ({
     method: 'GET',
     handle: async ({ response }) => sendJson(response, content()),
@@ -68,7 +68,7 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
     [
       paths.reports,
       proved(async ({ request, response }, workload) => {
-        reports.keep(workload, await readBody(request, report, { bytes: maxReportBytes }));
+        book.reported(workload, await readBody(request, report, { bytes: maxReportBytes }));
         response.writeHead(202).end();
       }),
     ],
@@ -116,8 +116,9 @@ async function countedCertificate(parts: ApiParts, call: Call): Promise<void> {
 
 /** The identity is that of the token; of the request only the key is used. */
 async function issueCertificate(parts: ApiParts, { request, response }: Call): Promise<void> {
-  const { authority, clock, log, publication, revocations } = parts;
-  const { namespace, serviceAccount, pod, podUid } = await authenticate(parts.reviewer, request);
+  const { authority, book, clock, log, publication, revocations } = parts;
+  const workload = await authenticate(parts.reviewer, request);
+  const { namespace, serviceAccount, pod, podUid } = workload;
   const { csr, ttlSeconds } = await readBody(request, certificateRequest, { bytes: maxRequestBytes });
   const read = readCertificateRequest(csr);
   if (read.kind === 'refused') throw new Refusal('csr_invalid', read.why);
@@ -125,13 +126,16 @@ async function issueCertificate(parts: ApiParts, { request, response }: Call): P
   if (revocations.isIdentityRevoked(spiffeId.uri))
     throw new Refusal('identity_revoked', `${spiffeId.uri} gets no certificate until that is lifted`);
   const lifetimeMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
-  const { certificate, chainPem, notAfterMs } = authority.issueWorkload(read.publicKey, spiffeId, lifetimeMs);
+  const issued = authority.issueWorkload(read.publicKey, spiffeId, lifetimeMs);
+  const { certificate, chainPem, notAfterMs, rootFingerprint } = issued;
+  book.issued(workload, rootFingerprint, notAfterMs);
   log.info(
     {
       serial: certificate.serialNumber,
       spiffeId: spiffeId.uri,
       pod: `${namespace}/${pod}`,
       podUid,
+      root: rootFingerprint,
       notAfter: timestamp(notAfterMs),
     },
     'Certificate issued',

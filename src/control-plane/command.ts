@@ -16,6 +16,7 @@ import { readControlPlaneSettings } from './settings.ts';
 /** The words behind `remora control-plane`, which speak with one that runs. Loaded when they are used. */
 const words: Readonly<Record<string, () => Promise<{ readonly run: Subcommand }>>> = {
   revoke: () => import('./revocation/revoke-command.ts'),
+  'rotate-root': () => import('./rotate-root-command.ts'),
 };
 
 /** `remora control-plane`: a word of the table, or the server. */
@@ -113,7 +114,11 @@ function commandLine() {
       'roots of another trust domain, PEM or a SPIFFE bundle document, read again when they change; may be repeated',
       appended,
     )
-    .option('--write-root <file>', 'write the root certificate there, PEM, for sidecars to trust')
+    .option('--write-root <file>', 'write the root certificates there, PEM, for sidecars to trust')
+    .option(
+      '--admin-socket <path>',
+      'unix socket for `remora control-plane rotate-root` (default: admin.sock in the state directory)',
+    )
     .option('--token-issuer <uri>', 'issuer of the tokens that are accepted (default: spiffe://<trust domain>)')
     .option(
       '--token-keys <file>',

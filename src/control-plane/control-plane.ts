@@ -6,28 +6,32 @@ import { admissionResults, answerAdmission } from '../injector/admission.ts';
 import type { InjectionSettings } from '../injector/settings.ts';
 import type { Log } from '../log.ts';
 import { createControlPlaneMetrics } from '../metrics/control-plane-metrics.ts';
+import { refuseSecond } from './admin-server.ts';
 import { createApi } from './api.ts';
 import type { ApiServer } from './api-server.ts';
 import { startApiServer } from './api-server.ts';
-import { writeFileAtomically } from './atomic-file.ts';
 import type { Authority } from './authority.ts';
 import type { ListenAddress } from './listen.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { openAuthority } from './open-authority.ts';
+import type { RotationSettings } from './open-rotation.ts';
+import { openRotation } from './open-rotation.ts';
 import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
-import { createReportBook } from './report-book.ts';
 import type { RevocationSettings } from './revocation/revocations.ts';
 import { openRevocations } from './revocation/revocations.ts';
+import { fingerprintOf, trustedRoots } from './root-set.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
+import type { SidecarBook } from './sidecar-book.ts';
+import { createSidecarBook } from './sidecar-book.ts';
 import { directoryStoreDefaults, openDirectoryStore } from './store/directory.ts';
 import { noObjects } from './store/objects.ts';
 import type { Store } from './store/store.ts';
 import { fixedStore } from './store/store.ts';
 import { createStreams } from './streams.ts';
-import { openTrustBundles } from './trust-bundles.ts';
 import type { TokenRequest } from './token-issuer.ts';
+import { openTrustBundles } from './trust-bundles.ts';
 import type { WebhookParts } from './webhook.ts';
 import { createWebhook, webhookLimits } from './webhook.ts';
 
@@ -38,7 +42,7 @@ export type AuthorityKeySource =
   | { readonly kind: 'state'; readonly directory: string }
   | { readonly kind: 'authority'; readonly directory: string };
 
-export interface ControlPlaneSettings extends RevocationSettings {
+export interface ControlPlaneSettings extends RevocationSettings, RotationSettings {
   readonly trustDomain: string;
   readonly listen: ListenAddress;
   readonly metricsListen: ListenAddress;
@@ -59,8 +63,6 @@ export interface ControlPlaneSettings extends RevocationSettings {
   readonly webhook?: { readonly listen: ListenAddress; readonly injection: InjectionSettings } | undefined;
   /** The roots of other trust domains, which sidecars are told to trust beside this one's. */
   readonly federatedBundles: readonly FederatedBundle[];
-  /** Where to write the root for sidecars, PEM. */
-  readonly writeRoot?: string | undefined;
   /** How long a sidecar may use an answer of discovery while this control plane is away; seconds. */
   readonly destinationTtlSeconds: number;
 }
@@ -90,7 +92,7 @@ export interface ControlPlane {
   readonly metricsAddress: Address;
   /** Undefined without a webhook. */
   readonly webhookAddress: Address | undefined;
-  /** What sidecars trust, for the API and for each other. */
+  /** What sidecars trust now, for the API and for each other. */
   readonly rootPem: string;
   /** For the metrics: the event loop ran something so much later than it was due. */
   eventLoopLagged(lagSeconds: number): void;
@@ -106,8 +108,9 @@ export async function startControlPlane(
   settings: ControlPlaneSettings,
 ): Promise<ControlPlane> {
   const { clock, log } = collaborators;
+  if (settings.adminSocket !== undefined) await refuseSecond(settings.adminSocket);
   await using opened = new AsyncDisposableStack();
-  const { authority, tokens, reviewer, tokenKeys } = opened.adopt(
+  const { authority, place, tokens, reviewer, tokenKeys } = opened.adopt(
     await openAuthority({ clock, log }, settings),
     (one) => one.close(),
   );
@@ -117,20 +120,25 @@ export async function startControlPlane(
   );
   const revocations = opened.adopt(await openRevocations({ clock, log, bundles }, settings), (one) => one.close());
   const publication = opened.adopt(createPublication({ bundles, store, revocations }, settings), (one) => one.close());
-  const streams = createStreams({ clock, publication });
+  const book = openBook(clock, authority, settings);
+  const streams = createStreams({ clock, publication, book });
   const metrics = createControlPlaneMetrics(
     {
       certificates: ['issued', ...Object.keys(refusals)],
       admissions: settings.webhook === undefined ? [] : admissionResults,
     },
-    { rootNotAfterMs: authority.rootNotAfterMs, openStreams: () => streams.open, revocations: revocations.facts },
+    {
+      rootNotAfterMs: () => authority.rootNotAfterMs,
+      roots: () => trustedRoots(authority.roots).length,
+      openStreams: () => streams.open,
+      revocations: revocations.facts,
+    },
   );
   const serving = keepServingCertificate({ authority, clock, log }, settings.servingNames);
   opened.defer(() => serving.close());
 
   let isStopping = false;
-  const reports = createReportBook();
-  const parts = { clock, log, authority, publication, streams, reviewer, metrics, reports, revocations };
+  const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations };
   const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
   const metricsServer = opened.adopt(await startMetricsServer(metrics, settings.metricsListen), (one) => one.close());
   const apiServer = opened.adopt(await startApiServer({ clock, serving, api }, settings.listen), (one) => {
@@ -141,7 +149,7 @@ export async function startControlPlane(
   });
   const webhookServer = await startWebhook({ clock, log, serving, metrics }, settings);
   if (webhookServer !== undefined) opened.adopt(webhookServer, (one) => one.close());
-  if (settings.writeRoot !== undefined) await writeFileAtomically(settings.writeRoot, authority.rootPem, 0o644);
+  opened.adopt(await openRotation({ clock, log, authority, book, place }, settings), (one) => one.close());
 
   const all = opened.move();
   let closing: Promise<void> | undefined;
@@ -153,7 +161,9 @@ export async function startControlPlane(
     apiAddress,
     metricsAddress,
     webhookAddress,
-    rootPem: authority.rootPem,
+    get rootPem() {
+      return authority.rootPem;
+    },
     mintToken: tokens.mint,
     eventLoopLagged: metrics.eventLoopLagged,
     close: () => {
@@ -161,6 +171,18 @@ export async function startControlPlane(
       return closing;
     },
   };
+}
+
+/** An authority that was there before may have issued certificates that this process knows nothing of. */
+function openBook(
+  clock: Clock,
+  authority: Authority,
+  { keys, certificateLifetimeMs }: ControlPlaneSettings,
+): SidecarBook {
+  return createSidecarBook(clock, {
+    trustedRoots: () => trustedRoots(authority.roots).map(fingerprintOf),
+    unknownUntilMs: keys.kind === 'memory' ? 0 : clock.now() + certificateLifetimeMs,
+  });
 }
 
 async function startWebhook(

@@ -7,7 +7,8 @@ import { openAuthorityDirectory } from './authority-directory.ts';
 import type { AuthorityKeys } from './authority-files.ts';
 import { createAuthorityKeys } from './authority-files.ts';
 import type { ControlPlaneSettings } from './control-plane.ts';
-import { openStateDirectory } from './state-directory.ts';
+import type { RootPlace } from './rotation.ts';
+import { authorityFolder, openStateDirectory } from './state-directory.ts';
 import type { TokenIssuer } from './token-issuer.ts';
 import { createTokenIssuer, defaultTokenIssuer } from './token-issuer.ts';
 import { openTokenKeyFile } from './token-key-file.ts';
@@ -18,6 +19,8 @@ import { createTokenReviewer } from './token-review.ts';
 /** Who signs, and whose tokens are believed. */
 export interface OpenAuthority {
   readonly authority: Authority;
+  /** Where its roots are. */
+  readonly place: RootPlace;
   /** Its tokens are believed unless the settings name a file of other keys. */
   readonly tokens: TokenIssuer;
   readonly reviewer: TokenReviewer;
@@ -44,6 +47,7 @@ export async function openAuthority(
   const tokenKeys = () => file?.current() ?? tokens.keys;
   return {
     authority,
+    place: placeOf(settings, clock),
     tokens,
     reviewer: createTokenReviewer({ issuer, audience: tokenAudience, keys: tokenKeys }, clock),
     tokenKeys,
@@ -59,6 +63,22 @@ function keysOf({ trustDomain, keys }: ControlPlaneSettings, nowMs: number): Aut
       return openStateDirectory(keys.directory, trustDomain, nowMs);
     case 'authority':
       return openAuthorityDirectory(keys.directory, trustDomain, nowMs);
+    default:
+      return keys satisfies never;
+  }
+}
+
+function placeOf({ trustDomain, keys }: ControlPlaneSettings, clock: Clock): RootPlace {
+  switch (keys.kind) {
+    case 'memory':
+      return { kind: 'memory' };
+    case 'state': {
+      const { directory } = keys;
+      const read = () => openStateDirectory(directory, trustDomain, clock.now());
+      return { kind: 'files', folder: authorityFolder(directory), read };
+    }
+    case 'authority':
+      return { kind: 'given', folder: keys.directory };
     default:
       return keys satisfies never;
   }

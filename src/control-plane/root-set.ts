@@ -38,3 +38,10 @@ export function fingerprintOf({ fingerprint256 }: X509Certificate): string {
 export function isSameCertificate(one: X509Certificate | undefined, other: X509Certificate | undefined): boolean {
   return one !== undefined && other !== undefined && one.raw.equals(other.raw);
 }
+
+/** Whether two sets hold the same certificates in the same places. */
+export function isSameRootSet(one: RootSet, other: RootSet): boolean {
+  const placesOf = ({ root, next, previous, bridge }: RootSet) =>
+    [root.certificate, next?.certificate, previous, bridge].map((certificate) => certificate?.fingerprint256).join();
+  return placesOf(one) === placesOf(other) && (one.next?.key === undefined) === (other.next?.key === undefined);
+}

@@ -9,6 +9,7 @@ import { readInjectionSettings } from '../injector/settings.ts';
 import type { LogLevel } from '../log.ts';
 import { logLevels } from '../log.ts';
 import { controlPlanePorts } from '../ports.ts';
+import { adminSocketIn } from './admin-client.ts';
 import { lifetimeBoundsMs } from './authority.ts';
 import type { AuthorityKeySource, ControlPlaneSettings } from './control-plane.ts';
 import { controlPlaneDefaults } from './control-plane.ts';
@@ -37,6 +38,7 @@ export interface ControlPlaneFlags {
   readonly staleCrl: string;
   readonly trustBundle?: readonly string[];
   readonly writeRoot?: string;
+  readonly adminSocket?: string;
   readonly logLevel: string;
 }
 
@@ -130,6 +132,7 @@ export function readControlPlaneSettings(
       tokenKeysFile: flags.tokenKeys,
       federatedBundles,
       writeRoot: flags.writeRoot,
+      adminSocket: flags.adminSocket ?? (flags.stateDir === undefined ? undefined : adminSocketIn(flags.stateDir)),
       revocationsFile: revocationsFileOf(flags),
       crlFiles: flags.crl ?? [],
       staleCrl,

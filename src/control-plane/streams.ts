@@ -3,6 +3,7 @@ import type { Clock, Timer } from '../clock.ts';
 import { heartbeatIntervalMs } from '../control-api.ts';
 import type { Publication, Topic } from './publication.ts';
 import { Refusal } from './refusals.ts';
+import type { SidecarBook, StreamEntry } from './sidecar-book.ts';
 import type { Workload } from './token-review.ts';
 
 /** Streams of one pod at a time: a sidecar makes the next before it breaks the last, more is a mistake or an attack. */
@@ -27,9 +28,11 @@ export interface Streams {
 export function createStreams({
   clock,
   publication,
+  book,
 }: {
   readonly clock: Clock;
   readonly publication: Publication;
+  readonly book: Pick<SidecarBook, 'streamOpened'>;
 }): Streams {
   const ends = new Set<() => void>();
   const perPod = new Map<string, number>();
@@ -48,7 +51,8 @@ export function createStreams({
         const headers = { 'retry-after': '10' };
         throw new Refusal('too_many_streams', `The pod ${pod} has ${maxStreamsPerPod} streams`, { headers });
       }
-      const stop = pumpStream({ response, clock, publication, workload, topics: topicsOf(addresses) });
+      const entry = book.streamOpened(workload);
+      const stop = pumpStream({ response, clock, publication, workload, entry, topics: topicsOf(addresses) });
       const end = () => void response.end();
       const expiry = clock.after(workload.expiresAtMs - clock.now(), end);
       ends.add(end);
@@ -57,6 +61,7 @@ export function createStreams({
         stop();
         expiry.cancel();
         ends.delete(end);
+        entry.closed();
         count(pod, -1);
       });
     },
@@ -76,6 +81,7 @@ interface Stream {
   readonly clock: Clock;
   readonly publication: Publication;
   readonly workload: Workload;
+  readonly entry: StreamEntry;
   readonly topics: readonly Topic[];
 }
 
@@ -83,7 +89,7 @@ interface Stream {
  * Writes until the reader is full, and goes on when it has drained. What waits are topics, not lines: a slow reader gets
  * the latest state of each and costs no more memory than a quick one. Returns what stops it.
  */
-function pumpStream({ response, clock, publication, workload, topics }: Stream): () => void {
+function pumpStream({ response, clock, publication, workload, entry, topics }: Stream): () => void {
   const changed = new Set(topics);
   const sent = new Map<Topic, string>();
   let isFull = false;
@@ -101,6 +107,7 @@ function pumpStream({ response, clock, publication, workload, topics }: Stream):
       if (sent.get(topic) === digest) continue;
       sent.set(topic, digest);
       write(text);
+      if (topic.topic === 'trust-bundles') entry.told();
     }
   };
   const beat = () => {

@@ -3,7 +3,10 @@ import { eventLoopLag } from './event-loop.ts';
 
 /** Values that are read when a scrape asks for them. */
 export interface ControlPlaneFacts {
-  readonly rootNotAfterMs: number;
+  /** Of the root that issues. */
+  rootNotAfterMs(): number;
+  /** How many are trusted: more than one during a rotation. */
+  roots(): number;
   openStreams(): number;
   /** What is revoked, those of CRLs included, and each CRL by the name of its file. */
   revocations(): {
@@ -63,10 +66,18 @@ export function createControlPlaneMetrics(results: ControlPlaneResults, facts: C
   });
   new Gauge({
     name: 'remora_ca_root_not_after_timestamp_seconds',
-    help: 'End of the root certificate',
+    help: 'End of the root certificate that issues',
     registers,
     collect() {
-      this.set(facts.rootNotAfterMs / 1000);
+      this.set(facts.rootNotAfterMs() / 1000);
+    },
+  });
+  new Gauge({
+    name: 'remora_ca_roots',
+    help: 'Root certificates of the trust domain that are trusted; two during a rotation',
+    registers,
+    collect() {
+      this.set(facts.roots());
     },
   });
   new Gauge({

@@ -1,0 +1,113 @@
+import type { Clock } from '../clock.ts';
+import { systemClock } from '../clock.ts';
+import { createCommand, parseCommandLine } from '../command-line.ts';
+import { parseDuration } from '../durations.ts';
+import { exitCodes, FailureError, UsageError } from '../errors.ts';
+import type { Host, Subcommand } from '../host.ts';
+import { adminSocketOf, callAdmin } from './admin-client.ts';
+import type { RotationStep } from './rotation-rules.ts';
+import { rotationSteps } from './rotation-rules.ts';
+import type { RotationStatus, StepReply } from './rotation-status.ts';
+import { rotationPaths, rotationStatus, stepReply } from './rotation-status.ts';
+import { doneText, refusalText, statusText } from './rotation-words.ts';
+
+interface RotateRootFlags {
+  readonly stateDir?: string;
+  readonly adminSocket?: string;
+  readonly force?: true;
+  readonly json?: true;
+  readonly wait?: string;
+}
+
+const pollIntervalMs = 1_000;
+const longestWaitMs = 7 * 86_400_000;
+
+/** `remora control-plane rotate-root`: shows the roots of a control plane that runs, and takes the steps of a rotation. */
+export const run: Subcommand = async (host) => {
+  const parsed = parseCommandLine<RotateRootFlags>(commandLine(), host);
+  if (parsed.kind === 'done') return parsed.exitCode;
+  const { force = false, json = false, wait, ...place } = parsed.options;
+  const step = stepOf(parsed.arguments[0] ?? 'status');
+  const socket = adminSocketOf(place);
+  if (step === undefined && (force || wait !== undefined))
+    throw new UsageError('--force and --wait are for the steps, expected them with add, switch, remove or abort');
+  if (force && wait !== undefined)
+    throw new UsageError('Expected one of --force and --wait: what is forced does not wait');
+  const deadlineMs = systemClock.monotonic() + (wait === undefined ? 0 : waitMsOf(wait));
+  if (step === undefined) return show(host, json, await callAdmin(socket, rotationPaths.status, rotationStatus));
+  const reply = await takeStep({ socket, step, force, deadlineMs }, systemClock);
+  return answer(host, json, step, reply, wait !== undefined);
+};
+
+interface Wanted {
+  readonly socket: string;
+  readonly step: RotationStep;
+  readonly force: boolean;
+  /** Until when a step that is refused is tried again, and what comes after `add` is waited for; monotonic. */
+  readonly deadlineMs: number;
+}
+
+async function takeStep({ socket, step, force, deadlineMs }: Wanted, clock: Clock): Promise<StepReply> {
+  const isLate = () => clock.monotonic() >= deadlineMs;
+  let reply = await callAdmin(socket, rotationPaths.step, stepReply, { step, force });
+  while (reply.kind === 'refused' && !isLate()) {
+    await clock.sleep(pollIntervalMs);
+    reply = await callAdmin(socket, rotationPaths.step, stepReply, { step, force });
+  }
+  if (reply.kind !== 'done' || step !== 'add') return reply;
+  let { status } = reply;
+  while (status.next.obstacles.length > 0 && !isLate()) {
+    await clock.sleep(pollIntervalMs);
+    status = await callAdmin(socket, rotationPaths.status, rotationStatus);
+  }
+  return { ...reply, status };
+}
+
+function answer(host: Host, json: boolean, step: RotationStep, reply: StepReply, hasWaited: boolean): number {
+  const isTaken = reply.kind === 'done' || reply.kind === 'by-hand';
+  // Whoever waits after `add` wants to know whether everybody trusts the next root.
+  const isAwaited = !(step === 'add' && hasWaited && reply.kind === 'done' && reply.status.next.obstacles.length > 0);
+  if (json) host.stdout.write(`${JSON.stringify(reply)}\n`);
+  else if (isTaken) host.stdout.write(doneText(step, reply));
+  else throw new FailureError(refusalText(step, reply));
+  return isTaken && isAwaited ? exitCodes.ok : exitCodes.failure;
+}
+
+function show(host: Host, json: boolean, status: RotationStatus): number {
+  host.stdout.write(json ? `${JSON.stringify(status)}\n` : statusText(status));
+  return exitCodes.ok;
+}
+
+/** Undefined for `status`. */
+function stepOf(text: string): RotationStep | undefined {
+  const step = rotationSteps.find((one) => one === text);
+  if (step === undefined && text !== 'status')
+    throw new UsageError(`'${text}' is no step, expected status, ${rotationSteps.join(', ')}`);
+  return step;
+}
+
+function waitMsOf(text: string): number {
+  const durationMs = parseDuration(text);
+  if (durationMs === undefined || durationMs > longestWaitMs)
+    throw new UsageError(`--wait is '${text}', expected a duration such as 5m, at most 7d`);
+  return durationMs;
+}
+
+function commandLine() {
+  return createCommand('control-plane rotate-root', 'Replaces the root of a mesh, step by step, while it runs')
+    .argument('[step]', 'status, add, switch, remove, abort', 'status')
+    .option('--state-dir <directory>', 'state directory of the control plane')
+    .option('--admin-socket <path>', 'its admin socket, where that is not in the state directory')
+    .option('--force', 'take the step also when it breaks somebody')
+    .option('--wait <duration>', 'wait so long until the step is not refused; after add until switch would not be')
+    .option('--json', 'print JSON')
+    .addHelpText('after', examples);
+}
+
+const examples = `
+add publishes another root, switch issues from it, remove ends the trust in the old one. Each is refused while it would break
+a sidecar. abort takes add back.
+
+  remora control-plane rotate-root add --state-dir /var/lib/remora --wait 10m
+  remora control-plane rotate-root switch --state-dir /var/lib/remora
+  remora control-plane rotate-root remove --state-dir /var/lib/remora --wait 3h`;
