@@ -65,8 +65,8 @@ function tooLong(length: number): SpiffeIdResult {
 /** `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`; throws `TypeError` when a part cannot stand in an ID. */
 export function workloadSpiffeId(trustDomain: string, namespace: string, serviceAccount: string): SpiffeId {
   const parsed = parseSpiffeId(`${scheme}${trustDomain}/ns/${namespace}/sa/${serviceAccount}`);
-  if (parsed.kind === 'id' && parsed.id.trustDomain === trustDomain && workloadOf(parsed.id) !== undefined)
-    return parsed.id;
+  // A slash in any of the parts makes the path longer than that of a workload.
+  if (parsed.kind === 'id' && workloadOf(parsed.id) !== undefined) return parsed.id;
   throw new TypeError(`No SPIFFE ID can be made of ${JSON.stringify({ trustDomain, namespace, serviceAccount })}`);
 }
 

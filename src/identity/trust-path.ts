@@ -105,7 +105,7 @@ function obstacleOf(issuer: Certificate, counted: number, { anchors, id, nowMs }
   if (!isAnchor && issuer.weakSignature !== undefined)
     return refused('untrusted', `an issuer is too weak: ${issuer.weakSignature}`);
   if (issuer.unknownCritical !== undefined) return criticalExtension(issuer.unknownCritical);
-  if (issuer.pathLength !== undefined && counted > issuer.pathLength) {
+  if (counted > (issuer.pathLength ?? counted)) {
     return refused('path_length', `an issuer allows ${issuer.pathLength} intermediates below it, there are ${counted}`);
   }
   if (issuer.nameConstraints !== undefined && !permits(issuer.nameConstraints, id.trustDomain)) {

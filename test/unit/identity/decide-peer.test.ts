@@ -108,6 +108,31 @@ describe('decidePeer', () => {
     expect(why.length).toBeLessThan(250);
   });
 
+  it.each<[string, Partial<Facts>, string]>([
+    ['without a bundle', { uris: ['spiffe://b/ns/n/sa/s'] }, 'there is no trust bundle for b'],
+    ['with a weak key', { weakKey: 'it is short' }, 'the certificate is too weak: it is short'],
+    ['with a weak signature', { weakSignature: 'it is MD5' }, 'the certificate is too weak: it is MD5'],
+    ['with a wrong ID', { uris: ['b:c'] }, '"b:c" is not a SPIFFE ID: it does not start with spiffe://'],
+    ['that is empty', { uris: [''] }, '"" is not a SPIFFE ID: it does not start with spiffe://'],
+  ])('says in words why it refuses one %s', (_, facts, why) => {
+    expect(decide(facts)).toMatchObject({ kind: 'refused', why });
+  });
+
+  it('S22: says both identities when another one is expected', () => {
+    expect(decide({}, { expectedId: spiffeId('spiffe://a/ns/n/sa/t') })).toMatchObject({
+      why: 'it is spiffe://a/ns/n/sa/s, expected spiffe://a/ns/n/sa/t',
+    });
+  });
+
+  it('S11: shows 120 characters of what a stranger chose, and dots where there are more', () => {
+    const shown = (length: number) => {
+      const decision = decide({ uris: ['x'.repeat(length)] });
+      return decision.kind === 'refused' ? decision.why.split(' ')[0] : '';
+    };
+    expect(shown(120)).toBe(`"${'x'.repeat(120)}"`);
+    expect(shown(121)).toBe(`"${'x'.repeat(120)}..."`);
+  });
+
   it('accepts only what every single rule accepts, and refuses whenever one does not', () => {
     const wrongs: readonly Partial<Facts>[] = refusals.map(([, facts]) => facts);
     fc.assert(

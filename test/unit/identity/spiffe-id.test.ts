@@ -191,6 +191,9 @@ describe('workloadSpiffeId', () => {
     ['cluster.local', 'shop', 'web/x'],
     ['cluster.local', 'shop', 'web?x'],
     ['cluster.local/ns/a/sa/b', 'shop', 'web'],
+    ['cluster.local/ns', 'sa', 'web'],
+    ['cluster.local/ns', 'shop', 'web'],
+    ['cluster.local/', 'shop', 'web'],
     ['Cluster.local', 'shop', 'web'],
     ['', 'shop', 'web'],
     ['cluster.local', 's'.repeat(2048), 'web'],
@@ -200,6 +203,26 @@ describe('workloadSpiffeId', () => {
       expect(() => workloadSpiffeId(trustDomain, namespace, serviceAccount)).toThrow(TypeError);
     },
   );
+});
+
+describe('workloadSpiffeId, whatever its parts are', () => {
+  it('makes an ID of exactly these parts or none', () => {
+    const part = fc.string({ unit: fc.constantFrom(...'ab/.%: ', 'ns', 'sa', '/sa/'), maxLength: 5 });
+    fc.assert(
+      fc.property(part, part, part, (trustDomain, namespace, serviceAccount) => {
+        const make = () => workloadSpiffeId(trustDomain, namespace, serviceAccount);
+        const isPlain = [trustDomain, namespace, serviceAccount].every((text) => /^[ab.ns]+$/.test(text));
+        if (!isPlain || [namespace, serviceAccount].some((text) => text === '.' || text === '..')) {
+          const parts = { trustDomain, namespace, serviceAccount };
+          expect(make).toThrow(new TypeError(`No SPIFFE ID can be made of ${JSON.stringify(parts)}`));
+          return;
+        }
+        expect(make().trustDomain).toBe(trustDomain);
+        expect(workloadOf(make())).toEqual({ namespace, serviceAccount });
+      }),
+      { numRuns: 1000 },
+    );
+  });
 });
 
 describe('isTrustDomain', () => {

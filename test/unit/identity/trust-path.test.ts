@@ -190,4 +190,52 @@ describe('findTrustPath', () => {
     });
     expect(checked).toBe(0);
   });
+
+  it('C8: accepts what the thirty-second signature shows, and asks for no thirty-third', () => {
+    const namesakes = (count: number) =>
+      Array.from({ length: count }, () => authority({ key: 'other', signer: 'x', subject: 'i1' }));
+    expect(search([...namesakes(30), lower({ signer: 'root' })])).toBe('leaf i1 root');
+    expect(search([...namesakes(31), lower({ signer: 'root' })])).toBe('chain_too_long');
+  });
+
+  it('C8: asks no certificate twice who issued it, and none whether it issued one on the way to it', () => {
+    let checked = 0;
+    const counting = (one: Certificate): Certificate => ({
+      ...one,
+      isSignedBy: (issuer) => {
+        checked += 1;
+        return one.isSignedBy(issuer);
+      },
+    });
+    const below = counting(certificate({ key: 'leaf', signer: 'n' }));
+    const twins = [1, 2].map(() => counting(authority({ key: 'n', signer: 'm' })));
+    const m = counting(authority({ key: 'm', signer: 'n' }));
+    const found = findTrustPath({ leaf: below, id, intermediates: [...twins, m], anchors: [root], nowMs: now });
+    expect(found.kind).toBe('refused');
+    // The leaf by both twins, each of them by m, and m by none: it was reached from both.
+    expect(checked).toBe(4);
+  });
+
+  it.each([
+    ['begins in 1 ms', { notBeforeMs: now + 1 }, 'a certificate in the chain begins in 1 ms'],
+    ['ended 5 ms ago', { notAfterMs: now - 5 }, 'a certificate in the chain ended 5 ms ago'],
+    ['allows fewer', { pathLength: 0 }, 'an issuer allows 0 intermediates below it, there are 1'],
+    ['may not name us', { nameConstraints: { permittedHosts: [], excludedHosts: [] } }, 'an issuer may not name a'],
+    ['is weakly signed', { weakSignature: 'it is signed with MD5' }, 'an issuer is too weak: it is signed with MD5'],
+    ['is unknown', { unknownCritical: '1.2.3' }, 'the critical extension 1.2.3 is not understood'],
+    ['has no name', { subject: '' }, 'no root of a vouches for the certificate'],
+  ])('says in words that an issuer %s', (_, facts, why) => {
+    const found = findTrustPath({ leaf, id, intermediates: [lower(), upper(facts)], anchors: [root], nowMs: now });
+    expect(found).toMatchObject({ kind: 'refused', why });
+  });
+
+  it('C30: takes a namesake only when both say the same of its key, or one says nothing', () => {
+    const named = (subjectKeyId?: string, authorityKeyId?: string) => {
+      const below = certificate({ key: 'leaf', signer: 'root', authorityKeyId });
+      const anchors = [authority({ key: 'root', signer: 'root', subjectKeyId })];
+      return findTrustPath({ leaf: below, id, intermediates: [], anchors, nowMs: now }).kind;
+    };
+    expect([named('k', 'k'), named('k'), named(undefined, 'k'), named()]).toEqual(['path', 'path', 'path', 'path']);
+    expect(named('k', 'other')).toBe('refused');
+  });
 });
