@@ -23,6 +23,7 @@ import { directoryLimits } from '../../src/control-plane/store/files.ts';
 import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
 import { tokenKeyPollIntervalMs } from '../../src/control-plane/token-key-file.ts';
 import { tokenKeyLimits } from '../../src/control-plane/token-keys.ts';
+import { pushedBundleLimits } from '../../src/control-plane/trust-bundles.ts';
 import {
   admissionShape,
   maxAdmissionBytes,
@@ -237,6 +238,11 @@ describe('a fixed value', () => {
     ['the reason beside a revocation', [listLimits.reasonCharacters]],
     ['a change of that list waits for another one', [lockPatienceMs]],
     ['all that is revoked, in one message', [maxStateBytes]],
+    [
+      'trust bundles that are pushed, our own and all others together',
+      [pushedBundleLimits.characters, pushedBundleLimits.roots],
+    ],
+    ['between two looks at the bundles of other trust domains, besides being watched', [fileLookTimesMs.poll]],
     ['between two looks at revocations and CRLs, besides being watched', [fileLookTimesMs.poll]],
     ['file of the registry', [directoryLimits.bytesPerFile]],
     ['all files of the registry together', [directoryLimits.bytes, directoryLimits.files]],
