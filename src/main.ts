@@ -56,6 +56,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     load: () => import('./control-plane/token-command.ts'),
   },
   wait: { does: 'wait until the sidecar of this pod is ready', load: () => import('./cli/wait/command.ts') },
+  certs: {
+    does: "show a running agent's certificates, and who needs which root",
+    load: () => import('./cli/certs/command.ts'),
+  },
   demo: { does: 'run a whole mesh on this machine and show it', load: () => import('./cli/demo/command.ts') },
 };
 

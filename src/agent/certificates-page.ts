@@ -24,7 +24,7 @@ export function certificatesPageOf({ current, renewal, peers, nowMs }: Certifica
   const rootOf = ({ certificate, fingerprint }: TrustAnchor) => {
     const use = uses.get(fingerprint);
     const isOurs = fingerprint === current.rootFingerprint;
-    return { ...shown(certificate), peers: shownPeers(use), ...removalOf({ isOurs, use, sinceMs, nowMs }) };
+    return { ...shown(certificate), peers: shownPeers(use, nowMs), ...removalOf({ isOurs, use, sinceMs, nowMs }) };
   };
   const domains = [...current.bundles.domains];
   const trusted = new Set(domains.flatMap(([, anchors]) => anchors.map(({ fingerprint }) => fingerprint)));
@@ -44,7 +44,7 @@ export function certificatesPageOf({ current, renewal, peers, nowMs }: Certifica
     trustBundles: Object.fromEntries(domains.map(([domain, anchors]) => [domain, anchors.map(rootOf)])),
     removedRoots: [...uses]
       .filter(([root, { recent, unnamed }]) => !trusted.has(root) && recent.size + unnamed > 0)
-      .map(([fingerprint, use]) => ({ fingerprint, peers: shownPeers(use) })),
+      .map(([fingerprint, use]) => ({ fingerprint, peers: shownPeers(use, nowMs) })),
   };
 }
 
@@ -56,14 +56,16 @@ function shownFailure({
   return { reason, ...renewalReasons[reason], message, at: timestamp(atMs) };
 }
 
-function shownPeers(use: RootUse | undefined): ShownPeers {
+/** The book was asked after `nowMs`: whoever is connected was last seen now. */
+function shownPeers(use: RootUse | undefined, nowMs: number): ShownPeers {
+  const seen = (atMs: number) => timestamp(Math.min(atMs, nowMs));
   if (use === undefined) return { open: 0, recent: [], unnamed: 0, lastSeen: null };
   const recent = [...use.recent].sort(([, a], [, b]) => b - a);
   return {
     open: use.open,
-    recent: recent.map(([spiffeId, atMs]) => ({ spiffeId, lastSeen: timestamp(atMs) })),
+    recent: recent.map(([spiffeId, atMs]) => ({ spiffeId, lastSeen: seen(atMs) })),
     unnamed: use.unnamed,
-    lastSeen: timestamp(use.lastSeenMs),
+    lastSeen: seen(use.lastSeenMs),
   };
 }
 

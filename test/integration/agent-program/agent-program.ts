@@ -82,7 +82,7 @@ export function startProgram(
   });
   createInterface({ input: child.stdout }).on('line', (line) => {
     stdout += `${line}\n`;
-    if (line.startsWith('{')) lines.push(JSON.parse(line));
+    if (line.startsWith('{"')) lines.push(JSON.parse(line));
     wake();
   });
   const ended = once(child, 'close').then(([code]): Ended => {

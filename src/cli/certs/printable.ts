@@ -1,0 +1,24 @@
+const steering = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+const longest = 400;
+
+/** Text of somebody else on one line of a terminal: nothing in it steers the terminal or turns the reading direction. */
+export function printable(text: string): string {
+  const line = text
+    .trim()
+    .replaceAll(/\s*\n\s*/g, ', ')
+    .replaceAll(steering, '\uFFFD');
+  return line.length > longest ? `${line.slice(0, longest)}…` : line;
+}
+
+/** JSON of the same value, with every character escaped that would steer a terminal. */
+export function printableJson(value: unknown, indent: number): string {
+  const text = JSON.stringify(value, undefined, indent);
+  return text.replaceAll(steering, (found) => (found === '\n' ? found : escaped(found)));
+}
+
+/** In UTF-16, as JSON has it. */
+function escaped(text: string): string {
+  return Array.from({ length: text.length }, (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`).join(
+    '',
+  );
+}
