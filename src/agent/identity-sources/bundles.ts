@@ -64,8 +64,9 @@ export function withBundles(identity: Identity, bundles: TrustBundles, generatio
     return makeIdentity({ generation, key, chainPem, bundles, expected: spiffeId, nowMs });
   } catch (error) {
     if (!(error instanceof RenewalError)) throw error;
-    const isOutOfDate = error.reason === 'already_expired' || error.reason === 'not_yet_valid';
-    const notAfterMs = isOutOfDate ? identity.notAfterMs : Math.min(identity.notAfterMs, nowMs);
+    // A clock that went back may come again; whatever else is wrong is wrong from now on.
+    const isEarly = error.reason === 'not_yet_valid';
+    const notAfterMs = isEarly ? identity.notAfterMs : Math.min(identity.notAfterMs, nowMs);
     return { ...identity, generation, bundles, notAfterMs };
   }
 }

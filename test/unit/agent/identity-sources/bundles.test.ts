@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { isSameBundles, parseBundles, withBundles } from '../../../../src/agent/identity-sources/bundles.ts';
+import {
+  federateBundles,
+  isSameBundles,
+  parseBundles,
+  withBundles,
+} from '../../../../src/agent/identity-sources/bundles.ts';
 import { RenewalError } from '../../../../src/errors.ts';
 import type { TrustBundles } from '../../../../src/identity/trust-bundle.ts';
-import { parseTrustBundles } from '../../../../src/identity/trust-bundle.ts';
+import { parseTrustBundles, TrustBundleError } from '../../../../src/identity/trust-bundle.ts';
 import { makeAuthority } from '../../../support/certificates.ts';
 import { bundlesOf, createTestAuthority, createTestIdentity } from '../../../support/identities.ts';
 
@@ -41,8 +46,34 @@ describe('parseBundles', () => {
     expect(refusal({ 'cluster.local': 'x'.repeat(2 ** 21) }).reason).toBe('too_large');
   });
 
+  it('keeps what the reader said as the cause', () => {
+    expect(refusal({}).cause).toBeInstanceOf(TrustBundleError);
+  });
+
   it('lets the mistakes of a programmer through', () => {
     expect(() => parseBundles(undefined as never, 'cluster.local')).toThrow(TypeError);
+  });
+});
+
+describe('federateBundles', () => {
+  const text = (pem: string) => ({ trustDomain: 'cluster.local', text: pem });
+  const none = new Map();
+
+  it('puts our own bundle beside those of the others', () => {
+    const { bundles } = federateBundles(text(own), none, new Map([['partner.example', partner.pem]]));
+    expect([...bundles.domains].map(([domain, anchors]) => [domain, anchors.map(({ pem }) => pem)])).toEqual([
+      ['cluster.local', [own]],
+      ['partner.example', [partner.pem]],
+    ]);
+  });
+
+  it.each([
+    ['a document without a root', '{"keys":[]}'],
+    ['an empty text', ''],
+  ])('B1: refuses %s as our own bundle: it would trust nobody', (_, pem) => {
+    expect(() => federateBundles(text(pem), none, new Map())).toThrow(
+      expect.objectContaining({ name: 'RenewalError', reason: 'bundle_empty' }),
+    );
   });
 });
 
@@ -108,6 +139,13 @@ describe('withBundles', () => {
     });
     const next = withBundles(identity, parseTrustBundles({ 'cluster.local': brief.pem }), 8, nowMs);
     expect(next.notAfterMs).toBeLessThan(identity.notAfterMs);
+  });
+
+  it('B7: ends it at once when the root that vouches for it has ended already', () => {
+    const dates = { notBeforeMs: nowMs - 3_600_000, notAfterMs: nowMs - 1000 };
+    const over = makeAuthority({ subject: 'root of cluster.local', key: mesh.root.key, ...dates });
+    const next = withBundles(identity, parseTrustBundles({ 'cluster.local': over.pem }), 8, nowMs);
+    expect(next.notAfterMs).toBe(nowMs);
   });
 
   it('refuses another key as a mistake of the programmer would be', () => {
