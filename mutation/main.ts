@@ -1,0 +1,82 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { Stryker } from '@stryker-mutator/core';
+import { stringify } from 'yaml';
+import type { Survivor } from './survivors.ts';
+import { compareSurvivors, parseSurvivors, survivorAt } from './survivors.ts';
+
+/*
+ * `npm run mutate`: changes the code that decides whom to trust and when to renew, one thing at a time, and sees whether a
+ * test fails. docs/mutation.md says how to read what comes out.
+ *
+ *   npm run mutate -- [FILE...]
+ */
+
+const root = resolve(import.meta.dirname, '..');
+const all = [
+  'src/agent/identity-sources/bundles.ts',
+  'src/agent/renewal-timetable.ts',
+  'src/backoff.ts',
+  ...[
+    'certificate',
+    'certificate-extensions',
+    'certificate-strength',
+    'decide-peer',
+    'der',
+    'identity',
+    'revocations',
+    'spiffe-id',
+    'trust-bundle',
+    'trust-path',
+    'tunnel-proof',
+    'verify-peer',
+  ].map((name) => `src/identity/${name}.ts`),
+];
+
+type Mutant = Awaited<ReturnType<Stryker['runMutationTest']>>[number];
+
+const files = process.argv.slice(2).length === 0 ? all : process.argv.slice(2);
+const unknown = files.filter((file) => !all.includes(file));
+if (unknown.length > 0) {
+  console.error(`mutate: ${unknown.join(', ')}: expected some of\n  ${all.join('\n  ')}`);
+  process.exitCode = 2;
+} else {
+  process.chdir(root);
+  process.exitCode = report(await mutants());
+}
+
+async function mutants(): Promise<Mutant[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'remora-mutation-'));
+  try {
+    const configFile = 'mutation/stryker.config.json';
+    const stryker = new Stryker({ configFile, mutate: [...files], tempDirName: folder });
+    return await stryker.runMutationTest();
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Prints the score of each file and what differs from the list; returns the exit code. */
+function report(results: readonly Mutant[]): number {
+  const survivors: Survivor[] = [];
+  for (const file of files) {
+    const source = readFileSync(file, 'utf8');
+    const mutants = results.filter(({ fileName }) => relative(root, resolve(fileName)) === file);
+    const count = (...statuses: readonly string[]) => mutants.filter(({ status }) => statuses.includes(status)).length;
+    const alive = mutants.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
+    survivors.push(...alive.map(({ location, replacement }) => survivorAt(file, source, location, replacement)));
+    const killed = count('Killed', 'Timeout');
+    console.log(`${file}: ${killed} of ${killed + alive.length} killed`);
+  }
+  const list = readFileSync(join(import.meta.dirname, 'survivors.yaml'), 'utf8');
+  const { unlisted, gone } = compareSurvivors(survivors, parseSurvivors(list), files);
+  say('Listed in mutation/survivors.yaml, and killed or no longer there', gone);
+  say('Alive, and not listed in mutation/survivors.yaml', unlisted);
+  console.log(`${survivors.length - unlisted.length} survivors are listed, ${unlisted.length} are not`);
+  return unlisted.length === 0 ? 0 : 1;
+}
+
+function say(title: string, survivors: readonly Survivor[]): void {
+  if (survivors.length > 0) console.log(`${title}:\n\n${stringify(survivors, { lineWidth: 0 })}`);
+}
