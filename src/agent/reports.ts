@@ -37,8 +37,7 @@ export const reportTimes = {
 };
 
 /** The most roots of one kind, and roots with peers, in a report: all of them together fit into it. */
-const maxRoots = 40;
-const maxRootsOfPeers = 20;
+export const reportLimits = { roots: 40, rootsOfPeers: 20 };
 
 /**
  * Tells the control plane by which roots this sidecar lives and trusts, so that it can say which root may be removed. Soon
@@ -106,8 +105,8 @@ function reportOf(identity: Identity, peers: PeersByRoot, controlPlaneRoots: rea
     version,
     issuedBy: rootFingerprint,
     // The newest stand last.
-    trustedRoots: trusted.slice(-maxRoots),
-    controlPlaneRoots: controlPlaneRoots.slice(-maxRoots),
+    trustedRoots: trusted.slice(-reportLimits.roots),
+    controlPlaneRoots: controlPlaneRoots.slice(-reportLimits.roots),
     ...(peersByRoot !== undefined && { peersByRoot }),
   };
 }
@@ -118,8 +117,8 @@ function peersOf(peers: PeersByRoot, own: ReadonlySet<string>): Report['peersByR
     .map(([root, { recent, unnamed }]) => ({ root, peers: recent.size + unnamed }))
     .filter((one) => one.peers > 0);
   const ofOwn = counts.filter(({ root }) => own.has(root));
-  if (ofOwn.length > maxRootsOfPeers) return undefined;
-  return [...ofOwn, ...counts.filter(({ root }) => !own.has(root))].slice(0, maxRootsOfPeers);
+  if (ofOwn.length > reportLimits.rootsOfPeers) return undefined;
+  return [...ofOwn, ...counts.filter(({ root }) => !own.has(root))].slice(0, reportLimits.rootsOfPeers);
 }
 
 /** What is worth telling at once: numbers of peers go up and down all the time, but for the first and the last one. */

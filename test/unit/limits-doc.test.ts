@@ -7,8 +7,10 @@ import { placeLimits } from '../../src/agent/app-health/places.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
+import { reportLimits, reportTimes } from '../../src/agent/reports.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
+import { adminTimeoutMs, maxPageBytes } from '../../src/cli/certs/admin-client.ts';
 import { agentTable } from '../../src/config/table.ts';
 import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
@@ -38,12 +40,14 @@ import { bundleLimits } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
+import { maxRootLabels } from '../../src/metrics/sidecar-metrics.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
 import { pausedCheckIntervalMs } from '../../src/proxy/paused.ts';
+import { peerBookLimits } from '../../src/proxy/peer-book.ts';
 import { refusalLineLimits } from '../../src/proxy/refusal-lines.ts';
 import { closeTimeoutMs } from '../../src/proxy/transport/hbone/end-session.ts';
 import { pingIntervalMs } from '../../src/proxy/transport/hbone/liveness.ts';
@@ -187,6 +191,17 @@ describe('a fixed value', () => {
     ['longest wait after a failed renewal', [longestRetryMs]],
     ['`Retry-After` of a 429 or 503', [longestRetryAfterMs]],
     ['silence on the stream', [streamSilenceMs]],
+    ['one answer to `remora certs`', [adminTimeoutMs, maxPageBytes]],
+    [
+      'identities whose names are kept to say who needs which root, of one root and in all',
+      [peerBookLimits.identitiesOfRoot, peerBookLimits.identities],
+    ],
+    ['roots of which it is known when a peer was there last', [peerBookLimits.roots]],
+    ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
+    ['between two looks whether there is something to report', [reportTimes.lookMs]],
+    ['between two reports without a change', [reportTimes.repeatMs]],
+    ['before a report that was not taken is sent again', [reportTimes.backoff.baseMs, reportTimes.backoff.capMs]],
+    ['roots of one kind in a report, and roots with peers', [reportLimits.roots, reportLimits.rootsOfPeers]],
     ['addresses that are being asked for', [api.maxDestinations]],
     ['a whole probe, its redirects included', [1000, appProbeLimits.maxTimeoutSeconds * 1000]],
     ['probes that run at once, of one path', [placeLimits.perPath]],
