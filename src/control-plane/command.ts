@@ -149,6 +149,7 @@ One of --state-dir, --authority and --in-memory is needed. Addresses are PORT, I
   remora control-plane --state-dir /var/lib/remora --serving-name control-plane.remora-system.svc
 
   remora token --state-dir /var/lib/remora --namespace shop --service-account web --pod web-0
+  remora control-plane revoke --state-dir /var/lib/remora --identity spiffe://cluster.local/ns/shop/sa/web
 
 In a cluster, with the authority that \`remora authority\` made:
 

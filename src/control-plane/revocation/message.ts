@@ -47,7 +47,6 @@ function cutTo(
     for (; count < serials.length && room > (serials[count]?.length ?? 0) + 3; count++)
       room -= (serials[count]?.length ?? 0) + 3;
     if (count > 0) certificates.push({ ...whose, serials: serials.slice(0, count) });
-    if (count < serials.length) break;
   }
   return { certificates, identities, unknown };
 }

@@ -40,6 +40,9 @@ describe('a look', () => {
       await clock.advance(fileLookTimesMs.settle / 5);
     }
     expect(started).toBe(1);
+    finish();
+    await clock.advance(fileLookTimesMs.settle);
+    expect(started).toBe(1);
   });
 
   it('comes without a change at each poll', async () => {
@@ -68,6 +71,7 @@ describe('a look', () => {
     change();
     await clock.advance(fileLookTimesMs.settle);
     change();
+    await clock.advance(fileLookTimesMs.settle);
     let isClosed = false;
     const closed = looks.close().then(() => {
       isClosed = true;

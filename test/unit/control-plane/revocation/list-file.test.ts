@@ -3,6 +3,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -34,6 +35,14 @@ const adding = (serial: string) => (list: RevocationList) => ({
   certificates: new Map([...list.certificates, [serial, { when }]]),
 });
 const add = (serial: string, at = path) => changeRevocationFile(systemClock, at, 0o600, adding(serial));
+const descriptorsOf = (target: string) =>
+  readdirSync('/proc/self/fd').filter((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === target;
+    } catch {
+      return false;
+    }
+  }).length;
 const serialsIn = async (at = path) => [...((await readRevocationFile(at))?.certificates.keys() ?? [])];
 
 describe('a file of revocations', () => {
@@ -52,6 +61,13 @@ describe('a file of revocations', () => {
     await expect(readRevocationFile(path)).rejects.toMatchObject({ exitCode: 78 });
     await expect(readRevocationFile(path)).rejects.toThrow(path);
     await expect(readRevocationFile(path)).rejects.toThrow(why);
+  });
+
+  it('that cannot be reached is refused, and not taken for one that is not there', async () => {
+    symlinkSync('revocations.json', path);
+    await expect(readRevocationFile(path)).rejects.toThrow(
+      `${path} cannot be read (ELOOP), expected a file of revocations`,
+    );
   });
 
   it('that everybody can write is refused', async () => {
@@ -103,6 +119,7 @@ describe('a change of it', () => {
     while (clock.pending === 0) await new Promise(setImmediate);
     await clock.advance(10_100);
     await refused;
+    expect(descriptorsOf(folder)).toBe(1);
     const waiting = add('4B');
     await other.close();
     await waiting;

@@ -35,7 +35,6 @@ let clock: FakeClock;
 let captured: CapturedLog;
 let book: RevocationBook | undefined;
 let published: Record<string, string>;
-let publish: (roots: Record<string, string>) => void;
 let watched: readonly string[];
 let changes: number;
 beforeEach(() => {
@@ -54,16 +53,16 @@ afterEach(async () => {
 
 /** What a poll or a change would begin; resolves when it is over. */
 let look: () => Promise<void>;
+const heard = new Set<() => void>();
+const publish = (roots: Record<string, string>) => {
+  published = roots;
+  for (const listener of heard) listener();
+};
 const bundles = {
   current: () => published,
   subscribe(listener: () => void) {
-    publish = (roots) => {
-      published = roots;
-      listener();
-    };
-    return () => {
-      publish = () => undefined;
-    };
+    heard.add(listener);
+    return () => void heard.delete(listener);
   },
 };
 const open = async (settings: Partial<RevocationSettings> = {}) => {
@@ -240,6 +239,16 @@ describe('a CRL', () => {
     expect(changes).toBe(1);
   });
 
+  it('counts for nothing new when all is closed', async () => {
+    writeCrl();
+    const all = published;
+    published = { 'cluster.local': own.bundlePem };
+    const { close, current } = await openCrl();
+    await close();
+    publish(all);
+    expect(current()).toEqual(none);
+  });
+
   it('is read again when it changes', async () => {
     writeCrl();
     const { current } = await openCrl();
@@ -300,6 +309,7 @@ describe('C29: a CRL', () => {
     writeCrl();
     await look();
     expect(current()).toEqual(ofPartner('BAD0'));
+    expect(facts()).toMatchObject({ isUnknown: false, crls: [{ isStale: false }] });
   });
 
   it('that is out of date stays in force, and is said to be stale', async () => {
@@ -341,7 +351,9 @@ describe('C29: a CRL', () => {
 
   it('that nobody trusted has signed is as good as missing, also beside one that is', async () => {
     writeCrl({}, partner.issuer.pem + makeCrl({ issuer: nobody.root }).pem);
-    expect((await openCrl('refuse')).current()).toMatchObject({
+    const { current, facts } = await openCrl('refuse');
+    expect(facts().crls).toEqual([{ file: crlFile, nextUpdateMs: expect.any(Number), isStale: true }]);
+    expect(current()).toMatchObject({
       ...ofPartner('BAD0'),
       unknown: expect.stringMatching(/CRL 2, .* is not signed by an authority/),
     });
