@@ -17,9 +17,12 @@ import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
 import { fileLookTimesMs } from '../../src/control-plane/file-looks.ts';
+import { authorityPollIntervalMs } from '../../src/control-plane/follow-authority.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
 import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
+import { maxListedObstacles } from '../../src/control-plane/rotation-status.ts';
+import { maxNamedSidecars } from '../../src/control-plane/sidecar-book.ts';
 import { directoryStoreDefaults } from '../../src/control-plane/store/directory.ts';
 import { directoryLimits } from '../../src/control-plane/store/files.ts';
 import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
@@ -246,6 +249,9 @@ describe('a fixed value', () => {
       [tokenKeyLimits.bytes, tokenKeyLimits.keys, tokenKeyLimits.leastRsaBits, tokenKeyLimits.mostRsaBits],
     ],
     ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
+    ['between two looks at the roots of an authority that somebody else keeps', [authorityPollIntervalMs]],
+    ['sidecars that are known by name, with what they report of roots', [maxNamedSidecars]],
+    ['sidecars that stand in the way of a step, in one answer', [maxListedObstacles]],
     [
       "the operator's list of revocations: its file, and its part of a message",
       [listLimits.fileBytes, listLimits.pushedBytes],
