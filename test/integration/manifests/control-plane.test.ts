@@ -24,7 +24,7 @@ import { exportJWK, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { CertificateReply } from '../../../src/control-api.ts';
 import { paths, tokenAudience } from '../../../src/control-api.ts';
-import { authorityFiles } from '../../../src/control-plane/authority-files.ts';
+import { authorityFiles, lastingFiles } from '../../../src/control-plane/authority-files.ts';
 import { createCsr, createKey } from '../../../src/identity/csr.ts';
 import { call } from '../../support/control-plane-client.ts';
 import { spiffeId } from '../../support/identities.ts';
@@ -52,12 +52,14 @@ const ports = { api: 0, metrics: 0, webhook: 0 };
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'remora-manifests-'));
   await run('authority', join(folder, 'made'));
-  const secret = Object.values(authorityFiles).map((name) => [name, readFileSync(join(folder, 'made', name), 'utf8')]);
+  const made = lastingFiles.map((file) => authorityFiles[file]);
+  const secret = made.map((name) => [name, readFileSync(join(folder, 'made', name), 'utf8')]);
   mountVolume('authority', Object.fromEntries(secret), 0o440);
   const jwk = { ...(await exportJWK(clusterKey.publicKey)), kid: 'cluster', use: 'sig', alg: 'RS256' };
   mountVolume('token-keys', { 'jwks.json': JSON.stringify({ keys: [jwk] }) });
   mountVolume('injection', objectOf(objects, 'ConfigMap', 'remora-injection').data);
   mountVolume('registry', {});
+  mkdirSync(join(folder, 'run'));
   for (const name of ['api', 'metrics', 'webhook'] as const) ports[name] = await freePort();
   const here = { api: 'listen', metrics: 'metrics-listen', webhook: 'webhook-listen' } as const;
   child = start(
@@ -87,7 +89,9 @@ async function run(...args: readonly string[]): Promise<void> {
 
 /** What the kubelet does with the arguments, and the paths of the container. */
 function onThisMachine(argument: string): string {
-  return argument.replaceAll(/\$\((\w+)\)/g, (_, name: string) => cluster[name]).replace('/etc/remora/', `${folder}/`);
+  return argument
+    .replaceAll(/\$\((\w+)\)/g, (_, name: string) => cluster[name])
+    .replace(/\/etc\/remora\/|\/run\/remora\//, (path) => (path.startsWith('/run') ? `${folder}/run/` : `${folder}/`));
 }
 
 /** As a kubelet lays a volume out: files are links into a folder that is replaced as a whole; mode 1777, as its file system has it. */
