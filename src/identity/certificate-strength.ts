@@ -1,5 +1,5 @@
 import type { Der } from './der.ts';
-import { elements, fieldsOf, readBits, readDer, readOid, tags } from './der.ts';
+import { fieldsOf, readBits, readDer, readOid, tags } from './der.ts';
 
 /** How `node:crypto` calls what an AlgorithmIdentifier says. */
 export interface SignatureAlgorithm {
@@ -21,11 +21,8 @@ const signatures: ReadonlyMap<string, SignatureAlgorithm> = new Map([
   ['1.2.840.113549.1.1.13', { keyType: 'rsa', digest: 'sha512' }],
   ['1.3.101.112', { keyType: 'ed25519', digest: undefined }],
 ]);
-const curves: ReadonlyMap<string, string> = new Map([
-  ['1.2.840.10045.3.1.7', 'P-256'],
-  ['1.3.132.0.34', 'P-384'],
-  ['1.3.132.0.35', 'P-521'],
-]);
+/** P-256, P-384 and P-521. */
+const curves: ReadonlySet<string> = new Set(['1.2.840.10045.3.1.7', '1.3.132.0.34', '1.3.132.0.35']);
 const keyTypes = { ec: '1.2.840.10045.2.1', rsa: '1.2.840.113549.1.1.1', ed25519: '1.3.101.112' } as const;
 const rsaBits = { least: 2048, most: 8192 } as const;
 
@@ -72,9 +69,8 @@ function weakCurve(parameters: Der): string | undefined {
 }
 
 function weakModulus(key: Uint8Array): string | undefined {
-  const [modulus] = elements(readDer(key, tags.sequence).content);
-  const first = modulus?.content.findIndex((byte) => byte !== 0) ?? -1;
-  const bits = modulus === undefined || first === -1 ? 0 : bitLength(modulus.content.subarray(first));
+  const { content } = fieldsOf(readDer(key, tags.sequence).content).next(tags.integer);
+  const bits = bitLength(content.subarray(content.findIndex((byte) => byte !== 0)));
   if (bits >= rsaBits.least && bits <= rsaBits.most) return undefined;
   return `its RSA key has ${bits} bits, expected ${rsaBits.least} to ${rsaBits.most}`;
 }

@@ -3,7 +3,7 @@ import type { Extensions } from './certificate-extensions.ts';
 import { readExtensions } from './certificate-extensions.ts';
 import { weakKey, weakSignature } from './certificate-strength.ts';
 import type { Der } from './der.ts';
-import { contextTag, DerError, elements, fieldsOf, hexOf, readDer, readSmallInteger, readTime, tags } from './der.ts';
+import { contextTag, DerError, fieldsOf, hexOf, readDer, readSmallInteger, readTime, tags } from './der.ts';
 
 /**
  * What our rules look at in a certificate, read from its DER and never from the strings that Node.js makes of it: those
@@ -62,11 +62,9 @@ function isSigned(x509: X509Certificate, issuer: Certificate): boolean {
 }
 
 function readFields(der: Uint8Array): Omit<Certificate, 'x509' | 'isSignedBy'> {
-  const [body, algorithm, signature, ...rest] = elements(readDer(der, tags.sequence).content);
-  if (body?.tag !== tags.sequence || algorithm === undefined || signature === undefined || rest.length > 0) {
-    throw new DerError('A certificate is not of three parts');
-  }
-  const fields = fieldsOf(body.content);
+  const parts = fieldsOf(readDer(der, tags.sequence).content);
+  const fields = fieldsOf(parts.next(tags.sequence).content);
+  const algorithm = parts.next(tags.sequence);
   const version = readVersion(fields.optional(contextTag(0, true)));
   const serial = readSerial(fields.next(tags.integer));
   fields.next(tags.sequence);

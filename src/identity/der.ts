@@ -32,6 +32,7 @@ export const tags = {
 const contextSpecific = 0x80;
 const constructed = 0x20;
 const tagNumber = 0x1f;
+const indefinite = 0x80;
 
 /** The tag of `[n]`, as ASN.1 modules write it. */
 export function contextTag(number: number, isConstructed: boolean): number {
@@ -56,24 +57,22 @@ function elementAt(bytes: Uint8Array, offset: number): { element: Der; end: numb
   return { element: { tag, content: bytes.subarray(start, end) }, end };
 }
 
-/** Lengths of up to three bytes are read: 16 MiB, far above what a handshake carries. */
 function lengthAt(bytes: Uint8Array, offset: number): { length: number; start: number } {
-  const first = bytes[offset];
-  if (first === undefined) throw new DerError('An element has no length');
+  const first = bytes[offset] ?? indefinite;
   if (first < 0x80) return { length: first, start: offset + 1 };
   const count = first & 0x7f;
-  if (count === 0 || count > 3) throw new DerError('A length is indefinite or too large');
   const start = offset + 1 + count;
-  if (start > bytes.length) throw new DerError('An element has no length');
   const length = bytes.subarray(offset + 1, start).reduce((sum, byte) => sum * 256 + byte, 0);
-  if (length < 0x80 || length < 256 ** (count - 1)) throw new DerError('A length is not written in the fewest bytes');
+  // An indefinite length reads as zero here, and one that is cut off as less than so many bytes are for.
+  if (length < 0x80 || length < 256 ** (count - 1))
+    throw new DerError('A length is indefinite, cut off, or not in the fewest bytes');
   return { length, start };
 }
 
 /** The one element that `bytes` is, of the expected tag. */
 export function readDer(bytes: Uint8Array, tag: number): Der {
   const [element, ...rest] = elements(bytes);
-  if (element === undefined || rest.length > 0) throw new DerError('Bytes follow an element, or there is none');
+  if (rest.length > 0) throw new DerError('Bytes follow an element');
   return expectTag(element, tag);
 }
 
@@ -122,7 +121,7 @@ export function readBoolean({ content }: Der): boolean {
 /** A small number that is not negative; throws above 2³¹ - 1. */
 export function readSmallInteger({ content }: Der): number {
   const [first = 0x80, second = 0x80] = content;
-  const isMinimal = content.length === 1 || first !== 0 || second >= 0x80;
+  const isMinimal = first !== 0 || second >= 0x80;
   if (content.length > 4 || first >= 0x80 || !isMinimal)
     throw new DerError('An INTEGER is negative, too large or padded');
   return content.reduce((sum, byte) => sum * 256 + byte, 0);

@@ -65,6 +65,47 @@ describe('readCertificate', () => {
     expect(read().isSignedBy(broken)).toBe(false);
   });
 
+  it('says no when a signer’s key is of a kind that nobody knows', () => {
+    const publicKey = sequence(sequence(oid('1.2.3')), bitString(Buffer.of(4)));
+    const unknown = readCertificate(makeAuthority({ subject: 'root', publicKey }).der);
+    expect(() => unknown.x509.publicKey).toThrow();
+    expect(read().isSignedBy(unknown)).toBe(false);
+  });
+
+  it.each([
+    ['no certificate', Buffer.from('garbage'), 'A certificate is not X.509'],
+    [
+      'two of them',
+      Buffer.concat([authority.der, authority.der]),
+      'A certificate is not strict DER: it holds another certificate, or bytes follow it',
+    ],
+    [
+      'one that BER allows',
+      makeCertificate({
+        basicConstraints: 'absent',
+        extensions: [{ oid: '2.5.29.19', critical: true, value: sequence(der(1, Buffer.of(1))) }],
+      }).der,
+      'A certificate is not strict DER: A BOOLEAN is neither 00 nor FF',
+    ],
+    [
+      'a serial of 21 bytes',
+      makeCertificate({ serial: Buffer.alloc(21, 1) }).der,
+      'A certificate is not strict DER: A serial is empty or longer than 20 bytes',
+    ],
+    [
+      'extensions in version 2',
+      makeCertificate({ fields: ([, ...rest]) => [context(0, true, integer(1)), ...rest] }).der,
+      'A certificate is not strict DER: Extensions belong to version 3',
+    ],
+  ])('says in words why %s cannot be read, and keeps the cause', (_, bytes, message) => {
+    try {
+      readCertificate(bytes);
+      expect.unreachable();
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'CertificateError', message, cause: expect.any(Error) });
+    }
+  });
+
   it('refuses a certificate that carries another one as PEM in one of its names', () => {
     const victim = makeCertificate({ issuer: authority, sans: [{ uri: id }] });
     const { der: bytes } = makeCertificate({

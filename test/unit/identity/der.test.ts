@@ -29,10 +29,19 @@ describe('elements', () => {
 
   it.each([
     ['an indefinite length', bytes(0x30, 0x80, 0, 0)],
+    ['an indefinite length before many bytes', bytes(0x30, 0x80, ...new Array<number>(200).fill(0))],
+    ['a length that is cut behind its first byte', bytes(0x04, 0x83, 0xff, 0xff)],
+    [
+      'a length in three bytes where two are enough',
+      bytes(0x04, 0x83, 0, 0xff, 0xff, ...new Array<number>(65535).fill(0)),
+    ],
+    ['a tag of more than one byte and no content', bytes(0x1f, 0x00)],
     ['a length in more bytes than needed', bytes(0x04, 0x81, 0x01, 0xff)],
     ['a length with a leading zero', bytes(0x04, 0x82, 0x00, 0x80, ...new Array<number>(128).fill(0))],
     ['a length of four bytes', bytes(0x04, 0x84, 0, 0, 0, 1, 0)],
     ['a length of 127 bytes', bytes(0x04, 0xff)],
+    ['a length of 127 bytes that are there', bytes(0x04, 0xff, ...new Array<number>(127).fill(0xff))],
+    ['a length of four bytes, far beyond what is there', bytes(0x04, 0x84, 1, 0, 0, 0, 0)],
     ['an element longer than its holder', bytes(0x04, 0x05, 1, 2)],
     ['a cut length', bytes(0x04, 0x82, 0x01)],
     ['no length', bytes(0x04)],
@@ -73,6 +82,13 @@ describe('readDer and fieldsOf', () => {
   it('C23: refuses bytes behind the element', () => {
     expect(() => readDer(Buffer.concat([integer(1), Buffer.of(0)]), tags.integer)).toThrow(DerError);
     expect(() => readDer(Buffer.concat([integer(1), integer(2)]), tags.integer)).toThrow(DerError);
+  });
+
+  it('says what is wrong', () => {
+    expect(() => readDer(bytes(), tags.integer)).toThrow(new DerError('An element has tag none, expected 2'));
+    expect(() => readDer(integer(1), tags.sequence)).toThrow(new DerError('An element has tag 2, expected 48'));
+    expect(() => readDer(Buffer.concat([integer(1), integer(1)]), tags.integer)).toThrow('Bytes follow an element');
+    expect(new DerError('')).toMatchObject({ name: 'DerError' });
   });
 
   it('refuses nothing at all and another tag', () => {
@@ -120,8 +136,16 @@ describe('values', () => {
     }
   });
 
+  it('reads the numbers of an OBJECT IDENTIFIER up to 2³², also with zeros in the middle, and 64 bytes of them', () => {
+    for (const text of ['1.2.16385', '1.2.2097152', `1.2.${2 ** 32}`])
+      expect(readOid(readDer(oid(text), tags.oid))).toBe(text);
+    expect(() => readOid(readDer(oid(`1.2.${2 ** 32 + 1}`), tags.oid))).toThrow(DerError);
+    expect(readOid(element(6, 0x2a, ...new Array<number>(63).fill(1)))).toBe(`1.2${'.1'.repeat(63)}`);
+  });
+
   it.each([
     ['is empty', []],
+    ['is padded at its beginning', [0x80, 0x01]],
     ['is cut', [0x2a, 0x86]],
     ['is padded', [0x2a, 0x80, 0x01]],
     ['has a number above 2³²', [0x2a, 0x9f, 0xff, 0xff, 0xff, 0x7f]],
@@ -162,16 +186,22 @@ describe('values', () => {
     '',
     'aaaaaaaaaaaaZ',
     '20260101000000Z',
+    '260101000000Z0',
+    '0260101000000Z',
   ])('refuses the UTCTime %j', (text) => {
     expect(() => readTime(element(tags.utcTime, ...Buffer.from(text)))).toThrow(DerError);
   });
 
-  it.each(['260101000000Z', '20260101000000', '20260101000000.5Z', '20261301000000Z'])(
-    'refuses the GeneralizedTime %j',
-    (text) => {
-      expect(() => readTime(element(tags.generalizedTime, ...Buffer.from(text)))).toThrow(DerError);
-    },
-  );
+  it.each([
+    '260101000000Z',
+    '20260101000000Z0',
+    '020260101000000Z',
+    '20260101000000',
+    '20260101000000.5Z',
+    '20261301000000Z',
+  ])('refuses the GeneralizedTime %j', (text) => {
+    expect(() => readTime(element(tags.generalizedTime, ...Buffer.from(text)))).toThrow(DerError);
+  });
 
   it('refuses a date of another type', () => {
     expect(() => readTime(element(tags.oid, ...Buffer.from('20260101000000Z')))).toThrow(DerError);

@@ -98,6 +98,13 @@ describe('makeIdentity', () => {
     expect(refusalOf({ chainPem }).reason).toBe('bad_pem');
   });
 
+  it('R21: says what is wrong with a text that is no chain, and keeps the cause', () => {
+    expect(refusalOf({ chainPem: '' }).message).toBe('The certificate chain holds no certificate');
+    const error = refusalOf({ chainPem: mesh.root.pem.slice(0, 200) });
+    expect(error.message).toBe('The certificate chain cannot be read: The last block has no end');
+    expect(error.cause).toBeInstanceOf(Error);
+  });
+
   it('P7: refuses two leaves, a reversed chain, an unordered one and one that ends in an unknown root as chain_invalid', () => {
     const { key, certPem, chainPem } = mesh.issue({ id: id.uri });
     const intermediates = chainPem.slice(certPem.length).split(/(?<=-----END CERTIFICATE-----\n)/);

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { bundleLimits, parseTrustBundles, TrustBundleError } from '../../../src/identity/trust-bundle.ts';
+import {
+  bundleLimits,
+  joinTrustBundles,
+  parseTrustBundle,
+  parseTrustBundles,
+  TrustBundleError,
+} from '../../../src/identity/trust-bundle.ts';
 import { ecKey, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
 import { commonName, octetString, pem } from '../../support/der-writer.ts';
 
@@ -130,6 +136,73 @@ describe('parseTrustBundles', () => {
     ).toBe('too_large');
   });
 
+  it('B5: counts the characters and the roots of all trust domains, and takes as many as are allowed', () => {
+    const { characters, roots } = bundleLimits;
+    const textOf = (pem: string, length: number) => pem.padEnd(length, '\n');
+    const half = characters / 2;
+    const both = (length: number) => ({ 'a.example': textOf(root.pem, half), 'b.example': textOf(other.pem, length) });
+    expect(fingerprints(textOf(root.pem, characters))).toHaveLength(1);
+    expect(parseTrustBundles(both(half)).domains.size).toBe(2);
+    expect(refusal(both(half + 1)).message).toBe(
+      `The trust bundles hold ${characters + 1} characters, at most ${characters} are allowed`,
+    );
+    expect(() => parseTrustBundle(domain, textOf(root.pem, characters + 1))).toThrow(
+      `The trust bundles hold ${characters + 1} characters, at most ${characters} are allowed`,
+    );
+    expect(() => parseTrustBundle(domain, root.pem.repeat(3), 2)).toThrow(
+      `The trust bundles hold 3 roots for ${domain}, at most ${roots} in all are allowed`,
+    );
+    expect(parseTrustBundle(domain, root.pem.repeat(2), 2)).toHaveLength(1);
+  });
+
+  it('B5: counts once more what is put together', () => {
+    const anchors = new Map([
+      ['a.example', parseTrustBundle('a.example', root.pem)],
+      ['b.example', parseTrustBundle('b.example', other.pem)],
+    ]);
+    const characters = root.pem.length + other.pem.length;
+    expect(joinTrustBundles(anchors).domains).toBe(anchors);
+    expect(joinTrustBundles(anchors, { characters, roots: 2 }).domains).toBe(anchors);
+    expect(() => joinTrustBundles(anchors, { characters, roots: 1 })).toThrow(
+      'The trust bundles hold 2 roots, at most 1 are allowed',
+    );
+    expect(() => joinTrustBundles(anchors, { characters: characters - 1, roots: 2 })).toThrow(
+      `The trust bundles hold ${characters} characters, at most ${characters - 1} are allowed`,
+    );
+  });
+
+  it('says what it could not read, and keeps the cause', () => {
+    const cut = refusal({ [domain]: `${root.pem}-----BEGIN CERTIFICATE-----` });
+    expect(cut).toMatchObject({
+      name: 'TrustBundleError',
+      message: `The trust bundle of ${domain} cannot be read: The last block has no end`,
+      cause: expect.any(Error),
+    });
+    const garbage = refusal({ [domain]: root.pem + pem('CERTIFICATE', Buffer.from('garbage')) });
+    expect(garbage).toMatchObject({
+      message: `Certificate 2 in the trust bundle of ${domain} cannot be read: A certificate is not X.509`,
+      cause: expect.any(Error),
+    });
+    expect(refusal({ ['x'.repeat(301).concat('/')]: root.pem }).message).toBe(
+      `A trust bundle is for "${'x'.repeat(300)}", expected a trust domain`,
+    );
+    const long = makeAuthority({ sans: [{ uri: `spiffe://${domain}/${'x'.repeat(400)}` }] });
+    expect(refusal({ [domain]: long.pem }).message).toMatch(/: its own ID is "spiffe:\/\/.{291}", expected/);
+  });
+
+  it('lets the mistakes of a programmer through', () => {
+    expect(() => parseTrustBundle(domain, 7 as never)).toThrow(TypeError);
+  });
+
+  it('B3: refuses a root without a name, and one that calls the key which signed it by another name than its own', () => {
+    expect(refusal({ [domain]: makeAuthority({ subject: '' }).pem }).message).toContain('it has no name');
+    expect(refusal({ [domain]: makeAuthority({ authorityKeyId: Buffer.alloc(20, 7) }).pem }).message).toContain(
+      'the identifier of its own key is not that of the key which signed it',
+    );
+    const nameless = makeAuthority({ authorityKeyId: Buffer.alloc(20, 7), subjectKeyId: 'absent' });
+    expect(fingerprints(nameless.pem)).toHaveLength(1);
+  });
+
   it('B11: refuses an intermediate as a root and says what it is', () => {
     const intermediate = makeAuthority({ subject: 'intermediate', issuer: root });
     expect(refusal({ [domain]: intermediate.pem }).message).toContain(
@@ -145,6 +218,7 @@ describe('parseTrustBundles', () => {
     const withId = (uri: string) => makeAuthority({ sans: [{ uri }] }).pem;
     expect(fingerprints(withId(`spiffe://${domain}`))).toHaveLength(1);
     expect(fingerprints(withId('https://ca.example/'))).toHaveLength(1);
+    expect(fingerprints(withId('https://ca.example/spiffe:'))).toHaveLength(1);
     for (const uri of [
       `spiffe://${domain}/ca`,
       `spiffe://${domain}/`,
