@@ -23,13 +23,15 @@ let directory: string;
 let paths: { certificateFile: string; keyFile: string; bundleFile: string };
 let partnerFile: string;
 let clock: FakeClock;
+let watched: readonly string[];
 let change: () => void;
 let events: string[];
 let source: IdentitySource | undefined;
 let revocations: FakeRevocationSource;
 
 /** A watch whose events the test makes. */
-const watchByHand: WatchFiles = (_, onChange) => {
+const watchByHand: WatchFiles = (paths, onChange) => {
+  watched = paths;
   change = onChange;
   return () => {
     change = () => undefined;
@@ -268,6 +270,7 @@ describe('the bundle of another trust domain', () => {
 
   it('is trusted beside our own, and never for it', async () => {
     await startedWith(partner.bundlePem);
+    expect(watched).toEqual([...Object.values(paths), partnerFile]);
     expect(rootsOf()).toEqual([partner.bundlePem]);
     expect(rootsOf('cluster.local')).toEqual([authority.bundlePem]);
   });

@@ -94,6 +94,14 @@ describe('federate', () => {
     expect([...federation.refused.keys()]).toEqual(['a.example']);
   });
 
+  it('says nothing against a trust domain whose latest bundle is used, though the one before could not be any more', () => {
+    const next = parseTrustBundles({ 'cluster.local': `${root.pem}${a.pem}` }).domains;
+    const inUse = inUseOf({ 'a.example': a.pem, 'b.example': b.pem });
+    const federation = federate(next, inUse, texts({ 'a.example': c.pem, 'b.example': root.pem }));
+    expect(shown(federation)).toMatchObject({ 'a.example': c.pem, 'b.example': b.pem });
+    expect([...federation.refused.keys()]).toEqual(['b.example']);
+  });
+
   it('never takes a bundle of others for our own', () => {
     const federation = federate(own, none, texts({ 'cluster.local': a.pem }));
     expect(shown(federation)).toEqual({ 'cluster.local': root.pem });
