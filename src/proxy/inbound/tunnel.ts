@@ -266,11 +266,13 @@ async function serve(
 
 /** A tunnel outlives what was proved on it; nothing new is carried on the strength of a proof that no longer holds. */
 function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
+  // Nor after the end of our own certificate.
+  currentIdentity(parts);
   const lapse = lapseOfPeer(peer, parts);
   if (lapse !== undefined) throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`);
 }
 
 function lapseOfPeer(peer: VerifiedPeer, parts: InboundParts): Lapse | undefined {
-  const { bundles } = currentIdentity(parts);
+  const { bundles } = parts.identity.current();
   return lapseOf(peer, { bundles, revocations: parts.revocations.current(), nowMs: parts.clock.now() });
 }

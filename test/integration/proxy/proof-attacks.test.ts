@@ -21,9 +21,10 @@ afterEach(() => {
 });
 
 /** A sidecar that serves tunnels, and knows each by the end of its peer's certificate. */
-async function server(): Promise<RunningDataPlane> {
+async function server(clock = systemClock): Promise<RunningDataPlane> {
   const api = await runDataPlane({
     identity: createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'api' }),
+    clock,
   });
   cleanups.push(() => api.stop());
   return api;
@@ -33,8 +34,12 @@ async function server(): Promise<RunningDataPlane> {
 interface Visitor {
   readonly end: TunnelEnd;
   /** Sends this proof of the tunnel `old`, or the right one, and resolves with the status and the headers of the answer. */
-  prove(old: TunnelEnd, proof?: string): Promise<IncomingHttpHeaders & { ':status'?: number }>;
+  prove(old: TunnelEnd, proof?: string): Promise<Answer>;
+  /** Asks for a connection. */
+  connect(): Promise<Answer>;
 }
+
+type Answer = IncomingHttpHeaders & { ':status'?: number };
 
 let order = 0;
 
@@ -61,17 +66,17 @@ async function visit(api: RunningDataPlane, serviceAccount: string, lifetimeMs =
   return {
     end,
     prove: (old, proof = proofFor(old, end)) =>
-      answerTo(session, { 'remora-tunnel': old.keys.name, 'remora-proof': proof }),
+      answerTo(session, { ...proofRequest, 'remora-tunnel': old.keys.name, 'remora-proof': proof }),
+    connect: () => answerTo(session, { ':method': 'CONNECT', ':authority': '127.0.0.1:80' }),
   };
 }
 
+const proofRequest = { ':method': 'POST', ':path': '/remora/v1/tunnel-proof' };
+
 async function answerTo(session: ClientHttp2Session, headers: Record<string, string>) {
-  const stream = session.request(
-    { ':method': 'POST', ':path': '/remora/v1/tunnel-proof', ...headers },
-    { endStream: true },
-  );
+  const stream = session.request(headers, { endStream: true });
   stream.on('error', () => undefined);
-  const [answer] = (await once(stream, 'response')) as [IncomingHttpHeaders & { ':status'?: number }];
+  const [answer] = (await once(stream, 'response')) as [Answer];
   stream.resume();
   return answer;
 }
@@ -137,6 +142,17 @@ describe('whoever proves a tunnel anew', () => {
     const newest = await visit(api, 'web', 2 * hourMs);
     expect(await newest.prove(old.end)).toMatchObject({ ':status': 200 });
     expect(await between.prove(old.end)).toMatchObject({ ':status': 404 });
+  });
+
+  it('N26: is answered after the end of the certificate of the one who is asked, who carries nothing new', async () => {
+    let nowMs = systemClock.now();
+    const api = await server({ ...systemClock, now: () => nowMs });
+    const lifetimeMs = 1000 * hourMs;
+    const old = await visit(api, 'web', lifetimeMs);
+    const fresh = await visit(api, 'web', lifetimeMs);
+    nowMs = api.identity.notAfterMs;
+    expect(await fresh.prove(old.end)).toMatchObject({ ':status': 200 });
+    expect(await fresh.connect()).toMatchObject({ ':status': 403, 'remora-reason': 'identity_expired' });
   });
 
   it('N26: learns nothing from a refusal, whatever was wrong', async () => {
