@@ -62,6 +62,7 @@ export function createProof(
   let gone = peers?.opened(peer);
   let cutFor: ClosedReason | undefined;
   let isTold = false;
+  let isClosed = false;
 
   const endsAtMs = () => peer.notAfterMs + graceMs;
   const cutAll = (reason: ClosedReason) => {
@@ -96,6 +97,8 @@ export function createProof(
       return cuts.size;
     },
     renewBy(newer) {
+      // The tunnel may end while the peer is asked: then nobody would tell the book that it has.
+      if (isClosed) return;
       peer = newer.peer;
       ({ order } = newer.end);
       ({ provedAtMs } = newer);
@@ -118,6 +121,7 @@ export function createProof(
       else tell();
     },
     close() {
+      isClosed = true;
       gone?.();
       onClose();
     },

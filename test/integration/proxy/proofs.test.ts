@@ -7,6 +7,8 @@ import type { Clock } from '../../../src/clock.ts';
 import { systemClock, timestamp } from '../../../src/clock.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { shownConnection } from '../../../src/proxy/account.ts';
+import type { PeerBook } from '../../../src/proxy/peer-book.ts';
+import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Proof } from '../../../src/proxy/proof.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
@@ -57,6 +59,8 @@ interface Mesh {
   readonly clock: SteppedClock;
   readonly web: RunningDataPlane;
   readonly api: RunningDataPlane;
+  /** The book of `web`. */
+  readonly peers: PeerBook;
   dial(): Promise<Socket>;
   /** A new certificate for an hour from now, of another authority if need be. */
   rotate(plane: RunningDataPlane, issuer?: TestAuthority): void;
@@ -75,12 +79,14 @@ async function mesh(onConnection: (socket: Socket) => void, peerCertificateGrace
       certificate: { notBeforeMs: systemClock.now() - 60_000, notAfterMs: clock.now() + hourMs },
     });
   const adjust = <T extends object>(settings: T) => ({ ...settings, peerCertificateGraceMs });
+  const peers = createPeerBook(clock);
   const api = await runDataPlane({ identity: identity('api'), deliveries: [delivery], clock, adjust });
   const web = await runDataPlane({
     identity: identity('web'),
     declared: [{ target: delivery, peer: apiId }],
     hbonePort: api.addresses.hbone[0]?.port ?? 0,
     clock,
+    parts: { peers },
     adjust,
   });
   cleanups.push(
@@ -91,6 +97,7 @@ async function mesh(onConnection: (socket: Socket) => void, peerCertificateGrace
     clock,
     web,
     api,
+    peers,
     async dial() {
       const socket = connect({ host: '127.0.0.1', port: web.addresses.declared[0]?.port ?? 0, allowHalfOpen: true });
       socket.on('error', () => undefined);
@@ -116,6 +123,9 @@ async function answers(socket: Socket): Promise<boolean> {
   socket.write(word);
   return (await answer)[0].equals(word);
 }
+
+/** Tunnels that are open, by the book of those who chain to a root. */
+const bookedTunnels = ({ peers }: Mesh) => [...peers.byRoot().values()].map(({ open }) => open);
 
 const renewed = (plane: RunningDataPlane) =>
   plane.observation(({ event, args }) => event === 'proofRenewed' && args[1] === 'renewed');
@@ -190,6 +200,23 @@ describe('a connection and a rotation', () => {
     const msg = 'A tunnel could not be proved anew; its connections end unless that changes';
     expect(await web.line({ msg })).toMatchObject({ peerId: apiId, result: 'not_newer', connections: 1 });
     expect(await answers(client)).toBe(true);
+  });
+});
+
+describe('a tunnel that ends while it is proved anew', () => {
+  it('is not counted as open by anybody', async () => {
+    const running = await mesh(echo);
+    const { clock, web, api, dial, rotate } = running;
+    expect(await answers(await dial())).toBe(true);
+    const [tunnel] = web.pool.tunnels();
+    const [accepted, proved] = [renewed(api), renewed(web)];
+    rotate(web);
+    clock.step(10_000);
+    await accepted;
+    tunnel?.destroy();
+    await proved;
+    await tunnel?.closed;
+    expect(bookedTunnels(running)).toEqual([1]);
   });
 });
 
