@@ -74,6 +74,13 @@ export const certificatesPage = v.object({
   lastFailure: v.nullable(shownRenewalFailure),
   /** The clock of the control plane minus this one; null when it is not known. */
   clockSkewSeconds: v.nullable(v.number()),
+  /** What is in force. */
+  revocations: v.object({
+    certificates: count,
+    identities: count,
+    /** Why it is not known who is revoked, so that nobody new is trusted; else null. */
+    unknown: v.nullable(v.string()),
+  }),
   /** Since when peers are counted. */
   peersSince: instant,
   /** Roots by trust domain. */

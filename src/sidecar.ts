@@ -205,6 +205,7 @@ async function startSidecar(
         readiness,
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
         peers,
+        revocations: sources.revocations,
         connections: () => [...accounts.live()].map(shownConnection),
       };
       const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };

@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { adminPaths } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import type { Identity } from '../identity/identity.ts';
+import type { Revocations } from '../identity/revocations.ts';
 import type { Readiness } from '../lifecycle.ts';
 import { certificatesPageOf } from './certificates-page.ts';
 import { readyPage } from './health.ts';
@@ -16,6 +17,7 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'> {
   /** Undefined before the first identity. */
   identity(): { readonly current: Identity; readonly renewal: RenewalState } | undefined;
   readonly peers: PeerCounts;
+  readonly revocations: { current(): Revocations };
   /** The connections that are carried now, as they are to be shown. */
   connections(): readonly object[];
 }
@@ -55,7 +57,11 @@ function refuseForeign({ headers, headersDistinct }: IncomingMessage): string | 
   return headers['sec-fetch-site'] === 'cross-site' ? 'The request comes from a page of another site' : undefined;
 }
 
-function certificatesReply(held: ReturnType<AdminParts['identity']>, { clock, peers }: AdminParts): Page {
+function certificatesReply(held: ReturnType<AdminParts['identity']>, parts: AdminParts): Page {
   if (held === undefined) return { status: 503, body: 'There is no certificate yet\n' };
-  return { status: 200, body: certificatesPageOf({ ...held, peers, nowMs: clock.now() }) };
+  const { clock, peers, revocations } = parts;
+  return {
+    status: 200,
+    body: certificatesPageOf({ ...held, peers, revocations: revocations.current(), nowMs: clock.now() }),
+  };
 }

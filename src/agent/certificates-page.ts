@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { CertificatesPage, ShownCertificate, ShownPeers } from '../admin-api.ts';
 import { timestamp } from '../clock.ts';
 import type { Identity } from '../identity/identity.ts';
+import type { Revocations } from '../identity/revocations.ts';
 import type { TrustAnchor } from '../identity/trust-bundle.ts';
 import { renewalReasons } from '../outcomes.ts';
 import type { RenewalState } from './identity-sources/source.ts';
@@ -12,12 +13,19 @@ export interface CertificatesShown {
   readonly current: Identity;
   readonly renewal: RenewalState;
   readonly peers: PeerCounts;
+  readonly revocations: Pick<Revocations, 'counts' | 'unknown'>;
   /** Wall time, milliseconds since the epoch. */
   readonly nowMs: number;
 }
 
 /** Everything about the identity in use and the roots that it trusts; never a key. */
-export function certificatesPageOf({ current, renewal, peers, nowMs }: CertificatesShown): CertificatesPage {
+export function certificatesPageOf({
+  current,
+  renewal,
+  peers,
+  revocations,
+  nowMs,
+}: CertificatesShown): CertificatesPage {
   const { nextAttemptMs, lastFailure, clockSkewMs } = renewal;
   const { sinceMs } = peers;
   const uses = peers.byRoot();
@@ -40,6 +48,7 @@ export function certificatesPageOf({ current, renewal, peers, nowMs }: Certifica
     nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
     lastFailure: lastFailure === undefined ? null : shownFailure(lastFailure),
     clockSkewSeconds: clockSkewMs === undefined ? null : clockSkewMs / 1000,
+    revocations: { ...revocations.counts, unknown: revocations.unknown ?? null },
     peersSince: timestamp(sinceMs),
     trustBundles: Object.fromEntries(domains.map(([domain, anchors]) => [domain, anchors.map(rootOf)])),
     removedRoots: [...uses]

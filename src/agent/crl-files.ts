@@ -51,6 +51,7 @@ export function startCrlFiles({ clock, log, watch }: CrlFileParts, settings: Crl
   };
   const snapshot = (): Revocations => ({
     whyRevoked: whyListed(inForce),
+    counts: { certificates: [...inForce.values()].reduce((sum, { crl }) => sum + crl.serials.size, 0), identities: 0 },
     get unknown() {
       return whyUnknown();
     },
@@ -66,8 +67,7 @@ export function startCrlFiles({ clock, log, watch }: CrlFileParts, settings: Crl
     for (const file of files) sayOnce(file, file.problem() ?? file.whyStale(inForce, clock.now()));
     if (isSame(before, inForce)) return;
     current = snapshot();
-    const revoked = [...inForce.values()].reduce((sum, { crl }) => sum + crl.serials.size, 0);
-    log.info({ lists: inForce.size, revoked }, 'Revocation lists in force');
+    log.info({ lists: inForce.size, revoked: current.counts.certificates }, 'Revocation lists in force');
     for (const listener of [...listeners]) listener();
   };
   const read = Promise.withResolvers<void>();

@@ -23,6 +23,13 @@ export interface Revocations {
    * otherwise.
    */
   readonly unknown: string | undefined;
+  /** How many are listed. What several sources list counts for each of them. */
+  readonly counts: RevocationCounts;
+}
+
+export interface RevocationCounts {
+  readonly certificates: number;
+  readonly identities: number;
 }
 
 /** Certificates of one issuer; without an issuer, of whichever issuer has given out these serials. */
@@ -50,6 +57,7 @@ export function createRevocations({ certificates, identities, unknown }: Revocat
     ['', trustDomain].some((domain) => names.has(`${domain}  ${serial}`) || names.has(`${domain} ${issuer} ${serial}`));
   return {
     unknown,
+    counts: { certificates: names.size, identities: ids.size },
     whyRevoked(peer) {
       if (ids.has(peer.spiffeId.uri)) return `the identity ${peer.spiffeId.uri} has been revoked`;
       const found = peer.certificates.find((one) => isListed(peer.spiffeId.trustDomain, one));
@@ -67,6 +75,10 @@ export function joinRevocations(...sources: readonly Revocations[]): Revocations
     whyRevoked: (peer) => firstOf(sources, (source) => source.whyRevoked(peer)),
     get unknown() {
       return firstOf(sources, (source) => source.unknown);
+    },
+    get counts() {
+      const sumOf = (kind: keyof RevocationCounts) => sources.reduce((sum, { counts }) => sum + counts[kind], 0);
+      return { certificates: sumOf('certificates'), identities: sumOf('identities') };
     },
   };
 }

@@ -16,7 +16,7 @@ export interface PeersOfRoot {
 /** Who is connected, and was lately, by the root that vouches for them: whether a root may be removed. */
 export interface PeerBook {
   /** A tunnel of a verified peer is open. Call the returned function when it has ended, or has been proved anew. */
-  opened(peer: Pick<VerifiedPeer, 'rootFingerprint' | 'spiffeId'>): () => void;
+  opened(peer: VerifiedPeer): () => void;
   /** By SHA-256 of the root. A root that is not in it has had no peer since `sinceMs`. */
   byRoot(): ReadonlyMap<string, PeersOfRoot>;
   /** Since when nothing is missing in it but names; wall time. */

@@ -21,6 +21,7 @@ export function certificatesText(page: CertificatesPage): string[] {
     renewalLine(page, nowMs),
     failureLine(page, nowMs),
     clockLine(page),
+    revocationLine(page),
     '',
     'Chain, leaf first',
     ...page.chain.flatMap((certificate) => indented(2, certificateLines(certificate))),
@@ -64,6 +65,14 @@ function clockLine({ clockSkewSeconds }: CertificatesPage): string {
   if (apartMs < secondMs) return `${control} agrees with this one within a second`;
   return `${control} is ${roughly(apartMs)} ${clockSkewSeconds > 0 ? 'ahead of' : 'behind'} this one`;
 }
+
+function revocationLine({ revocations: { certificates, identities, unknown } }: CertificatesPage): string {
+  const counts = `${counted(certificates, 'certificate', 'certificates')} and ${counted(identities, 'identity', 'identities')}`;
+  const revoked = certificates + identities === 0 ? 'Nobody is revoked' : `Revoked: ${counts}`;
+  return unknown === null ? revoked : `${revoked}; nobody new is trusted: ${printable(unknown)}`;
+}
+
+const counted = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
 function certificateLines({ subject, issuer, serial, notBefore, notAfter, fingerprint }: ShownCertificate): string[] {
   const lasts = between(parseDate(notBefore), parseDate(notAfter));

@@ -14,6 +14,7 @@ import type { AdminParts } from '../../../src/agent/admin.ts';
 import { startAdminServer } from '../../../src/agent/admin.ts';
 import { startHealthServer } from '../../../src/agent/health.ts';
 import type { RenewalState } from '../../../src/agent/identity-sources/source.ts';
+import { createRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -95,11 +96,24 @@ const renewal: RenewalState = {
 
 const peers: AdminParts['peers'] = { byRoot: () => new Map(), sinceMs: clock.now() };
 
+const revocations = {
+  current: () => createRevocations({ certificates: [{ serials: ['01', '02'] }], identities: ['x'] }),
+};
+
 async function admin(parts: Partial<AdminParts> = {}) {
   const readiness = createReadiness([]);
   const server = await startAdminServer(
     { kind: 'tcp', address: loopback },
-    { clock, log, readiness, identity: () => ({ current: identity, renewal }), connections: () => [], peers, ...parts },
+    {
+      clock,
+      log,
+      readiness,
+      identity: () => ({ current: identity, renewal }),
+      connections: () => [],
+      peers,
+      revocations,
+      ...parts,
+    },
   );
   closing.push(server);
   return server.address?.port ?? 0;
@@ -166,6 +180,7 @@ describe('admin pages', () => {
       notAfter: new Date(identity.notAfterMs).toISOString(),
       nextRenewal: new Date(clock.now() + 1000).toISOString(),
       clockSkewSeconds: -1.5,
+      revocations: { certificates: 2, identities: 1, unknown: null },
       lastFailure: { reason: 'unreachable', happened: 'The control plane cannot be reached', message: 'ECONNREFUSED' },
     });
     expect(page.chain.map(({ serial }) => serial)).toEqual([identity.leaf.serialNumber]);
@@ -342,7 +357,15 @@ describe('a unix socket', () => {
   const start = (path: string) =>
     startAdminServer(
       { kind: 'unix', path },
-      { clock, log, readiness: createReadiness([]), identity: () => undefined, connections: () => [], peers },
+      {
+        clock,
+        log,
+        readiness: createReadiness([]),
+        identity: () => undefined,
+        connections: () => [],
+        peers,
+        revocations,
+      },
     );
 
   it('A1: serves the admin pages to its owner alone', async () => {

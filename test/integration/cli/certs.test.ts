@@ -13,6 +13,7 @@ import { askForCertificates } from '../../../src/cli/certs/admin-client.ts';
 import { run } from '../../../src/cli/certs/command.ts';
 import { RemoraError } from '../../../src/errors.ts';
 import type { Host } from '../../../src/host.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -44,6 +45,7 @@ async function agent(
     readiness: createReadiness([]),
     identity: () => ({ current: identity, renewal }),
     peers: { byRoot: () => new Map(), sinceMs: clock.now() },
+    revocations: { current: () => noRevocations },
     connections: () => [],
     ...parts,
   });

@@ -43,6 +43,16 @@ describe('createRevocations', () => {
     expect(why({ identities: [`${id.uri}2`, 'spiffe://a/ns/n/sa/S', 'spiffe://a'] })).toBeUndefined();
   });
 
+  it('counts each certificate and each identity once', () => {
+    const one = createRevocations({
+      certificates: [{ issuer: 'aa', serials: ['0A', '0B', '0A'] }, { serials: ['0A'] }],
+      identities: [id.uri, id.uri],
+    });
+    expect(one.counts).toEqual({ certificates: 3, identities: 1 });
+    expect(joinRevocations(one, noRevocations, one).counts).toEqual({ certificates: 6, identities: 2 });
+    expect(joinRevocations().counts).toEqual({ certificates: 0, identities: 0 });
+  });
+
   it('carries on what cannot be known', () => {
     expect(createRevocations({ certificates: [], identities: [], unknown: 'late' }).unknown).toBe('late');
   });

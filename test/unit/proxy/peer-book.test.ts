@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { VerifiedPeer } from '../../../src/identity/verify-peer.ts';
 import { createPeerBook, peerBookLimits, recentPeerMs } from '../../../src/proxy/peer-book.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { spiffeId } from '../../support/identities.ts';
@@ -6,10 +7,8 @@ import { spiffeId } from '../../support/identities.ts';
 const hour = 3_600_000;
 const startMs = Date.parse('2026-01-01T00:00:00Z');
 
-const named = (name: string, rootFingerprint = 'old') => ({
-  rootFingerprint,
-  spiffeId: spiffeId(`spiffe://cluster.local/ns/shop/sa/${name}`),
-});
+const named = (name: string, rootFingerprint = 'old') =>
+  ({ rootFingerprint, spiffeId: spiffeId(`spiffe://cluster.local/ns/shop/sa/${name}`) }) as VerifiedPeer;
 const id = (name: string) => named(name).spiffeId.uri;
 
 function newBook(limits: Partial<typeof peerBookLimits> = {}) {

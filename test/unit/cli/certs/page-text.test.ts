@@ -43,6 +43,7 @@ const page: CertificatesPage = {
   nextRenewal: '2026-11-22T09:42:30.750Z',
   lastFailure: null,
   clockSkewSeconds: 0.2,
+  revocations: { certificates: 0, identities: 0, unknown: null },
   peersSince: '2026-11-20T08:00:00.000Z',
   trustBundles: {
     'cluster.local': [
@@ -88,6 +89,7 @@ const lapsed: CertificatesPage = {
     at: '2026-11-22T09:30:58.000Z',
   },
   clockSkewSeconds: -330,
+  revocations: { certificates: 3, identities: 1, unknown: 'it is not known who is revoked: crl.pem ended' },
   removedRoots: [{ fingerprint: hex('9'), peers: crowd }],
 };
 
