@@ -168,8 +168,13 @@ it('P14: trusts a trust domain no more whose file is gone for a poll, and keeps 
   expect(book?.current()).toEqual({ ...own, 'a.example': a.bundlePem });
   put('a', `${a.bundlePem}${nextA.bundlePem}`);
   await look();
-  await becomes({ ...own, 'a.example': `${a.bundlePem}${nextA.bundlePem}` });
+  const both = { ...own, 'a.example': `${a.bundlePem}${nextA.bundlePem}` };
+  await becomes(both);
+  await quietLook(5 * second);
   rmSync(pathOf('a'));
+  await look();
+  await quietLook(second);
+  expect(book?.current()).toEqual(both);
   // Each look is a poll later than the one before, however long the threads take.
   await expect.poll(() => quietLook(5 * second).then(() => book?.current()), { timeout: 8000 }).toEqual(own);
   await told(withdrawn);
