@@ -1,10 +1,13 @@
-import { join } from 'node:path';
 import { createBridge } from './authority.ts';
 import { authorityFiles } from './authority-files.ts';
 import type { RotationFacts, RotationStep } from './rotation-rules.ts';
 
 /** What to change, all at once, in a folder of keys that somebody else keeps, so that it becomes what the step makes of it. */
-export function byHand(step: RotationStep, folder: string, { roots, nowMs }: RotationFacts): readonly string[] {
+export function byHand(step: RotationStep, folder: string, facts: RotationFacts): readonly string[] {
+  return [`In ${folder}, all at once:`, ...changes(step, facts)];
+}
+
+function changes(step: RotationStep, { roots, nowMs }: RotationFacts): readonly string[] {
   const { root, rootKey, nextRoot, nextRootKey, previousRoot, bridge } = authorityFiles;
   switch (step) {
     case 'add':
@@ -22,7 +25,7 @@ export function byHand(step: RotationStep, folder: string, { roots, nowMs }: Rot
           : [createBridge(roots.next.certificate, roots.root, nowMs).toString().trim()]),
       ];
     case 'remove':
-      return [`Remove ${previousRoot} and ${bridge}`, `Nothing else in ${join(folder)} changes`];
+      return [`Remove ${previousRoot} and ${bridge}`];
     case 'abort':
       return [`Remove ${nextRoot} and ${nextRootKey}`];
     default:

@@ -70,7 +70,9 @@ export function doneText(step: RotationStep, reply: StepReply): string {
       ? []
       : [`Forced, because of ${countOf(reply)}:`, ...obstacleLines(reply), brokenWords[step]];
   const done =
-    reply.kind === 'done' ? [doneWords[step]] : ['These files are kept by somebody else. Do this, all at once:'];
+    reply.kind === 'done'
+      ? [doneWords[step]]
+      : ['Somebody else keeps the files of the authority, so this is to be done by hand.'];
   return [...broken, ...done, ...reply.todo, '', statusText(reply.status)].join('\n');
 }
 
