@@ -389,6 +389,8 @@ const expectedFamilies = [
   'remora_certificate_next_renewal_timestamp_seconds',
   'remora_identity_time_to_outage_seconds',
   'remora_trust_bundle_roots',
+  'remora_peers_by_root',
+  'remora_clock_skew_seconds',
   'remora_connections_total',
   'remora_connections_open',
   'remora_connections_closed_total',
