@@ -13,7 +13,9 @@ export interface CrlSpec {
   readonly thisUpdateMs?: number;
   readonly nextUpdateMs?: number | 'absent';
   readonly number?: number | 'absent';
-  readonly version?: 1 | 2;
+  readonly version?: 1 | 2 | 3;
+  /** Leaves out the version, and that alone. */
+  readonly isVersionAbsent?: boolean;
   /** Further extensions of the list. */
   readonly extensions?: readonly ExtensionSpec[];
   /** Extensions of every entry. */
@@ -43,7 +45,7 @@ export function makeCrl(spec: CrlSpec): MadeCrl {
   const nextUpdateMs = spec.nextUpdateMs ?? Date.now() + 60 * minuteMs;
   const entries = revoked.map((one) => entryOf(one, spec.entryExtensions ?? []));
   const body = sequence(
-    ...(version === 1 ? [] : [integer(1)]),
+    ...(version === 1 || spec.isVersionAbsent === true ? [] : [integer(version - 1)]),
     spec.innerAlgorithm ?? algorithm.identifier,
     spec.issuerName ?? issuer.subject,
     time(spec.thisUpdateMs ?? Date.now() - minuteMs),

@@ -268,9 +268,13 @@ describe('our own certificate in files', () => {
     await writeFile(file, crl());
     await start();
     const failures: string[] = [];
+    let onFailure: (message: string) => void = () => undefined;
     const observer = {
       renewed: () => undefined,
-      renewalFailed: (_: string, { message }: Error) => void failures.push(message),
+      renewalFailed(_: string, { message }: Error) {
+        failures.push(message);
+        onFailure(message);
+      },
       bundlesRefused: () => undefined,
     };
     const source = await startFileIdentity(
@@ -290,9 +294,20 @@ describe('our own certificate in files', () => {
       expect(source.renewal().lastFailure?.message).toMatch(/on the revocation list of its issuer/);
       expect(failures).toEqual([expect.stringMatching(/^No peer accepts the certificate: /)]);
       const next = new Promise((resolve) => source.subscribe(resolve));
-      await issue();
+      const second = await issue();
       await next;
       expect(source.current().notAfterMs).toBeGreaterThan(Date.now());
+      const third = mesh.issue({ id: 'ns/shop/sa/web' });
+      await replaced(crl([first, second, third.certificate], { number: 3 }));
+      const { serial } = readCertificate(third.certificate.der);
+      const refusedNext = new Promise<void>((resolve) => {
+        onFailure = (message) => message.includes(serial) && resolve();
+      });
+      await writeFile(paths.keyFile, third.key.export({ type: 'pkcs8', format: 'pem' }));
+      await writeFile(paths.certificateFile, third.chainPem);
+      await refusedNext;
+      expect(failures.at(-1)).toMatch(/^No peer accepts the certificate: /);
+      expect(source.current().notAfterMs).toBeLessThanOrEqual(Date.now());
     } finally {
       await source.close();
     }

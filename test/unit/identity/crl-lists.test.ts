@@ -76,7 +76,15 @@ describe('takeCrls', () => {
   });
   const signsNoCertificates = makeAuthority({ subject: 'lists', issuer: mesh.root, keyUsage: ['cRLSign'] });
   const signsNoLists = makeAuthority({ subject: 'certificates', issuer: mesh.root, keyUsage: ['keyCertSign'] });
+  const weak = makeAuthority({ subject: 'weak', issuer: mesh.root, digest: 'sha1' });
+  const odd = makeAuthority({
+    subject: 'odd',
+    issuer: mesh.root,
+    extensions: [{ oid: '1.2.3', critical: true, value: Buffer.of(5, 0) }],
+  });
   it.each<[string, ReturnType<typeof fileOf>]>([
+    ['one signed whose certificate has a weak signature', fileOf({ issuer: weak, revoked: [leaf] }, weak)],
+    ['one signed whose certificate has an unknown critical extension', fileOf({ issuer: odd, revoked: [leaf] }, odd)],
     ['nobody knows', fileOf({ issuer: stranger, revoked: [leaf] }, stranger)],
     ['another key signed in the name of the root', fileOf({ issuer: mesh.root, signer: stranger, revoked: [leaf] })],
     ['a workload signed', fileOf({ issuer: leaf, revoked: [leaf] }, leaf)],

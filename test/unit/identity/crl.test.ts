@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readCertificate } from '../../../src/identity/certificate.ts';
 import { CrlError, crlLimits, parseCrls, readCrlFile } from '../../../src/identity/crl.ts';
+import { readDer, tags } from '../../../src/identity/der.ts';
 import type { MadeCertificate } from '../../support/certificates.ts';
 import { ecKey, ed25519Key, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
 import type { CrlSpec } from '../../support/crls.ts';
@@ -135,6 +136,21 @@ describe('parseCrls', () => {
       { version: 1, revoked: [Buffer.of(5)], entryExtensions: [{ oid: '1.2.3', critical: false, value: sequence() }] },
       /version 2/,
     ],
+    ['a version that there is not', { version: 3 }, /version is not 2/],
+    ['extensions in version 1', { isVersionAbsent: true }, /extensions belong to version 2/],
+    [
+      'a number of 21 bytes',
+      {
+        number: 'absent',
+        extensions: [{ oid: '2.5.29.20', critical: false, value: der(0x02, Buffer.alloc(21, 1)) }],
+      },
+      /longer than 20 bytes/,
+    ],
+    [
+      'a fourth part',
+      { mangle: (crl) => sequence(readDer(crl, tags.sequence).content, integer(0)) },
+      /more elements than expected/,
+    ],
     ['a weak signature', { digest: 'sha1' }, /1\.2\.840\.10045\.4\.1/],
     [
       'another algorithm inside',
@@ -146,7 +162,7 @@ describe('parseCrls', () => {
     ['a serial of more than 20 bytes', { revoked: [Buffer.alloc(22, 1)] }, /serial/],
     [
       'an indefinite length',
-      { mangle: (crl) => Buffer.concat([Buffer.of(0x30, 0x80), crl.subarray(4), Buffer.of(0, 0)]) },
+      { mangle: (crl) => Buffer.concat([Buffer.of(0x30, 0x80), readDer(crl, tags.sequence).content, Buffer.of(0, 0)]) },
       /indefinite/,
     ],
   ])('refuses %s', (_, spec, words) => {
@@ -178,6 +194,9 @@ describe('parseCrls', () => {
     expect(parseCrls(Buffer.from(half))).toHaveLength(1);
     expect(() => parseCrls(Buffer.from(half + half))).toThrow(/more entries/);
     expect(() => parseCrls(Buffer.from(makeCrl({ issuer: authority }).pem.repeat(101)))).toThrow(/101 lists/);
+    const crowd = makeCrl({ issuer: authority }).pem + authority.pem.repeat(crlLimits.certificates);
+    expect(readCrlFile(Buffer.from(crowd)).certificates).toHaveLength(100);
+    expect(() => parseCrls(Buffer.from(crowd + authority.pem))).toThrow(/101 certificates/);
     expect(() => parseCrls(new Uint8Array(crlLimits.bytes + 1))).toThrow(/bytes/);
   });
 

@@ -115,6 +115,19 @@ describe('an own certificate that is revoked', () => {
     expect(source.renewal().lastFailure).toBeUndefined();
   });
 
+  it('is over since it was revoked, whatever else is revoked later', async () => {
+    source = await start();
+    const endedAtMs = clock.now();
+    issuer.answer = (signal) =>
+      new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+    revocations.set({ identities: [id] });
+    await clock.advance(minute);
+    revocations.set({ identities: [id, 'spiffe://cluster.local/ns/shop/sa/other'] });
+    expect(source.renewal().lastFailure?.atMs).toBe(endedAtMs);
+    expect(source.current()).toMatchObject({ generation: 2, notAfterMs: endedAtMs });
+    expect(events).toHaveLength(2);
+  });
+
   it('makes one attempt a second, however often it is told of', async () => {
     source = await start();
     for (let i = 0; i < 1000; i++) {
