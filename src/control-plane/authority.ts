@@ -5,6 +5,7 @@ import { timestamp } from '../clock.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import type { CertificateTemplate, SigningCertificate, SubjectName } from './ca.ts';
 import { crossSignCertificate, selfSignCertificate, signCertificate } from './ca.ts';
+import { holdRoots } from './held-roots.ts';
 import type { RootSet } from './root-set.ts';
 import { fingerprintOf, isSameCertificate, trustedRoots } from './root-set.ts';
 
@@ -89,17 +90,15 @@ export function createBridge(root: X509Certificate, previous: SigningCertificate
  */
 export function createAuthority(initial: RootSet, clock: Clock, settings: AuthoritySettings): Authority {
   const { trustDomain, minimumLifetimeMs } = settings;
-  const listeners = new Set<() => void>();
-  const sequenceNow = () => Math.floor(clock.now() / 1000);
-  let roots = initial;
-  let bundleSequence = sequenceNow();
-  let issuing: SigningCertificate | undefined;
+  const held = holdRoots(initial, clock);
+  const rootNow = () => held.current.root.certificate;
+  let issuing: { readonly by: X509Certificate; readonly issuer: SigningCertificate } | undefined;
 
   const currentIssuer = (nowMs: number): SigningCertificate => {
-    if (issuing === undefined || !isFresh(issuing.certificate, nowMs, notAfterOf(roots.root.certificate))) {
-      issuing = createIssuing(roots.root, trustDomain, nowMs);
-    }
-    return issuing;
+    const isUsable = isSameCertificate(issuing?.by, rootNow());
+    if (!isUsable || !issuing || !isFresh(issuing.issuer.certificate, nowMs, notAfterOf(rootNow())))
+      issuing = { by: rootNow(), issuer: createIssuing(held.current.root, trustDomain, nowMs) };
+    return issuing.issuer;
   };
 
   const issue = (
@@ -108,7 +107,7 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
     bridge?: X509Certificate,
   ): IssuedCertificate => {
     const nowMs = clock.now();
-    const rootNotAfterMs = notAfterOf(roots.root.certificate);
+    const rootNotAfterMs = notAfterOf(rootNow());
     if (rootNotAfterMs - nowMs < minimumLifetimeMs) throw new AuthorityExpiredError(rootNotAfterMs);
     const issuer = currentIssuer(nowMs);
     const notAfterMs = Math.min(nowMs + wantedMs, notAfterOf(issuer.certificate));
@@ -117,7 +116,7 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
     return {
       certificate,
       chainPem: pemOf([certificate, issuer.certificate, ...(bridge === undefined ? [] : [bridge])]),
-      rootFingerprint: fingerprintOf(roots.root.certificate),
+      rootFingerprint: fingerprintOf(rootNow()),
       notAfterMs: notAfterOf(certificate),
     };
   };
@@ -125,19 +124,19 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
   return {
     trustDomain,
     get roots() {
-      return roots;
+      return held.current;
     },
     get root() {
-      return roots.root.certificate;
+      return rootNow();
     },
     get rootPem() {
-      return pemOf(trustedRoots(roots));
+      return pemOf(trustedRoots(held.current));
     },
     get rootNotAfterMs() {
-      return notAfterOf(roots.root.certificate);
+      return notAfterOf(rootNow());
     },
     get bundleSequence() {
-      return bundleSequence;
+      return held.sequence;
     },
     issueWorkload: (publicKey, { uri }, lifetimeMs = settings.lifetimeMs) =>
       issue(Math.max(minimumLifetimeMs, Math.min(lifetimeMs, settings.lifetimeMs)), {
@@ -146,17 +145,9 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
         publicKey,
       }),
     issueServing: (publicKey, names, lifetimeMs) =>
-      issue(lifetimeMs, { usage: 'serving', names, publicKey }, roots.bridge),
-    replaceRoots(latest) {
-      if (!isSameCertificate(latest.root.certificate, roots.root.certificate)) issuing = undefined;
-      roots = latest;
-      bundleSequence = Math.max(bundleSequence + 1, sequenceNow());
-      for (const listener of [...listeners]) listener();
-    },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+      issue(lifetimeMs, { usage: 'serving', names, publicKey }, held.current.bridge),
+    replaceRoots: held.replace,
+    subscribe: held.subscribe,
   };
 }
 
