@@ -150,6 +150,7 @@ One of --state-dir, --authority and --in-memory is needed. Addresses are PORT, I
 
   remora token --state-dir /var/lib/remora --namespace shop --service-account web --pod web-0
   remora control-plane revoke --state-dir /var/lib/remora --identity spiffe://cluster.local/ns/shop/sa/web
+  remora control-plane rotate-root --state-dir /var/lib/remora
 
 In a cluster, with the authority that \`remora authority\` made:
 
