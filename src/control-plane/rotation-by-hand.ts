@@ -1,4 +1,4 @@
-import { createBridge } from './authority.ts';
+import { createBridge, trustDomainOf } from './authority.ts';
 import { authorityFiles } from './authority-files.ts';
 import type { RotationFacts, RotationStep } from './rotation-rules.ts';
 
@@ -12,7 +12,7 @@ function changes(step: RotationStep, { roots, nowMs }: RotationFacts): readonly 
   switch (step) {
     case 'add':
       return [
-        'Make the next root: remora authority ./next, with the trust domain of now',
+        `Make the next root: remora authority ./next --trust-domain ${trustDomainOf(roots.root.certificate)}`,
         `Add ${nextRoot} and ${nextRootKey}: ./next/${root} and ./next/${rootKey}; the other file is not needed`,
       ];
     case 'switch':

@@ -344,6 +344,7 @@ describe('an authority that somebody else keeps', () => {
     const [old = ''] = fingerprints(plane.rootPem);
     const add = await take('add');
     expect([add.kind, add.todo.join('\n')]).toEqual(['by-hand', expect.stringContaining('next-root-key.pem')]);
+    expect(add.todo.join('\n')).toContain('remora authority ./next --trust-domain cluster.local');
     put('next-root-key.pem', readFileSync(join(folder, 'made/root-key.pem')));
     put('next-root.pem', readFileSync(join(folder, 'made/root.pem')));
     expect(await lookAgain()).toMatchObject({ phase: 'added', issuing: old });
