@@ -39,6 +39,10 @@ export interface BundleLimits {
 
 /** No mesh comes near them, and reading so much takes less than a tenth of a second. */
 export const bundleLimits: BundleLimits = { characters: 1024 * 1024, roots: 500 };
+/** A server names every root in each handshake (RFC 8446 §4.2.4); beyond 64 KiB there would be no handshake any more. */
+export const maxRootNameBytes = 48 * 1024;
+/** Of one name: its length on the wire, and the DER around it. */
+const nameOverheadBytes = 6;
 
 /**
  * Parses PEM roots by trust domain: the whole set or nothing, since a set that is trusted in part surprises in both
@@ -70,6 +74,8 @@ export function joinTrustBundles(
   const characters = anchors.reduce((sum, { pem }) => sum + pem.length, 0);
   if (anchors.length > limits.roots) throw tooLarge(`${anchors.length} roots`, `${limits.roots}`);
   if (characters > limits.characters) throw tooLarge(`${characters} characters`, `${limits.characters}`);
+  const nameBytes = anchors.reduce((sum, { facts }) => sum + facts.subject.length / 2 + nameOverheadBytes, 0);
+  if (nameBytes > maxRootNameBytes) throw tooLarge(`${nameBytes} bytes of names`, `${maxRootNameBytes}`);
   refuseShared(domains);
   return { domains };
 }

@@ -39,7 +39,7 @@ import {
 import { descriptorBudget, descriptorShares } from '../../src/descriptors.ts';
 import { crlLimits } from '../../src/identity/crl.ts';
 import { maxChainLength } from '../../src/identity/decide-peer.ts';
-import { bundleLimits } from '../../src/identity/trust-bundle.ts';
+import { bundleLimits, maxRootNameBytes } from '../../src/identity/trust-bundle.ts';
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
@@ -176,6 +176,7 @@ describe('a fixed value', () => {
     ['nothing new is taken', [memoryMarks.high * 100, memoryMarks.headroomBytes]],
     ['it is taken again', [memoryMarks.hysteresis * 100]],
     ['roots, all trust domains together', [bundleLimits.roots]],
+    ['names of the roots, all trust domains together', [maxRootNameBytes]],
     ['trust bundles, all trust domains together', [bundleLimits.characters]],
     ['entries in one file of revocation lists', [crlLimits.entries]],
     ['lists in one such file, and certificates beside them', [crlLimits.lists]],
@@ -261,7 +262,7 @@ describe('a fixed value', () => {
     ['all that is revoked, in one message', [maxStateBytes]],
     [
       'trust bundles that are pushed, our own and all others together',
-      [pushedBundleLimits.characters, pushedBundleLimits.roots],
+      [pushedBundleLimits.characters, pushedBundleLimits.roots, maxRootNameBytes],
     ],
     ['between two looks at the bundles of other trust domains, besides being watched', [fileLookTimesMs.poll]],
     ['between two looks at revocations and CRLs, besides being watched', [fileLookTimesMs.poll]],

@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
-import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
+import { maxRootNameBytes, parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import type { TestAuthority } from '../../support/identities.ts';
@@ -130,3 +130,33 @@ it('B8: a thousand connections whose peers stay trusted lose no byte while the b
   expect(await ending(refused)).toBe('reset');
   expect(await api.line({ direction: 'inbound', outcome: 'handshake' })).toMatchObject({ reason: 'untrusted' });
 }, 120_000);
+
+it('B5: a handshake has room for the names of as many roots as are allowed, and more are refused before they could end all handshakes', async () => {
+  const room = maxRootNameBytes;
+  const named = (bytes: number) =>
+    Array.from({ length: Math.floor(bytes / 1024) }, (_, index) => {
+      // What is around a common name in a certificate is some 20 bytes.
+      const subject = `${index}`.padStart(1000, 'x');
+      return createTestAuthority('partner.example', { root: { subject } }).bundlePem;
+    }).join('');
+  const pem = { 'cluster.local': stays.bundlePem, 'partner.example': named(room - 1024) };
+  const many = parseTrustBundles(pem);
+  expect(() => parseTrustBundles({ ...pem, 'partner.example': named(room + 1024) })).toThrow(
+    expect.objectContaining({ reason: 'too_large', message: expect.stringContaining('bytes of names') }),
+  );
+  const target = { ip: '127.0.0.1', port: await echo() };
+  const api = await runDataPlane({ identity: { ...identityOf(stays, 'api'), bundles: many }, deliveries: [target] });
+  const web = await runDataPlane({
+    identity: { ...identityOf(stays, 'web'), bundles: many },
+    declared: [{ target, peer: apiId }],
+    hbonePort: api.addresses.hbone[0]?.port ?? 0,
+  });
+  cleanups.push(
+    () => api.stop(),
+    () => web.stop(),
+  );
+  const socket = connect(web.addresses.declared[0]?.port ?? 0, '127.0.0.1');
+  cleanups.push(() => socket.destroy());
+  socket.write('hello');
+  expect(String((await once(socket, 'data'))[0])).toBe('hello');
+});

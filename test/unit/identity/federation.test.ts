@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Federation } from '../../../src/identity/federation.ts';
 import { federate } from '../../../src/identity/federation.ts';
-import { parseTrustBundles, TrustBundleError } from '../../../src/identity/trust-bundle.ts';
+import { bundleLimits, parseTrustBundles, TrustBundleError } from '../../../src/identity/trust-bundle.ts';
 import { makeAuthority } from '../../support/certificates.ts';
 
 const root = makeAuthority({ subject: 'ours' });
@@ -108,7 +108,7 @@ describe('federate', () => {
   });
 
   it('B5: keeps what is in use when the latest is beyond the limits together', () => {
-    const limits = { characters: 1_000_000, roots: 3 };
+    const limits = { ...bundleLimits, roots: 3 };
     const inUse = inUseOf({ 'a.example': a.pem });
     const latest = texts({ 'a.example': `${a.pem}${c.pem}`, 'b.example': b.pem });
     const federation = federate(own, inUse, latest, limits);
