@@ -330,7 +330,7 @@ describe('an authority that somebody else keeps', () => {
       line = found;
     });
     const look = async () => {
-      await clock.advance(authorityPollIntervalMs / 10);
+      await clock.advance(authorityPollIntervalMs / 100);
       return line;
     };
     await expect.poll(look, { timeout: 20_000, interval: 10 }).toBeDefined();
