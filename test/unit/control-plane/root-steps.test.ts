@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createBridge, createRoot } from '../../../src/control-plane/authority.ts';
 import type { RootSet } from '../../../src/control-plane/root-set.ts';
 import { fingerprintOf, phaseOf, trustedRoots } from '../../../src/control-plane/root-set.ts';
 import { settleRoots } from '../../../src/control-plane/root-steps.ts';
@@ -157,4 +158,19 @@ it('refuses three roots, and a next root whose key is another', async () => {
   rmSync(other, { recursive: true });
   writeFileSync(join(folder(), 'previous-root.pem'), root.certificate.toString(), { mode: 0o600 });
   await expect(open()).rejects.toThrow(/holds three roots/);
+});
+
+it('shows no bridge that is for another root, or that another root has signed', async () => {
+  const { root: old } = await open();
+  const next = (await take('add')).next!;
+  await take('switch');
+  const [other, nowMs] = [createRoot('cluster.local', Date.now()), Date.now()];
+  const bridges = [createBridge(other.certificate, old, nowMs), createBridge(next.certificate, other, nowMs)];
+  for (const bridge of bridges) {
+    writeFileSync(join(folder(), 'bridge.pem'), bridge.toString());
+    expect((await open()).bridge).toBeUndefined();
+  }
+  const good = createBridge(next.certificate, old, nowMs);
+  writeFileSync(join(folder(), 'bridge.pem'), good.toString());
+  expect((await open()).bridge?.raw.equals(good.raw)).toBe(true);
 });
