@@ -148,7 +148,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
       pool,
       identityChanged(identity) {
         pool.retireOthersThan(identity);
-        renewals.rotated(identity);
+        renewals.rotated();
         proofs.recheck();
       },
       revocationsChanged: proofs.recheck,

@@ -187,6 +187,21 @@ describe('a connection and a rotation', () => {
     expect(handshakes(web)).toBe(2);
   });
 
+  it('shows the certificate of a rotation that comes while the one before is being proved', async () => {
+    const { clock, web, api, dial, rotate } = await mesh(echo);
+    expect(await answers(await dial())).toBe(true);
+    const [accepted, first] = [renewed(api), renewed(web)];
+    rotate(web);
+    clock.step(10_000);
+    await accepted;
+    rotate(web);
+    await first;
+    const second = renewed(web);
+    clock.step(10_000);
+    await second;
+    expect(proofOf(api).peer.notAfterMs).toBe(web.identity.notAfterMs);
+  });
+
   it('says so when a peer that should have a newer certificate shows the same one again and again', async () => {
     const { clock, web, dial } = await mesh(echo);
     const client = await dial();

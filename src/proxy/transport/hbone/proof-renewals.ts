@@ -13,7 +13,7 @@ import type { Tunnel } from './tunnel.ts';
 /** Proves tunnels anew that have outlived a rotation, or whose peer's certificate nears its end, for as long as they carry something. */
 export interface ProofRenewals {
   /** Our own certificate may be another one now. */
-  rotated(identity: Identity): void;
+  rotated(): void;
   close(): void;
 }
 
@@ -44,9 +44,15 @@ export function startProofRenewals(
     remainingMs: Math.min(proof.peer.notAfterMs, shown.notAfterMs) - nowMs,
     random: clock.random(),
   });
-  const replan = (tunnel: Tunnel, shown: Identity): Plan => {
+  const isCurrent = ({ leaf }: Identity) => leaf.fingerprint256 === parts.identity.current().leaf.fingerprint256;
+  /** Our certificate may have been replaced while the tunnel was made, or proved. */
+  const dueAtMsOf = (tunnel: Tunnel, shown: Identity): number => {
+    if (!isCurrent(shown)) return clock.now() + afterRotationMs(momentOf(tunnel, shown));
     const { provedAtMs } = tunnel.proof;
-    const dueAtMs = provedAtMs + untilPeerHasNewerMs(momentOf(tunnel, shown, provedAtMs));
+    return provedAtMs + untilPeerHasNewerMs(momentOf(tunnel, shown, provedAtMs));
+  };
+  const replan = (tunnel: Tunnel, shown: Identity): Plan => {
+    const dueAtMs = dueAtMsOf(tunnel, shown);
     const plan = { shown, dueAtMs, failures: 0, isRunning: false, isTold: false };
     plans.set(tunnel, plan);
     return plan;
@@ -113,12 +119,11 @@ export function startProofRenewals(
   let timer = clock.after(lookIntervalMs, look);
 
   return {
-    rotated({ leaf }) {
+    rotated() {
       for (const tunnel of pool.tunnels()) {
         const plan = planOf(tunnel);
-        if (plan.shown.leaf.fingerprint256 === leaf.fingerprint256) continue;
-        const dueAtMs = clock.now() + afterRotationMs(momentOf(tunnel, plan.shown));
-        plan.dueAtMs = Math.min(plan.dueAtMs, dueAtMs);
+        if (isCurrent(plan.shown)) continue;
+        plan.dueAtMs = Math.min(plan.dueAtMs, dueAtMsOf(tunnel, plan.shown));
       }
     },
     close() {
