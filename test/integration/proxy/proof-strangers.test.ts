@@ -1,9 +1,12 @@
 import { once } from 'node:events';
+import type { Http2Session, ServerHttp2Stream } from 'node:http2';
 import { createSecureServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Clock } from '../../../src/clock.ts';
 import { systemClock } from '../../../src/clock.ts';
+import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -14,8 +17,8 @@ afterEach(() => {
   for (const cleanup of cleanups.splice(0).reverse()) cleanup();
 });
 
-/** Another implementation of HBONE, which answers CONNECT and nothing else. */
-async function anotherImplementation(): Promise<number> {
+/** Another implementation of HBONE, which answers CONNECT and does that with other requests. */
+async function anotherImplementation(onOther: (stream: ServerHttp2Stream) => void): Promise<number> {
   const { key, chainPem } = authority.issue({ id: apiId });
   const server = createSecureServer({
     key: key.export({ type: 'pkcs8', format: 'pem' }),
@@ -26,7 +29,7 @@ async function anotherImplementation(): Promise<number> {
   });
   server.on('stream', (stream, headers) => {
     stream.on('error', () => undefined);
-    if (headers[':method'] !== 'CONNECT') return void stream.respond({ ':status': 404 }, { endStream: true });
+    if (headers[':method'] !== 'CONNECT') return onOther(stream);
     stream.respond({ ':status': 200 });
     stream.pipe(stream);
   });
@@ -37,16 +40,35 @@ async function anotherImplementation(): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
+const identity = () => createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' });
+
+/** The deadline of a request, which nothing else has. */
+const openTimeoutMs = 10_001;
+const unhurried: Clock = { ...systemClock, random: () => 0 };
+
+/** A sidecar that calls it, and proves its tunnels without waiting. */
+async function caller(hbonePort: number, clock: Clock = unhurried): Promise<RunningDataPlane> {
+  const web = await runDataPlane({
+    identity: identity(),
+    declared: [{ target: { ip: '127.0.0.1', port: 80 }, peer: apiId }],
+    hbonePort,
+    clock,
+    adjust: (settings) => ({ ...settings, tunnels: { ...settings.tunnels, openTimeoutMs } }),
+  });
+  cleanups.push(() => web.stop());
+  return web;
+}
+
+function rotate(web: RunningDataPlane): void {
+  web.identity = identity();
+  web.identityChanged(web.identity);
+}
+
 describe('a tunnel to another implementation', () => {
   it('is asked for a proof in vain, says when it ends, and carries on until then', async () => {
-    const identity = () => createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' });
-    const web = await runDataPlane({
-      identity: identity(),
-      declared: [{ target: { ip: '127.0.0.1', port: 80 }, peer: apiId }],
-      hbonePort: await anotherImplementation(),
-      clock: { ...systemClock, random: () => 0 },
-    });
-    cleanups.push(() => web.stop());
+    const web = await caller(
+      await anotherImplementation((stream) => stream.respond({ ':status': 404 }, { endStream: true })),
+    );
     const client = connect({ host: '127.0.0.1', port: web.addresses.declared[0]?.port ?? 0 });
     client.on('error', () => undefined);
     cleanups.push(() => client.destroy());
@@ -56,8 +78,7 @@ describe('a tunnel to another implementation', () => {
     };
     expect(await answer('before')).toBe('before');
     const asked = web.observation(({ event, args }) => event === 'proofRenewed' && args[1] === 'not_supported');
-    web.identity = identity();
-    web.identityChanged(web.identity);
+    rotate(web);
     await asked;
     const msg = 'A tunnel could not be proved anew; its connections end unless that changes';
     const [connection] = web.accounts.live();
@@ -68,5 +89,27 @@ describe('a tunnel to another implementation', () => {
       ends: new Date(connection?.proof?.endsAtMs ?? 0).toISOString(),
     });
     expect(await answer('after')).toBe('after');
+  });
+
+  it('is not asked twice on a tunnel on which no answer came: it may have been accepted there', async () => {
+    const asked: (Http2Session | undefined)[] = [];
+    const again = Promise.withResolvers<void>();
+    const port = await anotherImplementation((stream) => {
+      asked.push(stream.session);
+      if (asked.length === 2) again.resolve();
+    });
+    let isOver = false;
+    const after: Clock['after'] = (delayMs, callback) =>
+      systemClock.after(isOver && delayMs === openTimeoutMs ? 0 : delayMs, callback);
+    const web = await caller(port, { ...unhurried, after });
+    const client = connect({ host: '127.0.0.1', port: web.addresses.declared[0]?.port ?? 0 });
+    client.on('error', () => undefined);
+    cleanups.push(() => client.destroy());
+    client.write('a word');
+    await once(client, 'data');
+    isOver = true;
+    rotate(web);
+    await again.promise;
+    expect(new Set(asked).size).toBe(2);
   });
 });

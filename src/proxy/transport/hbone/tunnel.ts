@@ -196,7 +196,11 @@ function createTunnel(
     },
     async prove(older, signal) {
       const stream = begin(proofRequestHeaders(older), true);
-      const late = () => new ConnectionError('upstream_timeout', 'No answer to the proof of an older tunnel in time');
+      const late = () => {
+        // The peer may have accepted it all the same: on this tunnel it would refuse it the next time.
+        retire();
+        return new ConnectionError('upstream_timeout', 'No answer to the proof of an older tunnel in time');
+      };
       try {
         return await withDeadline(clock, limits.openTimeoutMs, late, signal, (ending) => replied(stream, ending));
       } finally {
