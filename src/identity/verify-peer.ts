@@ -108,13 +108,16 @@ function isRootTrusted({ spiffeId, rootFingerprint }: VerifiedPeer, { domains }:
 }
 
 /** Another root may vouch for the same path: one that was issued anew for the same key. Dates are not the question here. */
-function isVouchedForAnew({ spiffeId, path, notAfterMs }: VerifiedPeer, { bundles, nowMs }: Circumstances): boolean {
+function isVouchedForAnew(
+  { spiffeId, path, notBeforeMs, notAfterMs }: VerifiedPeer,
+  { bundles, nowMs }: Circumstances,
+): boolean {
   const [leaf, ...intermediates] = path.map(readCertificate);
   if (leaf === undefined) return false;
   const decision = decidePeer(leaf, intermediates, {
     anchorsOf: (trustDomain) => bundles.domains.get(trustDomain)?.map(({ facts }) => facts),
     expectedId: spiffeId,
-    nowMs: Math.min(nowMs, notAfterMs - 1),
+    nowMs: Math.min(Math.max(nowMs, notBeforeMs), notAfterMs - 1),
     acceptsAbsentKeyUsage: true,
   });
   return decision.kind === 'accepted';

@@ -118,9 +118,41 @@ describe('the proof of an older tunnel', () => {
   });
 });
 
+describe('a proof, whoever sends it for whichever tunnels', () => {
+  const ids = fc.constantFrom(webId, apiId, 'spiffe://cluster.local/ns/shop/sa/third');
+  const tunnels = fc
+    .record({ order: fc.integer({ min: 0, max: 2 }), clientId: ids, serverId: ids, material: fc.constantFrom(1, 2, 3) })
+    .map(({ order, clientId, serverId, material }) => {
+      const { client, server } = tunnel(order, Buffer.alloc(keyingMaterial.bytes, material));
+      return {
+        client: { ...client, localId: clientId, peerId: serverId },
+        server: { ...server, localId: serverId, peerId: clientId },
+      };
+    });
+
+  it('N26: is accepted exactly when identities and order are right and it was made for these two tunnels', () => {
+    fc.assert(
+      fc.property(tunnels, tunnels, tunnels, tunnels, (older, newer, madeFor, madeOn) => {
+        const isFit =
+          older.server.keys.name !== newer.server.keys.name &&
+          older.server.peerId === newer.server.peerId &&
+          older.server.localId === newer.server.localId &&
+          older.server.order < newer.server.order;
+        const isHeld =
+          madeFor.client.keys.name === older.client.keys.name && madeOn.client.keys.name === newer.client.keys.name;
+        const verdict = decideProof(older.server, newer.server, proofFor(madeFor.client, madeOn.client));
+        expect(verdict.kind).toBe(isFit && isHeld ? 'proved' : 'refused');
+        if (verdict.kind === 'proved')
+          expect(decideAnswer(older.client, newer.client, verdict.answer)).toEqual(verdict);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
 describe('keying material', () => {
   it('must have the length that was asked for', () => {
-    expect(() => tunnelKeysOf(Buffer.alloc(63))).toThrow(TypeError);
-    expect(() => tunnelKeysOf(Buffer.alloc(65))).toThrow(TypeError);
+    const refusal = new TypeError('Expected 64 bytes of material');
+    for (const length of [0, 63, 65]) expect(() => tunnelKeysOf(Buffer.alloc(length))).toThrow(refusal);
   });
 });

@@ -135,7 +135,10 @@ describe('verifyPeer', () => {
     const chain = (intermediates: readonly MadeCertificate[]) =>
       [leafOf({ issuer: intermediates[0]! }), ...intermediates].map(({ der }) => der);
     expect(verifyPeer(socketOf({ chain: chain(made.slice(1)) }), expectation()).path).toHaveLength(8);
-    expect(refusal({ chain: chain(made) }).reason).toBe('chain_too_long');
+    expect(refusal({ chain: chain(made) })).toMatchObject({
+      reason: 'chain_too_long',
+      message: 'The client was refused: its chain has more than 8 certificates',
+    });
   });
 
   it('C23: refuses a leaf that cannot be read as untrusted, and passes over intermediates that cannot', () => {
@@ -145,6 +148,11 @@ describe('verifyPeer', () => {
       message: 'The client was refused: A certificate is not X.509',
     });
     expect(verifyPeer(socketOf({ chain: [leaf.der, broken, issuer.der] }), expectation()).spiffeId).toEqual(id);
+  });
+
+  it('lets the mistakes of a programmer through', () => {
+    const broken = { domains: undefined } as unknown as TrustBundles;
+    expect(() => verifyPeer(socketOf({}), expectation({ bundles: broken }))).toThrow(TypeError);
   });
 
   it('S18: takes a leaf without key usage only where it was told to', () => {
@@ -210,6 +218,19 @@ describe('lapseOf', () => {
     expect(lapse(bundlesOf(renewed))).toBeUndefined();
     expect(lapse(bundlesOf(renewed), now + hour)?.reason).toBe('expired');
     expect(lapse(bundlesOf(renewed), now + 999 * hour)?.reason).toBe('expired');
+  });
+
+  it('R13: says nothing about a clock that went back before the beginning', () => {
+    expect(lapse(bundles, now - 9 * hour)).toBeUndefined();
+    expect(lapse(bundlesOf(renewed), now - 9 * hour)).toBeUndefined();
+    expect(lapse(bundlesOf(stranger), now - 9 * hour)?.reason).toBe('untrusted');
+  });
+
+  it('looks at no certificate again while the root is there, whatever others there are', () => {
+    const unreadable = { ...peer, path: [Buffer.from('broken')] };
+    expect(lapse(bundlesOf(root, stranger), now, noRevocations, unreadable)).toBeUndefined();
+    expect(lapse(bundlesOf(stranger, root), now, noRevocations, unreadable)).toBeUndefined();
+    expect(() => lapse(bundlesOf(stranger), now, noRevocations, unreadable)).toThrow('A certificate is not X.509');
   });
 
   it('asks a new root about the identity that was proved, and takes a leaf without key usage once more', () => {
