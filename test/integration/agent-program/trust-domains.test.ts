@@ -155,7 +155,10 @@ it.each([
   const federated = own === '' ? { federatedBundles: `cluster.local=${ours}` } : {};
   const impostor = await client({ ...files, trustDomain, ...federated });
   expect(await ending(await impostor.dial())).toBe('reset');
-  expect(await refusedAs('untrusted')).not.toHaveProperty('bytesSent');
+  const line = await refusedAs('untrusted');
+  // Not even for a moment was it somebody: the handshake itself was refused.
+  expect(line).not.toHaveProperty('peerId');
+  expect(line).not.toHaveProperty('bytesSent');
 });
 
 it('B7: a root that is added disturbs nothing, and one that is removed takes with it what it vouched for, at once and alone', async () => {
