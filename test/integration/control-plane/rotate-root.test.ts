@@ -243,6 +243,16 @@ describe('a rotation of the root', () => {
     expect((await take('remove', true)).kind).toBe('impossible');
   });
 
+  it('asks a sidecar as long as it has a stream, and no longer', async () => {
+    const plane = await start();
+    const stream = await (await sidecar(plane)).follow();
+    await take('add');
+    expect((await take('switch')).kind).toBe('refused');
+    stream.destroy();
+    await expect.poll(async () => (await status()).next.obstacles).toEqual([]);
+    expect((await take('switch')).kind).toBe('done');
+  });
+
   it('is aborted before the switch, and not after it', async () => {
     const plane = await start();
     const before = plane.rootPem;
