@@ -10,7 +10,8 @@ import { parseAllDocuments } from 'yaml';
  * - A container `pause` comes first: podman stops the network of a pod in which nothing runs.
  * - Probes are taken out: podman runs `curl` in the container for some and ignores others. The tests ask them.
  * - Ports of containers, which are words in a cluster, are taken out: podman listens there on the machine.
- * - Projected volumes, Secrets and ConfigMaps become folders that kubelet.ts fills: podman takes the first not at all.
+ * - Projected volumes, Secrets, ConfigMaps and emptyDirs become folders that kubelet.ts fills: podman takes the first not at
+ *   all, and gives the last to root.
  * - fieldRef, configMapKeyRef and `$(NAME)` become their values: podman refuses some, and expands none.
  * - restartPolicy is Never: podman would start an init container again for ever.
  * - Images that cannot be pulled are replaced by that of the checkout.
@@ -44,7 +45,7 @@ export type Step = {
 /** A volume that the kubelet fills. */
 export interface VolumeToFill {
   readonly folder: string;
-  /** As the pod describes it: `projected`, `secret` or `configMap`. */
+  /** As the pod describes it: `projected`, `secret`, `configMap` or `emptyDir`. */
   readonly volume: Written;
 }
 
@@ -99,7 +100,8 @@ function forPodman({ metadata, spec }: Written, surroundings: Surroundings): Pod
   const isNative = ({ restartPolicy }: Written) => restartPolicy === 'Always';
   const named = (container: Written): string => `${name}-${container.name}`;
   const volumes: Written[] = spec.volumes ?? [];
-  const isFilled = ({ projected, secret, configMap }: Written) => Boolean(projected ?? secret ?? configMap);
+  const isFilled = ({ projected, secret, configMap, emptyDir }: Written) =>
+    Boolean(projected ?? secret ?? configMap ?? emptyDir);
   const filled = volumes
     .filter(isFilled)
     .map((volume) => ({ folder: surroundings.folderOf(name, volume.name), volume }));

@@ -61,6 +61,7 @@ const containersOf = ({ steps }: PodForPodman) => steps.slice(1).map(({ containe
 /** Fills a volume once; a token is renewed by filling it again. */
 export async function fillVolume({ folder, volume }: VolumeToFill, pod: PodForPodman, cluster: Cluster): Promise<void> {
   await mkdir(folder, { recursive: true });
+  if (volume.emptyDir) return chmod(folder, 0o777);
   const mode = (volume.secret ?? volume.configMap ?? volume.projected).defaultMode ?? 0o644;
   for (const [name, text] of Object.entries(await filesOf(volume, pod, cluster))) {
     const file = join(folder, name);
