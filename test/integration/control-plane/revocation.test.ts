@@ -10,9 +10,10 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import type { ClientHttp2Session } from 'node:http2';
+import { connect } from 'node:http2';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import * as tls from 'node:tls';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateReply, RevocationState, StreamMessage } from '../../../src/control-api.ts';
 import { paths } from '../../../src/control-api.ts';
@@ -284,20 +285,23 @@ describe('a control plane with --revocations', () => {
 });
 
 describe('C28: a sidecar', () => {
-  /** Whether a sidecar speaks with this certificate: its first byte, or the end without one. */
-  async function isAccepted(agent: Agent, cert: string, ca: string): Promise<boolean> {
-    const wire = tls.connect({
-      ...{ host: '127.0.0.1', port: agent.ports.hbone, cert, ca, ALPNProtocols: ['h2'] },
-      key: key.export({ type: 'pkcs8', format: 'pem' }),
+  const sessions: ClientHttp2Session[] = [];
+  afterEach(() => {
+    for (const session of sessions.splice(0)) session.destroy();
+  });
+
+  /** A tunnel with this certificate once the sidecar speaks; undefined when it ends before that. */
+  function dial(agent: Agent, cert: string, ca: string): Promise<ClientHttp2Session | undefined> {
+    const session = connect(`https://127.0.0.1:${agent.ports.hbone}`, {
+      ...{ cert, ca, key: key.export({ type: 'pkcs8', format: 'pem' }) },
       checkServerIdentity: () => undefined,
     });
-    wire.on('error', () => undefined);
-    const accepted = await new Promise<boolean>((resolve) => {
-      wire.once('data', () => resolve(true));
-      wire.once('close', () => resolve(false));
+    sessions.push(session);
+    session.on('error', () => undefined);
+    return new Promise((resolve) => {
+      session.once('remoteSettings', () => resolve(session));
+      session.once('close', () => resolve(undefined));
     });
-    wire.destroy();
-    return accepted;
   }
 
   async function meshOf(...args: readonly string[]) {
@@ -312,25 +316,37 @@ describe('C28: a sidecar', () => {
       deliver: '127.0.0.1:1',
     });
     const certificate = async () => ((await ask(plane, web, 'web')).json as CertificateReply).certificateChain;
+    const open = (cert: string) => dial(agent, cert, plane.rootPem);
     /** Until the push has arrived there as well. */
     const until = async (cert: string, expected: boolean) => {
-      while ((await isAccepted(agent, cert, plane.rootPem)) !== expected);
+      for (let isAccepted = !expected; isAccepted !== expected; ) {
+        const session = await open(cert);
+        isAccepted = session !== undefined;
+        session?.destroy();
+      }
     };
-    return { agent, certificate, until };
+    return { plane, agent, certificate, open, until };
   }
 
   it('refuses a revoked certificate as revoked and takes its successor, until the identity is revoked', async () => {
-    const { agent, certificate, until } = await meshOf();
+    const { agent, certificate, open, until } = await meshOf();
     const [first, second] = [await certificate(), await certificate()];
-    await until(first, true);
+    const [live, other] = [await open(first), await open(second)];
+    if (live === undefined || other === undefined) throw new TypeError('a good certificate was refused');
+    const closed = new Promise<void>((resolve) => live.once('close', () => resolve()));
     const { serialNumber } = new X509Certificate(first);
     await revoke('--serial', serialNumber);
-    await until(first, false);
+    await closed;
+    expect(await open(first)).toBeUndefined();
+    expect(other.closed).toBe(false);
     expect(await agent.line({ reason: 'revoked' })).toMatchObject({ detail: expect.stringContaining(serialNumber) });
     await until(second, true);
     await revoke('--identity', idOf('web'));
     await until(second, false);
-    expect(agent.lines.some(({ detail }) => String(detail).includes(`${idOf('web')} has been revoked`))).toBe(true);
+    await agent.line({
+      reason: 'revoked',
+      detail: `The client was refused: the identity ${idOf('web')} has been revoked`,
+    });
     await revoke('--lift', '--identity', idOf('web'));
     await until(second, true);
     await until(first, false);
@@ -344,9 +360,13 @@ describe('C28: a sidecar', () => {
     const chain = await certificate();
     await until(chain, true);
     const [, issuing = ''] = chain.split(/(?<=-----END CERTIFICATE-----\n)/);
-    writeRootCrl(crl, [Buffer.from(new X509Certificate(issuing).serialNumber, 'hex')], 2);
+    const { serialNumber } = new X509Certificate(issuing);
+    writeRootCrl(crl, [Buffer.from(serialNumber, 'hex')], 2);
     await until(chain, false);
-    await agent.line({ reason: 'revoked' });
+    // Its own certificate is below it as well, and so is each that it asks for.
+    expect(await agent.line({ reason: 'chain_invalid' })).toMatchObject({
+      detail: expect.stringContaining(serialNumber),
+    });
   });
 
   it('refuses everybody new while a CRL is missing where the operator chose so', async () => {
@@ -361,6 +381,28 @@ describe('C28: a sidecar', () => {
     writeRootCrl(crl, []);
     await until(chain, true);
   });
+
+  it('refuses everybody new while more is revoked than one line of its stream holds, and understands that line', async () => {
+    await (await startPlane()).program.stop();
+    const crl = join(folder, 'root.crl');
+    writeRootCrl(crl, serialsOf(7_000));
+    await revoke('--serial', '4A');
+    const { plane, agent, certificate, until } = await meshOf(`--crl=${crl}`);
+    const { first } = await beginning(plane, await tokenOf('db'));
+    expect(first.unknown).toBe('more certificates are revoked (7001) than sidecars can be told of');
+    expect(first.certificates[0]).toEqual({ serials: ['4A'] });
+    expect((await page(plane.metricsPort, '/metrics')).text).toContain('remora_ca_revocations_unknown 1\n');
+    const chain = await certificate();
+    await until(chain, false);
+    expect(await agent.line({ reason: 'revoked' })).toMatchObject({ detail: expect.stringContaining('7001') });
+    writeRootCrl(crl, serialsOf(4_000), 2);
+    await until(chain, true);
+  });
+
+  const serialsOf = (count: number) =>
+    Array.from({ length: count }, (_, index) =>
+      Buffer.concat([Buffer.of(0x4a), Buffer.alloc(15), Buffer.from([index >> 8, index & 0xff])]),
+    );
 
   /** As an operator makes one with the key of the root. */
   function writeRootCrl(file: string, revoked: readonly Buffer[], number = 1): void {
