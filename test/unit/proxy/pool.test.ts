@@ -23,7 +23,13 @@ const never = new AbortController().signal;
 /** A tunnel with so many places, that counts a stream when it is asked for it, as the real one does. */
 function tunnelWithRoom(places: number, order = 1): Tunnel {
   let streams = 0;
-  const peer = { spiffeId: expectedId, notAfterMs: clock.now() + 60_000, rootFingerprint: 'root', certificates: [] };
+  const peer = {
+    spiffeId: expectedId,
+    notAfterMs: clock.now() + 60_000,
+    rootFingerprint: 'root',
+    certificates: [],
+    path: [],
+  };
   return {
     key,
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
@@ -41,7 +47,7 @@ function tunnelWithRoom(places: number, order = 1): Tunnel {
   };
 }
 
-const parts = { clock, revocations: { current: () => noRevocations } };
+const parts = { clock, identity: { current: () => local }, revocations: { current: () => noRevocations } };
 
 describe('the tunnel pool', () => {
   it('gives a burst that waits for a cold tunnel no more places than each tunnel has', async () => {
@@ -66,6 +72,18 @@ describe('the tunnel pool', () => {
       reason: 'tunnel_lost',
     });
     expect(dialled).toBe(1);
+  });
+
+  it('carries nothing over a tunnel whose root was removed while it was made', async () => {
+    let current = local;
+    const tunnel = tunnelWithRoom(8);
+    const dial = async () => {
+      current = { ...local, bundles: { domains: new Map() } };
+      return tunnel;
+    };
+    const pool = createTunnelPool(dial, { ...parts, identity: { current: () => current } });
+    await expect(pool.open(key, request, never)).rejects.toMatchObject({ reason: 'tunnel_lost' });
+    expect(tunnel.streams()).toBe(0);
   });
 
   it('makes a newer tunnel beside one that serves, and retires that one only then', async () => {

@@ -56,7 +56,7 @@ interface Lane {
 /** `dial` makes a tunnel and calls `onClose` when it has ended; it has a deadline of its own. */
 export function createTunnelPool(
   dial: (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel>,
-  { clock, revocations }: Pick<ProxyParts, 'clock' | 'revocations'>,
+  { clock, identity, revocations }: Pick<ProxyParts, 'clock' | 'identity' | 'revocations'>,
 ): TunnelPool {
   let isClosed = false;
   const lanes = new Map<string, Lane>();
@@ -88,11 +88,11 @@ export function createTunnelPool(
     return lane.making;
   };
 
-  /** A tunnel that may carry something new: with room, and with a peer that still is who it was. */
-  const fits = (tunnel: Tunnel, { local }: TunnelKey): boolean => {
-    const { peer } = tunnel.proof;
-    const circumstances = { bundles: local.bundles, revocations: revocations.current(), nowMs: clock.now() };
-    if (lapseOf(peer, circumstances) === undefined) return tunnel.hasRoom();
+  /** A tunnel that may carry something new: with room, and with a peer that still is who it was, also if the bundles changed while it was made. */
+  const fits = (tunnel: Tunnel): boolean => {
+    const { bundles } = identity.current();
+    const circumstances = { bundles, revocations: revocations.current(), nowMs: clock.now() };
+    if (lapseOf(tunnel.proof.peer, circumstances) === undefined) return tunnel.hasRoom();
     tunnel.retire();
     return false;
   };
@@ -103,10 +103,10 @@ export function createTunnelPool(
     for (let round = 0; round < maxRounds; round += 1) {
       if (isClosed) throw new DeniedError('draining', 'The sidecar opens no more tunnels');
       const lane = laneOf(name);
-      for (const tunnel of lane.tunnels) if (fits(tunnel, key)) return begin(tunnel);
+      for (const tunnel of lane.tunnels) if (fits(tunnel)) return begin(tunnel);
       const isOurs = lane.making === undefined;
       const tunnel = await abortable(lane.making ?? make(key, name, lane), signal);
-      if (fits(tunnel, key)) return begin(tunnel);
+      if (fits(tunnel)) return begin(tunnel);
       if (isOurs && tunnel.streams() === 0) {
         tunnel.retire();
         break;
@@ -141,7 +141,7 @@ export function createTunnelPool(
       const name = nameOf(key);
       const lane = laneOf(name);
       const isNewer = ({ proof }: Tunnel) => proof.end.order > order;
-      const known = [...lane.tunnels].find((tunnel) => isNewer(tunnel) && fits(tunnel, key));
+      const known = [...lane.tunnels].find((tunnel) => isNewer(tunnel) && fits(tunnel));
       const newer = known ?? (await abortable(lane.making ?? make(key, name, lane), signal));
       for (const tunnel of lane.tunnels) if (!isNewer(tunnel)) tunnel.retire();
       return newer;
