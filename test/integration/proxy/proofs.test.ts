@@ -6,10 +6,12 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { Clock } from '../../../src/clock.ts';
 import { systemClock, timestamp } from '../../../src/clock.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
+import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { shownConnection } from '../../../src/proxy/account.ts';
 import type { PeerBook } from '../../../src/proxy/peer-book.ts';
 import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Proof } from '../../../src/proxy/proof.ts';
+import { makeAuthority } from '../../support/certificates.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
 import type { TestAuthority } from '../../support/identities.ts';
@@ -62,21 +64,21 @@ interface Mesh {
   /** The book of `web`. */
   readonly peers: PeerBook;
   dial(): Promise<Socket>;
-  /** A new certificate for an hour from now, of another authority if need be. */
-  rotate(plane: RunningDataPlane, issuer?: TestAuthority): void;
+  /** A new certificate for an hour from now, or longer, of another authority if need be. */
+  rotate(plane: RunningDataPlane, issuer?: TestAuthority, lifetimeMs?: number): void;
 }
 
 /** `web` carries its application's connections to the application behind `api`; both have an hour to live. */
 async function mesh(onConnection: (socket: Socket) => void, peerCertificateGraceMs = graceMs): Promise<Mesh> {
   const clock = steppedClock();
   const delivery = { ip: '127.0.0.1', port: await application(onConnection) };
-  const identity = (serviceAccount: string, issuer = authority) =>
+  const identity = (serviceAccount: string, issuer = authority, lifetimeMs = hourMs) =>
     createTestIdentity(issuer, {
       namespace: 'shop',
       serviceAccount,
       nowMs: clock.now(),
       // OpenSSL has a clock of its own.
-      certificate: { notBeforeMs: systemClock.now() - 60_000, notAfterMs: clock.now() + hourMs },
+      certificate: { notBeforeMs: systemClock.now() - 60_000, notAfterMs: clock.now() + lifetimeMs },
     });
   const adjust = <T extends object>(settings: T) => ({ ...settings, peerCertificateGraceMs });
   const peers = createPeerBook(clock);
@@ -105,9 +107,9 @@ async function mesh(onConnection: (socket: Socket) => void, peerCertificateGrace
       await once(socket, 'connect');
       return socket;
     },
-    rotate(plane, issuer) {
+    rotate(plane, issuer, lifetimeMs) {
       const { spiffeId, bundles } = plane.identity;
-      const next = identity(spiffeId.path.split('/').at(-1) ?? '', issuer);
+      const next = identity(spiffeId.path.split('/').at(-1) ?? '', issuer, lifetimeMs);
       plane.identity = { ...next, bundles };
       plane.identityChanged(plane.identity);
     },
@@ -180,7 +182,7 @@ describe('a connection and a rotation', () => {
     const proved = renewed(web);
     clock.step(peer.notAfterMs - clock.now() - 60_000);
     await proved;
-    expect(proofOf(web).peer.notAfterMs).toBe(peer.notAfterMs + 60_000);
+    expect(proofOf(web).peer.notAfterMs).toBe(api.identity.notAfterMs);
     clock.step(90_000);
     for (const plane of [web, api]) plane.revocationsChanged();
     expect(await answers(client)).toBe(true);
@@ -301,14 +303,14 @@ describe('a connection whose peer does not prove itself anew', () => {
   });
 });
 
+const retrust = (plane: RunningDataPlane, bundles: TrustBundles) => {
+  plane.identity = { ...plane.identity, bundles };
+  plane.identityChanged(plane.identity);
+};
+
 describe('a connection under trust bundles that change', () => {
   const next = createTestAuthority('cluster.local', { root: { subject: 'the next root' } });
   const both = bundlesOf({ ...authority, bundlePem: authority.bundlePem + next.bundlePem });
-  const retrust = (plane: RunningDataPlane, bundles: typeof both) => {
-    plane.identity = { ...plane.identity, bundles };
-    plane.identityChanged(plane.identity);
-  };
-
   it.each(['inbound', 'outbound'] as const)(
     'B7: is closed as bundle_change when the root of its peer is removed, seen from %s, and new handshakes fail at once',
     async (direction) => {
@@ -340,6 +342,30 @@ describe('a connection under trust bundles that change', () => {
     for (const plane of [web, api]) retrust(plane, bundlesOf(next));
     expect(await answers(client)).toBe(true);
     expect(proofOf(api).peer.rootFingerprint).toBe(bundlesOf(next).domains.get('cluster.local')?.[0]?.fingerprint);
+  });
+});
+
+describe('a connection whose root is issued anew for the same key', () => {
+  it('is proved anew with the same certificates, and lasts as long as the new root lets them', async () => {
+    const ending = { subject: 'the root', notAfterMs: systemClock.now() + hourMs };
+    const first = makeAuthority(ending);
+    const { key, subjectKeyId } = first;
+    const second = makeAuthority({ ...ending, key, subjectKeyId, notAfterMs: systemClock.now() + 100 * hourMs });
+    const authorityOf = (root: typeof first) => createTestAuthority('cluster.local', { chain: [root] });
+    const { clock, web, api, dial, rotate } = await mesh(echo);
+    for (const plane of [web, api]) {
+      plane.identity = { ...plane.identity, bundles: bundlesOf(authorityOf(first)) };
+      rotate(plane, authorityOf(first), 50 * hourMs);
+    }
+    const client = await dial();
+    expect(await answers(client)).toBe(true);
+    const { endsAtMs } = proofOf(web);
+    for (const plane of [web, api]) retrust(plane, bundlesOf(authorityOf(second)));
+    const proved = renewed(web);
+    clock.step(0.8 * hourMs);
+    await proved;
+    expect(proofOf(web).endsAtMs).toBeGreaterThan(endsAtMs + 40 * hourMs);
+    expect(await answers(client)).toBe(true);
   });
 });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   afterRotationMs,
+  untilAskedAgainMs,
   untilNextProofMs,
   untilPeerHasNewerMs,
 } from '../../../src/proxy/transport/hbone/proof-timetable.ts';
@@ -36,6 +37,19 @@ describe('the timetable of proofs', () => {
         expect(waitMs).toBeLessThan(0.8 * left + 1);
       }),
     );
+  });
+
+  it('asks a peer that has nothing newer a few times, however long its certificate lasts, and again before its end', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 60_000, max: 10_000 * hourMs }), random, (lifetimeMs, dice) => {
+        let left = lifetimeMs;
+        let times = 0;
+        for (; left > lifetimeMs / 100; times += 1) left -= untilAskedAgainMs({ remainingMs: left, random: dice });
+        expect(left).toBeGreaterThan(0);
+        expect(times).toBeLessThan(25);
+      }),
+    );
+    expect(untilAskedAgainMs({ remainingMs: 100, random: 0 })).toBe(500);
   });
 
   it('waits longer with each failure, never as long as what is left, and never less than half a second', () => {

@@ -3,11 +3,12 @@ import { timestamp } from '../../../clock.ts';
 import { messageOf } from '../../../errors.ts';
 import type { Identity } from '../../../identity/identity.ts';
 import { decideAnswer, proofFor } from '../../../identity/tunnel-proof.ts';
+import type { VerifiedPeer } from '../../../identity/verify-peer.ts';
 import type { ProofResult } from '../../../outcomes.ts';
 import type { ProxyParts } from '../../parts.ts';
 import { currentIdentity } from '../../parts.ts';
 import type { TunnelPool } from './pool.ts';
-import { afterRotationMs, untilNextProofMs, untilPeerHasNewerMs } from './proof-timetable.ts';
+import { afterRotationMs, untilAskedAgainMs, untilNextProofMs, untilPeerHasNewerMs } from './proof-timetable.ts';
 import type { Tunnel } from './tunnel.ts';
 
 /** Proves tunnels anew that have outlived a rotation, or whose peer's certificate nears its end, for as long as they carry something. */
@@ -61,7 +62,9 @@ export function startProofRenewals(
   const gaveNothing = (tunnel: Tunnel, plan: Plan, result: ProofResult, detail: string) => {
     observer.proofRenewed('outbound', result);
     plan.failures += 1;
-    plan.dueAtMs = clock.now() + untilNextProofMs(momentOf(tunnel, plan.shown), plan.failures);
+    const moment = momentOf(tunnel, plan.shown);
+    const isToBeAwaited = result === 'not_newer' && moment.remainingMs > 0;
+    plan.dueAtMs = clock.now() + (isToBeAwaited ? untilAskedAgainMs(moment) : untilNextProofMs(moment, plan.failures));
     // A peer renews when it likes; it is worth a word when it had the time.
     if (plan.isTold || (result === 'not_newer' && plan.failures < 3)) return;
     plan.isTold = true;
@@ -82,7 +85,7 @@ export function startProofRenewals(
     const { signal } = stopping;
     const local = currentIdentity(parts);
     const fresh = await pool.newerThan({ ...tunnel.key, local }, before.order, signal);
-    const isOfSamePeer = fresh.proof.peer.serial === tunnel.proof.peer.serial;
+    const isAsBefore = isSameProof(fresh.proof.peer, tunnel.proof.peer);
     const reply = await fresh.prove({ tunnel: before.keys.name, proof: proofFor(before, fresh.proof.end) }, signal);
     if (reply.kind === 'not_supported') return gaveNothing(tunnel, plan, 'not_supported', 'the peer knows no proofs');
     if (reply.kind === 'not_proved') return gaveNothing(tunnel, plan, 'refused', 'the peer did not accept the proof');
@@ -90,7 +93,7 @@ export function startProofRenewals(
     if (verdict.kind === 'refused') return gaveNothing(tunnel, plan, 'refused', `of the answer: ${verdict.why}`);
     tunnel.proof.renewBy(fresh.proof);
     const isSameLocal = plan.shown.leaf.fingerprint256 === local.leaf.fingerprint256;
-    if (isOfSamePeer && isSameLocal)
+    if (isAsBefore && isSameLocal)
       return gaveNothing(tunnel, plan, 'not_newer', 'the peer shows the same certificate as before');
     observer.proofRenewed('outbound', 'renewed');
     replan(tunnel, local);
@@ -131,4 +134,9 @@ export function startProofRenewals(
       stopping.abort(new Error('The data plane is closed'));
     },
   };
+}
+
+/** A root that was issued anew gives the same certificate a later end. */
+function isSameProof(one: VerifiedPeer, other: VerifiedPeer): boolean {
+  return one.serial === other.serial && one.notAfterMs === other.notAfterMs;
 }

@@ -25,6 +25,14 @@ export function untilPeerHasNewerMs({ remainingMs, random }: ProofMoment): numbe
   return Math.max(shortestDelayMs, remainingMs * (0.7 + 0.1 * random));
 }
 
+/**
+ * How long after a peer that had nothing newer is asked again. Each time costs a handshake, and puts the connections of this peer on
+ * one tunnel more: some twenty times in all, not every minute.
+ */
+export function untilAskedAgainMs({ remainingMs, random }: ProofMoment): number {
+  return Math.max(shortestDelayMs / 2, remainingMs * (0.2 + 0.05 * random));
+}
+
 /** How long after an attempt that gave nothing: growing waits, shorter than a quarter of what is left. */
 export function untilNextProofMs({ remainingMs, random }: ProofMoment, failures: number): number {
   const waitMs = backoffMs(backoff, failures, random);
