@@ -20,7 +20,7 @@ import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import type { RevocationSettings } from './revocation/revocations.ts';
 import { openRevocations } from './revocation/revocations.ts';
-import { fingerprintOf, trustedRoots } from './root-set.ts';
+import { fingerprintOf, phaseOf, trustedRoots } from './root-set.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
 import type { SidecarBook } from './sidecar-book.ts';
@@ -204,11 +204,12 @@ async function openRegistry(
   return fixedStore(noObjects);
 }
 
-function facts({ root, rootNotAfterMs, trustDomain }: Authority, { keys }: ControlPlaneSettings) {
+function facts({ root, roots, rootNotAfterMs, trustDomain }: Authority, { keys }: ControlPlaneSettings) {
   return {
     trustDomain,
     rootFingerprint: root.fingerprint256,
     rootNotAfter: timestamp(rootNotAfterMs),
+    rotation: phaseOf(roots),
     state: keys.kind === 'memory' ? keys.kind : keys.directory,
   };
 }

@@ -296,6 +296,8 @@ describe('a rotation that outlives the control plane', () => {
     await take('remove', true);
     const removed = await restart();
     expect([fingerprints(removed.rootPem), (await status()).next.step]).toEqual([[both[1]], 'add']);
+    const said = captured.lines.filter(({ msg }) => msg === 'Control plane ready').map(({ rotation }) => rotation);
+    expect(said).toEqual(['steady', 'added', 'switched', 'steady']);
     expect(readdirSync(join(folder, 'state/authority')).sort()).toEqual(['root-key.pem', 'root.pem', 'token-key.pem']);
   });
 
