@@ -1,8 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
@@ -15,12 +15,14 @@ import { controlPlaneDefaults, startControlPlane } from '../../src/control-plane
 import type { Identity } from '../../src/identity/identity.ts';
 import { noRevocations } from '../../src/identity/revocations.ts';
 import { createLog } from '../../src/log.ts';
+import type { DataPlaneParts } from '../../src/proxy/data-plane.ts';
 import { createPeerBook } from '../../src/proxy/peer-book.ts';
 import type { DataPlaneOptions, RunningDataPlane } from '../support/data-plane.ts';
 import { runDataPlane } from '../support/data-plane.ts';
 import type { FakeClock } from '../support/fake-clock.ts';
 import { createFakeClock } from '../support/fake-clock.ts';
 import { createFakeBundleStream } from '../support/fake-issuer.ts';
+import { startApplication } from '../support/loopback-mesh.ts';
 import { createFakeStore } from '../support/registry-source.ts';
 import { readAll } from '../support/sockets.ts';
 
@@ -110,6 +112,20 @@ async function startSidecar(
   return sidecar;
 }
 
+/** Notes the serials of the certificates that peers show to a sidecar. */
+function noting(serials: Set<string>): Pick<DataPlaneParts, 'peers'> {
+  const peers = createPeerBook(systemClock);
+  return {
+    peers: {
+      ...peers,
+      opened(peer) {
+        serials.add(peer.serial);
+        return peers.opened(peer);
+      },
+    },
+  };
+}
+
 it('R1: 100 renewals of both sides under load fail no handshake and drop no connection, each with a new key on the wire', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'remora-rotation-'));
   cleanups.push(() => rm(folder, { recursive: true }));
@@ -124,26 +140,10 @@ it('R1: 100 renewals of both sides under load fail no handshake and drop no conn
     await identityOf('api', controlPlane, folder),
   ];
 
-  const application = createServer({ allowHalfOpen: true }, (socket) =>
-    socket.on('error', () => undefined).pipe(socket),
-  );
-  await once(application.listen(0, '127.0.0.1'), 'listening');
+  const application = await startApplication((socket) => socket.pipe(socket));
   cleanups.push(() => application.close());
-  const target = { ip: '127.0.0.1', port: (application.address() as AddressInfo).port };
+  const target = { ip: '127.0.0.1', port: application.port };
   const shown = { web: new Set<string>(), api: new Set<string>() };
-  /** Notes the certificates that peers show to a sidecar. */
-  const noting = (serials: Set<string>) => {
-    const peers = createPeerBook(systemClock);
-    return {
-      peers: {
-        ...peers,
-        opened: (peer: Parameters<typeof peers.opened>[0]) => {
-          serials.add(peer.serial);
-          return peers.opened(peer);
-        },
-      },
-    };
-  };
   const api = await startSidecar(apiIdentity, { deliveries: [target], parts: noting(shown.web) });
   const hbonePort = api.addresses.hbone[0]?.port ?? 0;
   const declared = [{ target, peer: apiIdentity.source.current().spiffeId.uri }];
