@@ -107,8 +107,20 @@ function isRootTrusted({ spiffeId, rootFingerprint }: VerifiedPeer, { domains }:
   return domains.get(spiffeId.trustDomain)?.some(({ fingerprint }) => fingerprint === rootFingerprint) ?? false;
 }
 
+/** What each of these bundles says of the path of a peer whose root is not in them: signatures are dear, and each tunnel is judged every second. */
+const vouching = new WeakMap<TrustBundles, WeakMap<VerifiedPeer, boolean>>();
+
 /** Another root may vouch for the same path: one that was issued anew for the same key. Dates are not the question here. */
-function isVouchedForAnew(
+function isVouchedForAnew(peer: VerifiedPeer, circumstances: Circumstances): boolean {
+  const { bundles } = circumstances;
+  const known = vouching.get(bundles) ?? new WeakMap<VerifiedPeer, boolean>();
+  vouching.set(bundles, known);
+  const verdict = known.get(peer) ?? hasPathAnew(peer, circumstances);
+  known.set(peer, verdict);
+  return verdict;
+}
+
+function hasPathAnew(
   { spiffeId, path, notBeforeMs, notAfterMs }: VerifiedPeer,
   { bundles, nowMs }: Circumstances,
 ): boolean {

@@ -233,6 +233,20 @@ describe('lapseOf', () => {
     expect(() => lapse(bundlesOf(stranger), now, noRevocations, unreadable)).toThrow('A certificate is not X.509');
   });
 
+  it('judges a path once under the same bundles, however often it is asked', () => {
+    let times = 0;
+    const counted = { ...peer };
+    Object.defineProperty(counted, 'path', {
+      get() {
+        times += 1;
+        return peer.path;
+      },
+    });
+    for (const roots of [bundlesOf(renewed), bundlesOf(renewed, stranger), bundlesOf(stranger)])
+      for (const nowMs of [now, now + 1_000, now + hour]) lapse(roots, nowMs, noRevocations, counted);
+    expect(times).toBe(3);
+  });
+
   it('asks a new root about the identity that was proved, and takes a leaf without key usage once more', () => {
     const lenient = verifyPeer(
       socketOf({ chain: [leafOf({ keyUsage: 'absent' }).der, issuer.der] }),
