@@ -180,7 +180,7 @@ export function makeCertificate(spec: CertificateSpec = {}): MadeCertificate {
     publicKey,
     ...(spec.version === 1 || extensions.length === 0 ? [] : [context(3, true, sequence(...extensions))]),
   ];
-  const body = sequence(...(spec.fields?.(fields) ?? fields));
+  const body = sequence(...(spec.fields?.(fields.map((field) => Buffer.from(field))) ?? fields));
   const signature = spec.forged?.signature ?? sign(algorithm.digest, body, issuerKey);
   const plain = sequence(body, spec.forged?.algorithm ?? algorithm.identifier, bitString(signature));
   const bytes = spec.mangle?.(plain) ?? plain;
