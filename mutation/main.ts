@@ -43,7 +43,10 @@ if (unknown.length > 0) {
   process.exitCode = 2;
 } else {
   process.chdir(root);
-  process.exitCode = report(await mutants());
+  // What went wrong is in Stryker's own lines by then.
+  const sources = new Map(files.map((file) => [file, readFileSync(file, 'utf8')]));
+  const results = await mutants().catch((error: Error) => console.error(`mutate: ${error.message}`));
+  process.exitCode = results === undefined ? 1 : report(results, sources);
 }
 
 async function mutants(): Promise<Mutant[]> {
@@ -58,10 +61,9 @@ async function mutants(): Promise<Mutant[]> {
 }
 
 /** Prints the score of each file and what differs from the list; returns the exit code. */
-function report(results: readonly Mutant[]): number {
+function report(results: readonly Mutant[], sources: ReadonlyMap<string, string>): number {
   const survivors: Survivor[] = [];
-  for (const file of files) {
-    const source = readFileSync(file, 'utf8');
+  for (const [file, source] of sources) {
     const mutants = results.filter(({ fileName }) => relative(root, resolve(fileName)) === file);
     const count = (...statuses: readonly string[]) => mutants.filter(({ status }) => statuses.includes(status)).length;
     const alive = mutants.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
+import type { TrustAnchor } from '../../../src/identity/trust-bundle.ts';
 import {
   bundleLimits,
   joinTrustBundles,
+  maxRootNameBytes,
   parseTrustBundle,
   parseTrustBundles,
   TrustBundleError,
@@ -169,6 +171,26 @@ describe('parseTrustBundles', () => {
     expect(() => joinTrustBundles(anchors, { characters: characters - 1, roots: 2 })).toThrow(
       `The trust bundles hold ${characters} characters, at most ${characters - 1} are allowed`,
     );
+  });
+
+  it('B5: counts the names of all roots as they go over the wire, each with six bytes around it', () => {
+    const anchor = (mark: string, bytes: number) =>
+      ({ pem: '', facts: { subject: mark.repeat(bytes * 2), publicKey: mark } }) as unknown as TrustAnchor;
+    const join = (...sizes: number[]) =>
+      joinTrustBundles(new Map([[domain, sizes.map((bytes, index) => anchor(`${index}`, bytes))]]));
+    const most = maxRootNameBytes;
+    expect(join(most - 6).domains.size).toBe(1);
+    expect(join(most / 2 - 6, most / 2 - 6).domains.size).toBe(1);
+    for (const sizes of [[most - 5], [most / 2 - 6, most / 2 - 5]])
+      expect(() => join(...sizes)).toThrow(
+        `The trust bundles hold ${most + 1} bytes of names, at most ${most} are allowed`,
+      );
+  });
+
+  it('takes roots without a key identifier for different trust domains', () => {
+    const nameless = (subject: string) =>
+      makeAuthority({ subject, subjectKeyId: 'absent', authorityKeyId: 'absent' }).pem;
+    expect(parseTrustBundles({ 'a.example': nameless('a'), 'b.example': nameless('b') }).domains.size).toBe(2);
   });
 
   it('says what it could not read, and keeps the cause', () => {
