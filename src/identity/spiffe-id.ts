@@ -37,10 +37,10 @@ export function parseSpiffeId(text: string): SpiffeIdResult {
   if (text.length > maxUriLength) return tooLong(text.length);
   if (!text.startsWith(scheme)) return malformed(`it does not start with ${scheme}`);
   const slash = text.indexOf('/', scheme.length);
-  const trustDomain = text.slice(scheme.length, slash === -1 ? undefined : slash);
+  if (slash === -1) return malformed('it has no path');
+  const trustDomain = text.slice(scheme.length, slash);
   if (!isTrustDomain(trustDomain))
     return malformed('its trust domain is not 1 to 255 of a-z, 0-9, dot, dash and underscore');
-  if (slash === -1) return malformed('it has no path');
   const path = text.slice(slash);
   if (!path.slice(1).split('/').every(isSegment)) {
     return malformed(

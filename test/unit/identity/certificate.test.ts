@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Certificate } from '../../../src/identity/certificate.ts';
-import { CertificateError, readCertificate } from '../../../src/identity/certificate.ts';
+import { CertificateError, readCertificate, readSerial } from '../../../src/identity/certificate.ts';
 import type { CertificateSpec } from '../../support/certificates.ts';
 import {
   ecKey,
@@ -227,6 +227,11 @@ describe('readCertificate', () => {
     ['a serial of 20 bytes behind a sign', Buffer.of(0, ...new Array<number>(20).fill(0xab)), 'AB'.repeat(20)],
   ])('C23: reads %s', (_, serial, text) => {
     expect(read({ serial }).serial).toBe(text);
+  });
+
+  it('C23: refuses a serial of no bytes, which OpenSSL would not let this far', () => {
+    expect(() => readSerial({ tag: tags.integer, content: Buffer.alloc(0) })).toThrow('A serial is empty');
+    expect(readSerial({ tag: tags.integer, content: Buffer.of(0, 0x8a) })).toBe('8A');
   });
 
   it('C23: reads a certificate of version 1, which has no extensions', () => {

@@ -65,6 +65,8 @@ describe('makeIdentity', () => {
     const { key, chainPem } = mesh.issue({ id: id.uri });
     const identity = make({ key, chainPem: chainPem + mesh.root.pem });
     expect(identity.chainPem).toBe(chainPem);
+    const both = bundlesOf(mesh, createTestAuthority('partner.example'));
+    expect(make({ key, chainPem: chainPem + mesh.root.pem, bundles: both }).chainPem).toBe(chainPem);
   });
 
   it('accepts whatever identity a file proves when none is expected', () => {

@@ -118,6 +118,7 @@ describe('parseSpiffeId', () => {
     for (const path of [
       '/spire/agent',
       '/ns/shop',
+      '/ns/shop/sa',
       '/ns/shop/sa/web/x',
       '/NS/shop/sa/web',
       '/sa/web/ns/shop',
