@@ -63,9 +63,7 @@ export async function startControlPlaneIdentity(
     const reply = await client.certificate({ csr, ttlSeconds: Math.round(lifetimeMs / 1000) }, attemptSignal);
     const nowMs = clock.now();
     clockSkewMs = skewOf(reply.serverTime, nowMs);
-    // The stream is newer than a reply that may have been made before its last push; without it the reply is all there is.
-    const pushed = stream.isUp() ? pushedBundles : undefined;
-    const bundles = pushed ?? parseBundles(reply.trustBundles, trustDomain);
+    const bundles = bundlesFor(reply.trustBundles);
     const identity = makeIdentity({
       generation: publisher.nextGeneration(),
       key,
@@ -77,9 +75,27 @@ export async function startControlPlaneIdentity(
     refuseUnfit(identity, settings, nowMs);
     guard.refuse(identity);
     publisher.publish(identity);
+    // Those that were pushed before a reply replaced them are not to come back with the stream.
+    if (bundles !== pushedBundles) pushedBundles = undefined;
     verified = identity;
     guard.watch(identity);
     return identity;
+  };
+
+  /**
+   * The stream is newer than a reply that may have been made before its last push; without it the reply is all there is. Bundles
+   * that cannot be used leave those in use: one broken root, of whichever trust domain, must not end our own certificate.
+   */
+  const bundlesFor = (replied: PemBundles): TrustBundles => {
+    if (stream.isUp() && pushedBundles !== undefined) return pushedBundles;
+    const inUse = publisher.current();
+    try {
+      return parseBundles(replied, trustDomain);
+    } catch (error) {
+      if (!(error instanceof RenewalError) || inUse === undefined) throw error;
+      observer.bundlesRefused(error);
+      return inUse.bundles;
+    }
   };
 
   const takeBundles = (pem: PemBundles) => {

@@ -28,6 +28,6 @@ export interface RenewalObserver {
   renewed(identity: Identity, nextAttemptMs: number | undefined): void;
   /** The identity in use, if there is one, is kept. */
   renewalFailed(reason: RenewalReason, error: RenewalError, nextAttemptMs: number): void;
-  /** Trust bundles that were pushed cannot be used; those in use are kept. */
+  /** Trust bundles that came cannot be used; those in use are kept. */
   bundlesRefused(error: RenewalError): void;
 }

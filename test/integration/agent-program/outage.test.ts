@@ -135,13 +135,13 @@ const troubles: readonly (readonly [what: string, reason: string, begin: () => P
   ['P9: issues what has ended', 'already_expired', forges((issuer) => Object.assign(issuer, { lifetimeMs: -1000 }))],
   ['R11: issues for a second', 'ttl_too_short', forges((issuer) => Object.assign(issuer, { lifetimeMs: 1000 }))],
   [
-    'B1: names no root',
-    'bundle_empty',
+    'B1: issues below a root that it does not name, and names none at all',
+    'chain_invalid',
     forges((issuer) => Object.assign(issuer, { bundles: { 'cluster.local': '' } })),
   ],
   [
-    'B2: names a broken root',
-    'bad_pem',
+    'B2: issues below a root that it does not name, and names a broken one',
+    'chain_invalid',
     forges((issuer) => {
       issuer.bundles = { 'cluster.local': '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' };
     }),

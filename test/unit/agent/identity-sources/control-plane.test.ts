@@ -366,7 +366,6 @@ describe('R13: a wall clock that jumps', () => {
 
 describe('a reply that cannot be used keeps the identity in use', () => {
   const sans = [{ uri: 'spiffe://cluster.local/ns/shop/sa/web' }, { uri: 'spiffe://cluster.local/b' }];
-  const brokenRoot = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
   const set = (change: () => Partial<FakeIssuer>) => () => void Object.assign(issuer, change());
   const chain = (of: (own: string) => string) =>
     set(() => ({ change: (reply) => ({ ...reply, certificateChain: of(reply.certificateChain) }) }));
@@ -389,18 +388,6 @@ describe('a reply that cannot be used keeps the identity in use', () => {
     ['P10: with two URIs', 'chain_invalid', set(() => ({ leaf: { sans } }))],
     ['for another key', 'key_mismatch', chain(() => authority.issue({ id: 'ns/shop/sa/web' }).chainPem)],
     ['that is no PEM', 'bad_pem', chain(() => 'hello')],
-    ['B1: with an empty bundle', 'bundle_empty', set(() => ({ bundles: { 'cluster.local': '' } }))],
-    ['B1: with no bundle at all', 'bundle_empty', set(() => ({ bundles: {} }))],
-    [
-      'B1: without a bundle of our own',
-      'bundle_empty',
-      set(() => ({ bundles: { other: createTestAuthority('other').bundlePem } })),
-    ],
-    [
-      'B2: with a broken root',
-      'bad_pem',
-      set(() => ({ bundles: { 'cluster.local': authority.bundlePem + brokenRoot } })),
-    ],
   ];
   it.each(cases)('%s is %s', async (_, reason, arrange) => {
     await started();
@@ -437,6 +424,63 @@ describe('a reply that cannot be used keeps the identity in use', () => {
     issuer.change = (reply) => ({ ...reply, expiresAt: '2099-01-01T00:00:00Z' }) as CertificateReply;
     await started();
     expect(source.current().notAfterMs).toBe(Math.floor(clock.now() / 1000) * 1000 + hour);
+  });
+});
+
+describe('a reply whose trust bundles cannot be used', () => {
+  const brokenRoot = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
+  const other = createTestAuthority('other');
+  const next = createTestAuthority('cluster.local', { root: { subject: 'next root' } });
+  const cases: [string, RenewalReason, () => Record<string, string>][] = [
+    ['B1: empty', 'bundle_empty', () => ({ 'cluster.local': '' })],
+    ['B1: none at all', 'bundle_empty', () => ({})],
+    ['B1: none of our own trust domain', 'bundle_empty', () => ({ other: other.bundlePem })],
+    ['B2: a broken root of our own', 'bad_pem', () => ({ 'cluster.local': authority.bundlePem + brokenRoot })],
+    ['B2: a broken one of a partner', 'bad_pem', () => ({ 'cluster.local': authority.bundlePem, other: brokenRoot })],
+    [
+      'B2: a root of ours for a partner',
+      'chain_invalid',
+      () => ({ 'cluster.local': authority.bundlePem, other: authority.bundlePem }),
+    ],
+  ];
+
+  it.each(cases)('%s is no first identity, but %s', async (_, reason, bundles) => {
+    issuer.bundles = bundles();
+    const starting = start();
+    await clock.advance(minute);
+    expect(new Set(whats())).toEqual(new Set([reason]));
+    issuer.bundles = undefined;
+    await clock.advance(15 * second);
+    source = await starting;
+    expect([...source.current().bundles.domains.keys()]).toEqual(['cluster.local']);
+  });
+
+  it.each(cases)('%s renews under the whole set in use, and tells of %s', async (_, reason, bundles) => {
+    issuer.bundles = { 'cluster.local': authority.bundlePem, partner: createTestAuthority('partner').bundlePem };
+    await started();
+    const inUse = source.current();
+    issuer.bundles = bundles();
+    for (let i = 0; i < 3; i++) await clock.advance(30 * minute);
+    const refused = `bundles refused ${reason}`;
+    expect(whats()).toEqual(['renewed 1', refused, 'renewed 2', refused, 'renewed 3', refused, 'renewed 4']);
+    expect(source.current().bundles).toBe(inUse.bundles);
+    expect(source.current().leaf.serialNumber).not.toBe(inUse.leaf.serialNumber);
+    expect(source.renewal().lastFailure).toBeUndefined();
+    issuer.bundles = undefined;
+    await clock.advance(30 * minute);
+    expect([...source.current().bundles.domains.keys()]).toEqual(['cluster.local']);
+  });
+
+  it('B9: is not renewed by an authority that those in use do not vouch for', async () => {
+    await started();
+    const inUse = source.current();
+    Object.assign(issuer, { authority: next, bundles: { 'cluster.local': next.bundlePem, other: brokenRoot } });
+    await clock.advance(30 * minute);
+    expect(whats()).toEqual(['renewed 1', 'bundles refused bad_pem', 'chain_invalid']);
+    expect(source.current()).toBe(inUse);
+    issuer.bundles = { 'cluster.local': next.bundlePem };
+    await clock.advance(15 * second);
+    expect(whats().at(-1)).toBe('renewed 2');
   });
 });
 
@@ -555,6 +599,20 @@ describe('trust bundles that are pushed', () => {
     expect(source.current().bundles.domains.get('cluster.local')).toHaveLength(1);
     stream.push({ 'cluster.local': `${own()}${otherRoot.bundlePem}` });
     expect(source.current().bundles.domains.get('cluster.local')).toHaveLength(2);
+  });
+
+  it('B14: do not come back with the stream after a reply has replaced them', async () => {
+    await started();
+    stream.push({ 'cluster.local': `${own()}${otherRoot.bundlePem}` });
+    stream.up = false;
+    await clock.advance(30 * minute);
+    expect(source.current().bundles.domains.get('cluster.local')).toHaveLength(1);
+    const broken = { 'cluster.local': '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n' };
+    issuer.bundles = broken;
+    stream.push(broken);
+    await clock.advance(30 * minute);
+    expect(whats().slice(-2)).toEqual(['bundles refused bad_pem', 'renewed 4']);
+    expect(source.current().bundles.domains.get('cluster.local')).toHaveLength(1);
   });
 
   it('B14: and replies together only ever grow the generation, by one each', async () => {
