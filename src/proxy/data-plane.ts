@@ -160,6 +160,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         for (const listener of [...outbound, ...declared]) listener.close();
       },
       async close(timeoutMs) {
+        renewals.close();
         const { promise: late, resolve } = Promise.withResolvers<void>();
         const timer = parts.clock.after(timeoutMs, resolve);
         await Promise.race([late, Promise.all([pool.close(), tunnels.close()])]);

@@ -69,17 +69,8 @@ export function createProof(
     cutFor = reason;
     for (const cut of cuts) cut(reason);
   };
-  const tell = () => {
-    if (isTold || cuts.size === 0) return;
-    isTold = true;
-    const ends = Number.isFinite(endsAtMs()) ? timestamp(endsAtMs()) : 'never';
-    log.warn(
-      { direction, peerId: peer.spiffeId.uri, connections: cuts.size, notAfter: timestamp(peer.notAfterMs), ends },
-      'The certificate of a peer has ended and was not proved anew',
-    );
-  };
 
-  return {
+  const proof: JudgedProof = {
     direction,
     get peer() {
       return peer;
@@ -118,12 +109,27 @@ export function createProof(
       if (lapse === undefined || cutFor !== undefined) return;
       retire();
       if (lapse.reason !== 'expired' || nowMs >= endsAtMs()) cutAll(closedReasons[lapse.reason]);
-      else tell();
+      else if (!isTold && cuts.size > 0) {
+        isTold = true;
+        log.warn(shownProof(proof), 'The certificate of a peer has ended and was not proved anew');
+      }
     },
     close() {
       isClosed = true;
       gone?.();
       onClose();
     },
+  };
+  return proof;
+}
+
+/** For log lines about the connections that rest on a proof. */
+export function shownProof({ direction, peer, carried, endsAtMs }: Proof): object {
+  return {
+    direction,
+    peerId: peer.spiffeId.uri,
+    connections: carried,
+    notAfter: timestamp(peer.notAfterMs),
+    ends: Number.isFinite(endsAtMs) ? timestamp(endsAtMs) : 'never',
   };
 }

@@ -26,16 +26,18 @@ export function createProofs(
   let opened = 0;
   const inboundByName = new Map<string, Proof>();
 
-  const recheck = () => {
-    // Before the first tunnel there may be no identity.
-    if (open.size === 0) return;
+  const judge = (proofs: Iterable<JudgedProof>) => {
     const nowMs = clock.now();
-    const circumstances = { bundles: identity.current().bundles, revocations: revocations.current(), nowMs };
-    for (const proof of open) proof.judge(lapseOf(proof.peer, circumstances), nowMs);
+    for (const proof of proofs) {
+      const circumstances = { bundles: identity.current().bundles, revocations: revocations.current(), nowMs };
+      proof.judge(lapseOf(proof.peer, circumstances), nowMs);
+    }
   };
+  // Whoever changes anything else calls `recheck`, so here the dates are enough, of ten thousand tunnels too.
   const tick = () => {
     timer = clock.after(checkIntervalMs, tick);
-    recheck();
+    const nowMs = clock.now();
+    judge([...open].filter(({ peer }) => peer.notAfterMs <= nowMs));
   };
   let timer = clock.after(checkIntervalMs, tick);
 
@@ -53,7 +55,7 @@ export function createProofs(
       return proof;
     },
     inbound: (name) => inboundByName.get(name),
-    recheck,
+    recheck: () => judge(open),
     close: () => timer.cancel(),
   };
 }

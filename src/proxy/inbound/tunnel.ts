@@ -179,7 +179,12 @@ async function serveProved(
 ): Promise<ServedTunnel> {
   const { clock, proofs } = parts;
   let tunnel: ServedTunnel | undefined;
-  const proof = proofs.open({ ...from, direction: 'inbound', retire: () => tunnel?.retire() });
+  let isRetired = false;
+  const retire = () => {
+    isRetired = true;
+    tunnel?.retire();
+  };
+  const proof = proofs.open({ ...from, direction: 'inbound', retire });
   const requests = {
     onRequest: (request: StreamRequest) => void serve(request, from, proof, parts, settings),
     onProof: (request: ProofRequest) => proveOlder(request, proof, parts),
@@ -187,6 +192,7 @@ async function serveProved(
   try {
     tunnel = await serveTunnel(from, clock, settings, requests, signal);
     void tunnel.closed.then(proof.close);
+    if (isRetired) tunnel.retire();
     return tunnel;
   } catch (error) {
     proof.close();

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import { constants, performServerHandshake } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../../clock.ts';
@@ -65,12 +65,10 @@ export async function serveTunnel(
   const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
   // Streams tell their own end; the session has nobody else to tell.
   session.on('error', () => undefined);
-  const usage = trackStreams(session, mutualTls.socket, clock, limits.servedIdleTimeoutMs, (stream, headers) =>
-    onRequest(requestOf(stream, headers)),
-  );
-  session.on('stream', (stream, headers) => {
-    const request = proofRequestIn(headers);
-    if (request !== undefined) answerProof(stream, onProof(request));
+  const usage = trackStreams(session, mutualTls.socket, clock, limits.servedIdleTimeoutMs, (stream, headers) => {
+    const proof = proofRequestIn(headers);
+    if (proof === undefined) onRequest(requestOf(stream, headers));
+    else answerProof(stream, onProof(proof));
   });
   try {
     // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
@@ -121,7 +119,6 @@ function trackStreams(
     else timer = clock.after(idleTimeoutMs, close);
   };
   session.on('stream', (stream, headers) => {
-    if (proofRequestIn(headers) !== undefined) return;
     streams += 1;
     timer?.cancel();
     stream.once('close', () => {
@@ -143,8 +140,14 @@ function trackStreams(
 
 function answerProof(stream: ServerHttp2Stream, answer: string | undefined): void {
   stream.on('error', () => undefined);
-  stream.resume();
-  stream.respond(proofReplyHeaders(answer), { endStream: true });
+  respondWhole(stream, proofReplyHeaders(answer));
+}
+
+/** Answers with headers alone. After a complete answer, NO_ERROR tells the peer to stop sending (RFC 9113 §8.1). */
+function respondWhole(stream: ServerHttp2Stream, headers: OutgoingHttpHeaders): void {
+  if (stream.destroyed || stream.closed) return;
+  stream.respond(headers, { endStream: true });
+  stream.close(constants.NGHTTP2_NO_ERROR);
 }
 
 function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): StreamRequest {
@@ -168,11 +171,8 @@ function requestOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Str
     },
     refuse(error, connectionId) {
       stream.off('close', onClose);
-      if (stream.destroyed || stream.closed) return;
-      if (stream.headersSent) return leg.abort(error as Error);
-      stream.respond(refusalHeaders(error, connectionId), { endStream: true });
-      // After a complete answer, NO_ERROR tells the peer to stop sending (RFC 9113 §8.1).
-      stream.close(constants.NGHTTP2_NO_ERROR);
+      if (stream.headersSent && !stream.destroyed && !stream.closed) return leg.abort(error as Error);
+      respondWhole(stream, refusalHeaders(error, connectionId));
     },
   };
 }
