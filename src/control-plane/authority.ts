@@ -40,6 +40,8 @@ export interface Authority {
   readonly rootNotAfterMs: number;
   /** Grows with each change of the roots, and from one run to the next. */
   readonly bundleSequence: number;
+  /** What signs now; undefined before it has signed anything. */
+  readonly issuing: X509Certificate | undefined;
   /** `lifetimeMs` is brought within the limits; the certificate never outlives its issuer. */
   issueWorkload(publicKey: KeyObject, spiffeId: SpiffeId, lifetimeMs?: number): IssuedCertificate;
   /**
@@ -49,7 +51,9 @@ export interface Authority {
   issueServing(publicKey: KeyObject, names: readonly SubjectName[], lifetimeMs: number): IssuedCertificate;
   /** From now on these. */
   replaceRoots(roots: RootSet): void;
-  /** Calls `listener` after each change of the roots, until the returned function is called. */
+  /** From now on another certificate signs, under the same root. */
+  replaceIssuing(): void;
+  /** Calls `listener` after each of these two, until the returned function is called. */
   subscribe(listener: () => void): () => void;
 }
 
@@ -85,13 +89,14 @@ export function createBridge(root: X509Certificate, previous: SigningCertificate
 }
 
 /**
- * The issuing certificate is made here, lives in memory for a week and is replaced when half of that has passed, or the
- * root is another; the root signs nothing else.
+ * The issuing certificate is made here, lives in memory for a week and is replaced when half of that has passed, when the
+ * root is another or when somebody asks for it; the root signs nothing else.
  */
 export function createAuthority(initial: RootSet, clock: Clock, settings: AuthoritySettings): Authority {
   const { trustDomain, minimumLifetimeMs } = settings;
   const held = holdRoots(initial, clock);
   const rootNow = () => held.current.root.certificate;
+  const listeners = new Set<() => void>();
   let issuing: { readonly by: X509Certificate; readonly issuer: SigningCertificate } | undefined;
 
   const currentIssuer = (nowMs: number): SigningCertificate => {
@@ -138,6 +143,9 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
     get bundleSequence() {
       return held.sequence;
     },
+    get issuing() {
+      return issuing?.issuer.certificate;
+    },
     issueWorkload: (publicKey, { uri }, lifetimeMs = settings.lifetimeMs) =>
       issue(Math.max(minimumLifetimeMs, Math.min(lifetimeMs, settings.lifetimeMs)), {
         usage: 'workload',
@@ -147,7 +155,18 @@ export function createAuthority(initial: RootSet, clock: Clock, settings: Author
     issueServing: (publicKey, names, lifetimeMs) =>
       issue(lifetimeMs, { usage: 'serving', names, publicKey }, held.current.bridge),
     replaceRoots: held.replace,
-    subscribe: held.subscribe,
+    replaceIssuing() {
+      issuing = undefined;
+      for (const listener of [...listeners]) listener();
+    },
+    subscribe(listener) {
+      const stop = held.subscribe(listener);
+      listeners.add(listener);
+      return () => {
+        stop();
+        listeners.delete(listener);
+      };
+    },
   };
 }
 

@@ -20,6 +20,7 @@ import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import type { RevocationSettings } from './revocation/revocations.ts';
 import { openRevocations } from './revocation/revocations.ts';
+import { replaceRevokedIssuer } from './revoked-issuer.ts';
 import { fingerprintOf, phaseOf, trustedRoots } from './root-set.ts';
 import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
@@ -136,6 +137,7 @@ export async function startControlPlane(
   );
   const serving = keepServingCertificate({ authority, clock, log }, settings.servingNames);
   opened.defer(() => serving.close());
+  opened.defer(replaceRevokedIssuer({ authority, revocations, log }));
 
   let isStopping = false;
   const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations };

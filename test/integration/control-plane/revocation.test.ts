@@ -352,22 +352,29 @@ describe('C28: a sidecar', () => {
     await until(first, false);
   });
 
-  it('refuses all that an issuing certificate has signed which a CRL of the root names', async () => {
-    await (await startPlane()).program.stop();
-    const crl = join(folder, 'root.crl');
-    writeRootCrl(crl, []);
-    const { agent, certificate, until } = await meshOf(`--crl=${crl}`);
-    const chain = await certificate();
-    await until(chain, true);
-    const [, issuing = ''] = chain.split(/(?<=-----END CERTIFICATE-----\n)/);
-    const { serialNumber } = new X509Certificate(issuing);
-    writeRootCrl(crl, [Buffer.from(serialNumber, 'hex')], 2);
-    await until(chain, false);
-    // Its own certificate is below it as well, and so is each that it asks for.
-    expect(await agent.line({ reason: 'chain_invalid' })).toMatchObject({
-      detail: expect.stringContaining(serialNumber),
-    });
-  });
+  it.each([
+    ['the operator', (serial: string) => revoke('--serial', serial)],
+    ['a CRL of the root', (serial: string) => writeRootCrl(join(folder, 'root.crl'), [Buffer.from(serial, 'hex')], 2)],
+  ])(
+    'refuses all below an issuing certificate that %s has revoked, and gets another from the next one',
+    async (_, by) => {
+      await (await startPlane()).program.stop();
+      writeRootCrl(join(folder, 'root.crl'), []);
+      const { plane, agent, certificate, until } = await meshOf(`--crl=${join(folder, 'root.crl')}`);
+      const chain = await certificate();
+      await until(chain, true);
+      const [, issuing = ''] = chain.split(/(?<=-----END CERTIFICATE-----\n)/);
+      const { serialNumber } = new X509Certificate(issuing);
+      await by(serialNumber);
+
+      const { successor } = await plane.program.line({ serial: serialNumber, level: 'warn' });
+      await agent.line({ msg: 'Identity renewed', generation: 3 });
+      const next = await certificate();
+      expect(new X509Certificate(next.slice(next.indexOf('-----END') + 26)).serialNumber).toBe(successor);
+      await until(next, true);
+      await until(chain, false);
+    },
+  );
 
   it('refuses everybody new while a CRL is missing where the operator chose so', async () => {
     await (await startPlane()).program.stop();

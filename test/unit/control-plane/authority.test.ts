@@ -59,6 +59,29 @@ describe('createAuthority', () => {
     expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
   });
 
+  it('signs with another certificate under the same root when it is asked to, and tells so', () => {
+    const { authority } = setUp();
+    expect(authority.issuing).toBeUndefined();
+    const before = authority.issueWorkload(newKeyPair().publicKey, web);
+    let told = 0;
+    const stop = authority.subscribe(() => {
+      told += 1;
+    });
+    const { bundleSequence } = authority;
+    authority.replaceIssuing();
+    const after = authority.issueWorkload(newKeyPair().publicKey, web);
+    expect(issuerOf(after.chainPem)).not.toBe(issuerOf(before.chainPem));
+    expect(issuerOf(after.chainPem)).toBe(authority.issuing?.toString());
+    expect([told, after.rootFingerprint, authority.bundleSequence]).toEqual([
+      1,
+      before.rootFingerprint,
+      bundleSequence,
+    ]);
+    stop();
+    authority.replaceIssuing();
+    expect(told).toBe(1);
+  });
+
   it('gives every certificate another serial of 159 bits', () => {
     const { authority } = setUp();
     const serials = Array.from(
