@@ -3,6 +3,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
+import { parseTrustBundle, TrustBundleError } from '../identity/trust-bundle.ts';
 import type { CertificateTemplate, SigningCertificate, SubjectName } from './ca.ts';
 import { crossSignCertificate, selfSignCertificate, signCertificate } from './ca.ts';
 import { holdRoots } from './held-roots.ts';
@@ -206,7 +207,18 @@ export function rootProblems(
     problems.push(`${name} is for '${names}', expected the trust domain 'spiffe://${trustDomain}'`);
   }
   if (notAfterOf(certificate) <= nowMs) problems.push(`${name} expired at ${timestamp(notAfterOf(certificate))}`);
-  return problems;
+  return problems.length > 0 ? problems : unfitness(certificate, trustDomain, name);
+}
+
+/** Why no sidecar would take it into its trust bundle. */
+function unfitness(certificate: X509Certificate, trustDomain: string, name: string): string[] {
+  try {
+    parseTrustBundle(trustDomain, certificate.toString());
+    return [];
+  } catch (error) {
+    if (error instanceof TrustBundleError) return [`${name} cannot be in a trust bundle: ${error.message}`];
+    throw error;
+  }
 }
 
 /** The trust domain that a root of ours is for; empty for another certificate. */

@@ -18,6 +18,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateReply, Report } from '../../../src/control-api.ts';
 import { paths } from '../../../src/control-api.ts';
 import { adminSocketIn, callAdmin } from '../../../src/control-plane/admin-client.ts';
+import { createBridge, createRoot } from '../../../src/control-plane/authority.ts';
 import { createAuthorityDirectory } from '../../../src/control-plane/authority-directory.ts';
 import type { ControlPlane, ControlPlaneSettings } from '../../../src/control-plane/control-plane.ts';
 import { controlPlaneDefaults, startControlPlane } from '../../../src/control-plane/control-plane.ts';
@@ -388,8 +389,21 @@ describe('an authority that somebody else keeps', () => {
     await createAuthorityDirectory(join(folder, 'made'), 'cluster.local', clock.now());
     const plane = await start({ kind: 'authority', directory: kept() });
     const before = plane.rootPem;
-    put('root-key.pem', readFileSync(join(folder, 'made/root-key.pem')));
     const failed = 'The roots cannot be read again, those in use stay';
+    put(
+      'next-root.pem',
+      createBridge(
+        new X509Certificate(read('root.pem')),
+        createRoot('cluster.local', clock.now()),
+        clock.now(),
+      ).toString(),
+    );
+    expect(await lookAgain(failed)).toMatchObject({
+      why: expect.stringContaining('next-root.pem cannot be in a trust'),
+    });
+    expect((await status()).next.step).toBe('add');
+    rmSync(join(kept(), 'next-root.pem'));
+    put('root-key.pem', readFileSync(join(folder, 'made/root-key.pem')));
     expect(await lookAgain(failed)).toMatchObject({ why: expect.stringContaining('another key') });
     put('root.pem', readFileSync(join(folder, 'made/root.pem')));
     expect(await lookAgain(failed)).toMatchObject({ why: expect.stringContaining('no sidecar trusts yet') });
