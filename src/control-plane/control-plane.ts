@@ -26,6 +26,7 @@ import type { ServingCertificate } from './serving-certificate.ts';
 import { keepServingCertificate } from './serving-certificate.ts';
 import type { SidecarBook } from './sidecar-book.ts';
 import { createSidecarBook } from './sidecar-book.ts';
+import { lockStateDirectory } from './state-directory.ts';
 import { directoryStoreDefaults, openDirectoryStore } from './store/directory.ts';
 import { noObjects } from './store/objects.ts';
 import type { Store } from './store/store.ts';
@@ -111,6 +112,9 @@ export async function startControlPlane(
   const { clock, log } = collaborators;
   if (settings.adminSocket !== undefined) await refuseSecond(settings.adminSocket);
   await using opened = new AsyncDisposableStack();
+  const { keys, trustDomain } = settings;
+  if (keys.kind === 'state')
+    opened.adopt(await lockStateDirectory(keys.directory, trustDomain, clock.now()), (one) => one.close());
   const { authority, place, tokens, reviewer, tokenKeys } = opened.adopt(
     await openAuthority({ clock, log }, settings),
     (one) => one.close(),

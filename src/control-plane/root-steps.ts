@@ -1,7 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { codeOf } from '../errors.ts';
+import { ConfigurationError, codeOf, messageOf } from '../errors.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { authorityFiles, privatePem } from './authority-files.ts';
 import type { SigningCertificate } from './ca.ts';
@@ -92,7 +92,7 @@ async function textIn(folder: string, name: string): Promise<string | undefined>
     return await readFile(join(folder, name), 'utf8');
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined;
-    throw error;
+    throw new ConfigurationError(`Cannot read ${join(folder, name)}: ${messageOf(error)}`, { cause: error });
   }
 }
 

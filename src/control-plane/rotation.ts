@@ -4,7 +4,7 @@ import type { Log } from '../log.ts';
 import type { Authority } from './authority.ts';
 import { createBridge, createRoot } from './authority.ts';
 import type { RootSet } from './root-set.ts';
-import { fingerprintOf, phaseOf, trustedRoots } from './root-set.ts';
+import { fingerprintOf, isSameRootSet, phaseOf, trustedRoots } from './root-set.ts';
 import type { Write } from './root-steps.ts';
 import { abortWrites, addWrites, removeWrites, switchWrites } from './root-steps.ts';
 import { byHand } from './rotation-by-hand.ts';
@@ -61,6 +61,12 @@ export function createRotation(parts: RotationParts): Rotation {
     if (place.kind === 'given') return reply('by-hand', obstacles, byHand(step, place.folder, facts));
     if (step === 'switch' && facts.roots.next?.key === undefined)
       return { ...reply('impossible'), why: 'the key of the next root is not there' };
+    // What was judged is what is used; the step works on what the files hold.
+    if (place.kind === 'files' && !isSameRootSet(await place.read(), facts.roots))
+      return {
+        ...reply('impossible'),
+        why: `${place.folder} holds other roots than those in use; a restart uses them`,
+      };
     await carryOut(parts, changeOf(step, facts, authority.trustDomain));
     const roots = trustedRoots(authority.roots).map(fingerprintOf);
     log.warn(

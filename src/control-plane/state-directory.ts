@@ -1,6 +1,7 @@
-import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ConfigurationError, codeOf, messageOf, RemoraError } from '../errors.ts';
+import { ConfigurationError, codeOf, FailureError, messageOf, RemoraError } from '../errors.ts';
+import { SystemCallError, tryLock } from '../libc.ts';
 import { writeError } from './atomic-file.ts';
 import type { AuthorityFile, AuthorityKeys, AuthorityTexts } from './authority-files.ts';
 import {
@@ -36,6 +37,34 @@ export async function openStateDirectory(
   const problems = authorityProblems(keys, folder, trustDomain, nowMs);
   if (problems.length > 0) throw new ConfigurationError(problems);
   return keys;
+}
+
+/**
+ * Keeps every other control plane from `<directory>/authority`, which is made when it does not exist, until it is closed or this
+ * process ends. Throws `FailureError` while another one has it. Where the file system has no locks, nobody is kept out.
+ */
+export async function lockStateDirectory(
+  directory: string,
+  trustDomain: string,
+  nowMs: number,
+): Promise<{ close(): Promise<void> }> {
+  const folder = join(directory, folderName);
+  if (!(await exists(folder))) await createFolder(directory, createAuthorityKeys(trustDomain, nowMs));
+  const handle = await open(folder).catch((error: unknown) => {
+    throw new ConfigurationError(`Cannot read ${folder}: ${messageOf(error)}`, { cause: error });
+  });
+  if (isLocked(handle.fd)) return handle;
+  await handle.close();
+  throw new FailureError(`A control plane that runs already has ${folder}, expected one for each state directory`);
+}
+
+function isLocked(fd: number): boolean {
+  try {
+    return tryLock(fd);
+  } catch (error) {
+    if (error instanceof SystemCallError) return true;
+    throw error;
+  }
 }
 
 /** The folder of the keys, in a state directory. */

@@ -316,16 +316,44 @@ describe('a rotation that outlives the control plane', () => {
     expect((await take('remove')).kind).toBe('done');
   });
 
-  it('uses what the files hold when a write fails, and says which', async () => {
+  it('takes no step on files that cannot be read, and says which', async () => {
     const plane = await start(state());
     const before = plane.rootPem;
-    // A folder where a file should go: the key is written, the certificate cannot be.
     const inTheWay = join(folder, 'state/authority/next-root.pem/x');
     mkdirSync(inTheWay, { recursive: true });
     await expect(take('add')).rejects.toThrow(/next-root\.pem/);
     expect(plane.rootPem).toBe(before);
     rmSync(join(inTheWay, '..'), { recursive: true });
     expect((await take('add')).kind).toBe('done');
+  });
+
+  it('takes no step on files that hold other roots than those that were judged', async () => {
+    const plane = await start(state());
+    await take('add');
+    const before = plane.rootPem;
+    const { certificate, key } = createRoot('cluster.local', clock.now());
+    writeFileSync(join(folder, 'state/authority/next-root.pem'), certificate.toString());
+    const pem = key.export({ type: 'pkcs8', format: 'pem' });
+    writeFileSync(join(folder, 'state/authority/next-root-key.pem'), pem);
+    expect(await take('switch', true)).toMatchObject({
+      kind: 'impossible',
+      why: `${join(folder, 'state/authority')} holds other roots than those in use; a restart uses them`,
+    });
+    expect(plane.rootPem).toBe(before);
+    expect(fingerprints((await restart()).rootPem)).toEqual([fingerprints(before)[0], fingerprintOf(certificate)]);
+  });
+
+  it('is of one control plane at a time, wherever their sockets are', async () => {
+    const plane = await start(state());
+    const first = socket;
+    socket = join(folder, 'other.sock');
+    await expect(start(state())).rejects.toMatchObject({
+      exitCode: 1,
+      message: `A control plane that runs already has ${join(folder, 'state/authority')}, expected one for each state directory`,
+    });
+    await plane.close();
+    await start(state());
+    socket = first;
   });
 });
 
