@@ -56,7 +56,7 @@ async function takeStep({ socket, step, force, deadlineMs }: Wanted, clock: Cloc
   }
   if (reply.kind !== 'done' || step !== 'add') return reply;
   let { status } = reply;
-  while (status.next.obstacles.length > 0 && !isLate()) {
+  while (status.next.step === 'switch' && status.next.obstacles.length > 0 && !isLate()) {
     await clock.sleep(pollIntervalMs);
     status = await callAdmin(socket, rotationPaths.status, rotationStatus);
   }
@@ -65,12 +65,19 @@ async function takeStep({ socket, step, force, deadlineMs }: Wanted, clock: Cloc
 
 function answer(host: Host, json: boolean, step: RotationStep, reply: StepReply, hasWaited: boolean): number {
   const isTaken = reply.kind === 'done' || reply.kind === 'by-hand';
-  // Whoever waits after `add` wants to know whether everybody trusts the next root.
-  const isAwaited = !(step === 'add' && hasWaited && reply.kind === 'done' && reply.status.next.obstacles.length > 0);
+  const isAddAwaited = step === 'add' && hasWaited && reply.kind === 'done';
+  const isAwaited = !isAddAwaited || isTrusted(reply.status);
   if (json) host.stdout.write(`${JSON.stringify(reply)}\n`);
+  else if (isAddAwaited && reply.status.next.step === 'add')
+    throw new FailureError('The next root was taken back meanwhile');
   else if (isTaken) host.stdout.write(doneText(step, reply));
   else throw new FailureError(refusalText(step, reply));
   return isTaken && isAwaited ? exitCodes.ok : exitCodes.failure;
+}
+
+/** What whoever waits after `add` wants to know. Meanwhile somebody else may have gone on, or taken it back. */
+function isTrusted({ next }: RotationStatus): boolean {
+  return next.step === 'remove' || (next.step === 'switch' && next.obstacles.length === 0);
 }
 
 function show(host: Host, json: boolean, status: RotationStatus): number {

@@ -541,6 +541,15 @@ describe('remora control-plane rotate-root', () => {
     expect(waited).toMatchObject({ code: 1, stdout: expect.stringContaining('shop/web-0 has not confirmed') });
   });
 
+  it('says after its wait that somebody has taken the next root back', async () => {
+    const plane = await start();
+    await (await sidecar(plane)).renew();
+    const adding = here('add', '--wait=1h');
+    await expect.poll(() => fingerprints(plane.rootPem).length).toBe(2);
+    await take('abort');
+    expect(await adding).toEqual({ code: 1, stdout: '', message: 'The next root was taken back meanwhile' });
+  });
+
   it('says in one sentence that no control plane runs, and exits with 69', async () => {
     expect(await here('add')).toEqual({ code: 69, stdout: '', message: `No control plane answers at ${socket}` });
     writeFileSync(socket, '');
