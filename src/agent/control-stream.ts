@@ -36,10 +36,17 @@ export interface ControlStream {
 }
 
 const backoff: Backoff = { baseMs: 1000, capMs: 30_000 };
+/** All sidecars lose the same control plane in the same moment, and after a short outage the first waits alone would not part them. */
+const spreadMs = 5000;
 /** A changed set waits this long for further changes. */
 const debounceMs = 100;
 /** A changed set opens a stream at most this often. */
 const reopenIntervalMs = 1000;
+
+/** How long to wait before a stream is opened again after this many that ended in a row, at least 1. */
+export function reopenDelayMs(failures: number, { random }: Pick<Clock, 'random'>): number {
+  return backoffMs(backoff, failures, random()) + spreadMs * random();
+}
 
 interface Parts {
   readonly clock: Clock;
@@ -108,7 +115,7 @@ export function startControlStream({ clock, client, observer }: Parts): ControlS
       if (outcome === 'changed') continue;
       stopping.signal.throwIfAborted();
       failures = outcome.livedMs >= streamSilenceMs ? 1 : failures + 1;
-      const waitMs = Math.max(backoffMs(backoff, failures, clock.random()), retryAfterMsOf(outcome.reason));
+      const waitMs = Math.max(reopenDelayMs(failures, clock), retryAfterMsOf(outcome.reason));
       const why = messageOf(outcome.reason);
       if (isMalformed(outcome.reason)) observer.lineRefused(why);
       observer.streamEnded(why, waitMs);

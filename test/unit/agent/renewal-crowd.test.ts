@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { reopenDelayMs } from '../../../src/agent/control-stream.ts';
 import { longestRetryMs, renewalDelayMs, retryDelayMs } from '../../../src/agent/renewal-timetable.ts';
 
 /*
@@ -147,5 +148,15 @@ describe('R4: a thousand sidecars that were started in one moment', () => {
         { numRuns: 25 },
       );
     },
+  );
+});
+
+it('R4: a thousand streams that were lost in one moment are opened again over five seconds', () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.integer({ min: 1, max: 8 }), (seed, failures) => {
+      const random = dice(seed);
+      const waits = Array.from({ length: sidecars }, () => reopenDelayMs(failures, { random }));
+      expect(busiestSecond(waits.sort((a, b) => a - b))).toBeLessThan(280);
+    }),
   );
 });
