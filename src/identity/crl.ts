@@ -78,8 +78,15 @@ function readCrl(der: Uint8Array, room: number): Crl {
     const isSigned = (issuer: Certificate) => {
       const { x509, keyUsage, subject, weakKey } = issuer;
       if (subject !== fields.issuer || weakKey !== undefined || keyUsage?.crlSign === false) return false;
-      if (x509.publicKey.asymmetricKeyType !== algorithm.keyType) return false;
-      return verify(algorithm.digest, signed, x509.publicKey, signature);
+      try {
+        const { publicKey } = x509;
+        return (
+          publicKey.asymmetricKeyType === algorithm.keyType && verify(algorithm.digest, signed, publicKey, signature)
+        );
+      } catch {
+        // What has the form of a key need not be one, such as a point that is not on its curve.
+        return false;
+      }
     };
     return { ...fields, isSignedBy: isSigned };
   } catch (error) {

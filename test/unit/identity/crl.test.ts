@@ -1,12 +1,14 @@
 import { execFileSync } from 'node:child_process';
+import { createPublicKey } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readCertificate } from '../../../src/identity/certificate.ts';
+import { CertificateError, readCertificate } from '../../../src/identity/certificate.ts';
 import { CrlError, crlLimits, parseCrls, readCrlFile } from '../../../src/identity/crl.ts';
-import { readDer, tags } from '../../../src/identity/der.ts';
+import { DerError, readDer, tags } from '../../../src/identity/der.ts';
+import { PemError } from '../../../src/identity/pem.ts';
 import type { MadeCertificate } from '../../support/certificates.ts';
 import { ecKey, ed25519Key, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
 import type { CrlSpec } from '../../support/crls.ts';
@@ -17,6 +19,16 @@ const authority = makeAuthority({ subject: 'authority' });
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex').toUpperCase();
 const serialOf = (certificate: MadeCertificate) => readCertificate(certificate.der).serial;
 const read = (spec: Partial<CrlSpec> = {}) => parseCrls(makeCrl({ issuer: authority, ...spec }).der)[0];
+/** Why a file is refused; throws when it is not, or for anything but what it should. */
+function refusalOf(text: string): CrlError {
+  try {
+    parseCrls(Buffer.from(text));
+  } catch (error) {
+    if (error instanceof CrlError) return error;
+    throw error;
+  }
+  throw new Error('The lists were accepted');
+}
 const enumerated = (value: number) => der(0x0a, Buffer.of(value));
 
 describe('parseCrls', () => {
@@ -192,12 +204,44 @@ describe('parseCrls', () => {
     const entries = Array.from({ length: crlLimits.entries / 2 + 1 }, (__, index) => integer(index + 1).subarray(2));
     const half = makeCrl({ issuer: authority, revoked: entries }).pem;
     expect(parseCrls(Buffer.from(half))).toHaveLength(1);
-    expect(() => parseCrls(Buffer.from(half + half))).toThrow(/more entries/);
-    expect(() => parseCrls(Buffer.from(makeCrl({ issuer: authority }).pem.repeat(101)))).toThrow(/101 lists/);
-    const crowd = makeCrl({ issuer: authority }).pem + authority.pem.repeat(crlLimits.certificates);
+    expect(refusalOf(half + half).message).toMatch(/more entries than the 24999 that are allowed/);
+    const one = makeCrl({ issuer: authority }).pem;
+    expect(parseCrls(Buffer.from(one.repeat(crlLimits.lists)))).toHaveLength(100);
+    expect(refusalOf(one.repeat(101)).message).toBe('The CRLs have 101 lists, at most 100 are allowed');
+    const crowd = one + authority.pem.repeat(crlLimits.certificates);
     expect(readCrlFile(Buffer.from(crowd)).certificates).toHaveLength(100);
-    expect(() => parseCrls(Buffer.from(crowd + authority.pem))).toThrow(/101 certificates/);
-    expect(() => parseCrls(new Uint8Array(crlLimits.bytes + 1))).toThrow(/bytes/);
+    expect(refusalOf(crowd + authority.pem).message).toBe('The CRLs have 101 certificates, at most 100 are allowed');
+    const large = one.padEnd(crlLimits.bytes);
+    expect(parseCrls(Buffer.from(large))).toHaveLength(1);
+    expect(refusalOf(`${large} `).message).toBe('The CRLs have 4194305 bytes, at most 4194304 are allowed');
+  });
+
+  it.each([
+    ['a digit', '0 lists are old\n'],
+    ['a letter that is not ASCII', 'état\n'],
+    ['an ASCII letter and one that is not', 'Für heute\n'],
+  ])('takes a text for PEM that begins with %s', (_, words) => {
+    expect(parseCrls(Buffer.from(`${words}${makeCrl({ issuer: authority }).pem}`))).toHaveLength(1);
+  });
+
+  it.each<[string, string, RegExp, new (...args: never[]) => Error]>([
+    ['PEM', '-----BEGIN X509 CRL-----\n', /^The CRLs cannot be read: The last block has no end$/, PemError],
+    [
+      'DER in a block',
+      '-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n',
+      /^A CRL cannot be used: An element has tag none, expected 48$/,
+      DerError,
+    ],
+    [
+      'certificate beside a list',
+      `${makeCrl({ issuer: authority }).pem}-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n`,
+      /^A certificate beside the CRLs cannot be read: A certificate is not X\.509$/,
+      CertificateError,
+    ],
+  ])('says what is wrong with the %s', (_, text, words, cause) => {
+    const error = refusalOf(text);
+    expect(error).toMatchObject({ name: 'CrlError', message: expect.stringMatching(words) });
+    expect(error.cause).toBeInstanceOf(cause);
   });
 
   it('never throws anything but CrlError, whatever byte is changed', () => {
@@ -254,6 +298,15 @@ describe('isSignedBy', () => {
   it('refuses a weak key', () => {
     const issuer = makeAuthority({ key: rsaKey(1024) });
     expect(parseCrls(makeCrl({ issuer }).der)[0]?.isSignedBy(readCertificate(issuer.der))).toBe(false);
+  });
+
+  it('refuses an authority whose key is a point that is not on its curve', () => {
+    const key = createPublicKey(authority.key).export({ type: 'spki', format: 'der' });
+    const publicKey = key.fill(0xff, key.length - 32);
+    const issuer = readCertificate(makeAuthority({ subject: 'authority', publicKey }).der);
+    expect(() => issuer.x509.publicKey).toThrow();
+    expect(issuer.weakKey).toBeUndefined();
+    expect(read()?.isSignedBy(issuer)).toBe(false);
   });
 
   it('refuses what was changed after it was signed', () => {
