@@ -60,8 +60,12 @@ function expectLabel(name: string | undefined, expected: readonly PemLabel[], in
   );
 }
 
+/** With the character behind it. Each is tried once: an expression over all of a boundary would try every BEGIN of a line to its end. */
+const boundaryWords = /\b(?:BEGIN|END) [A-Z0-9 ]*.?/g;
+
 function refuseStray(line: string, index: number): void {
-  const isBroken = line.includes('-----') || /\b(BEGIN|END) [A-Z0-9 ]*(CERTIFICATE|CRL|KEY)\b/.test(line);
+  const hasBoundary = () => (line.match(boundaryWords) ?? []).some((words) => /(?:CERTIFICATE|CRL|KEY)\b/.test(words));
+  const isBroken = line.includes('-----') || hasBoundary();
   if (isBroken || (line.length >= longestStray && base64Line.test(line))) {
     throw new PemError(`Line ${index + 1} looks like a part of a broken block`);
   }

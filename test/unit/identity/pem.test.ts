@@ -29,6 +29,9 @@ describe('readPemCertificates', () => {
     ['a header within a block', `${begin}\nProc-Type: 4,ENCRYPTED\n\nAAAA\n${end}\n`],
     ['nothing in a block', `${begin}\n${end}\n`],
     ['a boundary with words behind it', `${begin} AAAA\n${end}\n`],
+    ['a boundary without its dashes', `${one}END CERTIFICATE\n`],
+    ['a boundary without its dashes behind other words', `${one}the BEGIN of END X509 CRL\n`],
+    ['a boundary without its dashes behind another one', `${one}BEGIN END: BEGIN PRIVATE KEY\n`],
     ['base64 outside of a block', `${'A'.repeat(64)}\n${one}`],
   ])('B2: refuses %s', (_, text) => {
     expect(() => readPemCertificates(text)).toThrow(PemError);
@@ -38,6 +41,13 @@ describe('readPemCertificates', () => {
     expect(readPemCertificates(`${begin}\r\nAAAA\r\n\r\nAA==\r\n${end}`)).toEqual([Buffer.alloc(4)]);
     expect(readPemCertificates(`\n ${begin}\n ${'A'.repeat(400)}\n ${end}\n`)).toEqual([Buffer.alloc(300)]);
   });
+});
+
+it('takes no longer for a line that begins a boundary again and again than for any other', () => {
+  const line = 'BEGIN '.repeat(1_000_000);
+  const startedMs = performance.now();
+  expect(readPemCertificates(`${line}\n${one}`)).toHaveLength(1);
+  expect(performance.now() - startedMs).toBeLessThan(5000);
 });
 
 describe('PEM, whatever the text is', () => {
