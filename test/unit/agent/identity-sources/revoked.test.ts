@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startControlPlaneIdentity } from '../../../../src/agent/identity-sources/control-plane.ts';
-import type { IdentitySource } from '../../../../src/agent/identity-sources/source.ts';
+import { guardAgainstRevocation } from '../../../../src/agent/identity-sources/revoked.ts';
+import type { IdentitySource, RenewalObserver } from '../../../../src/agent/identity-sources/source.ts';
 import type { RenewalError } from '../../../../src/errors.ts';
 import { readCertificate } from '../../../../src/identity/certificate.ts';
 import type { Identity } from '../../../../src/identity/identity.ts';
@@ -12,7 +13,7 @@ import { createFakeClock } from '../../../support/fake-clock.ts';
 import type { FakeIssuer } from '../../../support/fake-issuer.ts';
 import { createFakeBundleStream, createFakeIssuer } from '../../../support/fake-issuer.ts';
 import type { TestAuthority } from '../../../support/identities.ts';
-import { createTestAuthority, spiffeId } from '../../../support/identities.ts';
+import { createTestAuthority, createTestIdentity, spiffeId } from '../../../support/identities.ts';
 import type { FakeRevocationSource } from '../../../support/revocation-source.ts';
 import { createRevocationSource } from '../../../support/revocation-source.ts';
 
@@ -175,6 +176,19 @@ describe('an own certificate that is revoked', () => {
     });
     expect(source.current().generation).toBe(1);
     expect(events).toEqual(['renewed 1']);
+  });
+
+  it('is told of apart from every other change of what is revoked', () => {
+    const changes: string[] = [];
+    const observer = { renewalFailed: () => undefined } as unknown as RenewalObserver;
+    const guard = guardAgainstRevocation({ clock, revocations, observer }, (change) => changes.push(change));
+    guard.watch(createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web' }));
+    const other = 'spiffe://cluster.local/ns/shop/sa/other';
+    for (const identities of [[other], [id], [id, other], [other], []]) revocations.set({ identities });
+    expect(changes).toEqual(['none', 'revoked', 'none', 'lifted', 'none']);
+    guard.close();
+    revocations.set({ identities: [id] });
+    expect(changes).toHaveLength(5);
   });
 
   it('is listened for until the source is closed', async () => {
