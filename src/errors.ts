@@ -117,7 +117,8 @@ export function isOutOfDescriptors(error: unknown): boolean {
 /** The message of anything that was thrown, on one line. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
-  return text.replaceAll(/\s*[\r\n]+\s*/g, ' ');
+  // Each run of white space is looked at once, however long a stranger made it.
+  return text.replaceAll(/\s+/g, (space) => (/[\r\n]/.test(space) ? ' ' : space));
 }
 
 /** The `code` of a system or library error, such as `ECONNREFUSED`; empty when it has none. */

@@ -5,7 +5,7 @@ const longest = 400;
 export function printable(text: string): string {
   const line = text
     .trim()
-    .replaceAll(/\s*\n\s*/g, ', ')
+    .replaceAll(/\s+/g, (space) => (space.includes('\n') ? ', ' : space))
     .replaceAll(steering, '\uFFFD');
   return line.length > longest ? `${line.slice(0, longest)}…` : line;
 }
