@@ -4,8 +4,8 @@ import type { RemoraError } from '../errors.ts';
 import { codeOf, FailureError, messageOf, PermissionError } from '../errors.ts';
 
 /**
- * Writes a file as a whole: whoever opens `path` finds the old text or the new one, also after a power cut. Makes the
- * folders above it. Throws `PermissionError` or `FailureError`.
+ * Writes a file as a whole: whoever opens `path` finds the old text or the new one, also after a power cut. Throws
+ * `PermissionError` or `FailureError`, also where there is no folder for it.
  */
 export async function writeFileAtomically(path: string, text: string, mode: number): Promise<void> {
   const draft = `${path}.${randomBytes(6).toString('hex')}.new`;

@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ConfigurationError, codeOf, messageOf } from '../errors.ts';
-import { writeFileAtomically } from './atomic-file.ts';
+import { writeError, writeFileAtomically } from './atomic-file.ts';
 import { authorityFiles, privatePem } from './authority-files.ts';
 import type { SigningCertificate } from './ca.ts';
 import { isSameCertificate } from './root-set.ts';
@@ -68,20 +68,27 @@ async function put(folder: string, name: string, text: string): Promise<void> {
 }
 
 async function move(folder: string, from: string, to: string): Promise<void> {
-  await rename(join(folder, from), join(folder, to));
+  await rename(join(folder, from), join(folder, to)).catch(fails(join(folder, to)));
   await syncFolder(folder);
 }
 
 async function drop(folder: string, name: string): Promise<void> {
-  await rm(join(folder, name), { force: true });
+  await rm(join(folder, name), { force: true }).catch(fails(join(folder, name)));
   await syncFolder(folder);
+}
+
+/** With the name of the file and what can be done about it, for whoever takes the step. */
+function fails(path: string): (error: unknown) => never {
+  return (error) => {
+    throw writeError(path, error);
+  };
 }
 
 /** So that a power cut keeps the order of the writes. */
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder);
+  const handle = await open(folder).catch(fails(folder));
   try {
-    await handle.sync();
+    await handle.sync().catch(fails(folder));
   } finally {
     await handle.close();
   }

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import type { X509Certificate } from 'node:crypto';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createBridge, createRoot } from '../../../src/control-plane/authority.ts';
 import type { RootSet } from '../../../src/control-plane/root-set.ts';
 import { fingerprintOf, phaseOf, trustedRoots } from '../../../src/control-plane/root-set.ts';
-import { settleRoots } from '../../../src/control-plane/root-steps.ts';
+import { abortWrites, removeWrites, settleRoots } from '../../../src/control-plane/root-steps.ts';
 import { openStateDirectory, readStateDirectory } from '../../../src/control-plane/state-directory.ts';
 import { rotationWrites } from '../../support/rotation-states.ts';
 
@@ -44,6 +44,19 @@ async function takeKilled(step: string, killedBefore: number): Promise<RootSet> 
 }
 
 describe('a rotation on the files of a state directory', () => {
+  it.each([
+    ['remove', removeWrites, 'previous-root.pem'],
+    ['abort', abortWrites, 'next-root.pem'],
+  ] as const)('names the file that cannot be changed by %s', async (_, writesOf, name) => {
+    await open();
+    mkdirSync(join(folder(), name, 'in-the-way'), { recursive: true });
+    const [first] = writesOf(folder());
+    await expect(first?.()).rejects.toMatchObject({
+      name: 'FailureError',
+      message: expect.stringContaining(`Cannot write ${join(folder(), name)}: `),
+    });
+  });
+
   it('adds a root that is trusted and issues nothing, switches to it, and removes the old one', async () => {
     const old = id((await open()).root.certificate);
     const added = await take('add');
