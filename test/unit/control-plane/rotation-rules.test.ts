@@ -1,4 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { createRoot } from '../../../src/control-plane/authority.ts';
 import { selfSignCertificate } from '../../../src/control-plane/ca.ts';
@@ -48,17 +47,36 @@ describe('the order of the steps', () => {
     expect(why('add', switched)).toContain('`remove` the previous one');
   });
 
+  const withNext = (notBeforeMs: number, notAfterMs: number): RootSet => {
+    const { publicKey } = two.certificate;
+    const names = [{ kind: 'uri', uri: 'spiffe://cluster.local' }] as const;
+    const template = { usage: 'root', commonName: 'x', names, publicKey, notBeforeMs, notAfterMs } as const;
+    return { root: one, next: { certificate: selfSignCertificate(template, two.key), key: two.key } };
+  };
+
   it.each([
     ['is not valid yet', nowMs + 1000, nowMs + 2000, /valid from/],
     ['has ended', nowMs - 2000, nowMs - 1000, /ended at/],
     ['ends now', nowMs - 2000, nowMs, /ended at/],
-  ])('does not switch to a root that %s', (_, notBeforeMs, notAfterMs, expected) => {
-    const { publicKey } = two.certificate;
-    const names = [{ kind: 'uri', uri: 'spiffe://cluster.local' }] as const;
-    const template = { usage: 'root', commonName: 'x', names, publicKey, notBeforeMs, notAfterMs } as const;
-    const certificate: X509Certificate = selfSignCertificate(template, two.key);
-    const roots = { root: one, next: { certificate, key: two.key } };
-    expect(impossibility('switch', { roots, living: living(), nowMs })).toMatch(expected);
+  ])('does not switch to a root that %s, and can still abort', (_, notBeforeMs, notAfterMs, expected) => {
+    const facts = { roots: withNext(notBeforeMs, notAfterMs), living: living(), nowMs };
+    expect(impossibility('switch', facts)).toMatch(expected);
+    expect(impossibility('abort', facts)).toBeUndefined();
+  });
+
+  it('switches to a root from its first moment on', () => {
+    expect(possible(withNext(nowMs, nowMs + 1000))).toEqual(['switch', 'abort']);
+  });
+
+  it('has nobody in the way of a step that is not possible', () => {
+    const lost = { ...living({ ...fine, report: undefined }), unknownUntilMs: soonMs };
+    const pairs: [RotationStep, RootSet][] = [
+      ['add', added],
+      ['switch', steady],
+      ['remove', added],
+      ['abort', switched],
+    ];
+    for (const [step, roots] of pairs) expect(obstacles(step, roots, lost)).toEqual([]);
   });
 });
 
@@ -127,6 +145,14 @@ describe('remove', () => {
   ])('is refused while a sidecar %s', (_, sidecar, expected) => {
     const found = obstacles('remove', switched, living(fine, sidecar));
     expect(found).toMatchObject([{ who: 'shop/web-0', why: expect.stringMatching(expected) }]);
+  });
+
+  it('is refused while a sidecar has said nothing', () => {
+    const found = obstacles('remove', switched, living({ ...fine, report: undefined }));
+    expect(found.map(({ why }) => why)).toEqual([
+      'has not confirmed that it trusts the new root, of which it was told',
+      'has not said by which roots it trusts the control plane',
+    ]);
   });
 
   it('is not disturbed by peers under the root that stays', () => {
