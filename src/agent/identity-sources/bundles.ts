@@ -59,12 +59,14 @@ function fingerprintsOf({ domains }: TrustBundles): string {
  * the identity then ends at once, while the new bundles hold for peers.
  */
 export function withBundles(identity: Identity, bundles: TrustBundles, generation: number, nowMs: number): Identity {
-  const { key, chainPem, spiffeId } = identity;
+  const { key, chainPem, spiffeId, notBeforeMs } = identity;
+  // Its own dates are not the question: of a certificate that has not begun, by a clock that went back, no root would be looked for.
+  const withinMs = Math.min(Math.max(nowMs, notBeforeMs), identity.notAfterMs - 1);
   try {
-    return makeIdentity({ generation, key, chainPem, bundles, expected: spiffeId, nowMs });
+    return makeIdentity({ generation, key, chainPem, bundles, expected: spiffeId, nowMs: withinMs });
   } catch (error) {
     if (!(error instanceof RenewalError)) throw error;
-    // A clock that went back may come again; whatever else is wrong is wrong from now on.
+    // A root that is not valid yet may be so soon; whatever else is wrong is wrong from now on.
     const isEarly = error.reason === 'not_yet_valid';
     const notAfterMs = isEarly ? identity.notAfterMs : Math.min(identity.notAfterMs, nowMs);
     return { ...identity, generation, bundles, notAfterMs };

@@ -130,6 +130,14 @@ describe('withBundles', () => {
     expect(withBundles(identity, more, 8, 0).bundles).toBe(more);
   });
 
+  it('R13: ends it without its root also while the clock is before its beginning, or after its end', () => {
+    const early = identity.notBeforeMs - 1;
+    expect(withBundles(identity, without, 8, early).notAfterMs).toBe(early);
+    const late = withBundles(identity, without, 8, identity.notAfterMs + 1000);
+    expect(late.notAfterMs).toBe(identity.notAfterMs);
+    expect(late.bundles).toBe(without);
+  });
+
   it('ends with the root that vouches for it', () => {
     const { root } = mesh;
     const brief = makeAuthority({
