@@ -1,13 +1,18 @@
+import { decideProof } from '../identity/tunnel-proof.ts';
+import type { Circumstances, Lapse, VerifiedPeer } from '../identity/verify-peer.ts';
 import { lapseOf } from '../identity/verify-peer.ts';
 import type { ProxyParts } from './parts.ts';
 import type { JudgedProof, Proof, ProvedTunnel } from './proof.ts';
 import { createProof } from './proof.ts';
+import type { ProofRequest } from './transport/hbone/wire.ts';
 
 /** The proofs of all tunnels, held against the clock, the trust bundles and the revocations. */
 export interface Proofs {
   open(tunnel: ProvedTunnel): Proof;
-  /** An inbound tunnel by the name that both of its ends know. */
-  inbound(name: string): Proof | undefined;
+  /** Why what a peer proved does not hold now; undefined when it does. */
+  lapseOf(peer: VerifiedPeer): Lapse | undefined;
+  /** A peer shows on the tunnel of `fresh` that it holds an older one, which then rests on `fresh`. The answer; undefined refuses it. */
+  proveOlder(request: ProofRequest, fresh: Proof): string | undefined;
   /** Bundles or revocations have changed: what they do not permit is cut at once. */
   recheck(): void;
   close(): void;
@@ -18,7 +23,7 @@ const checkIntervalMs = 1_000;
 
 /** What cannot be proved anew is cut `graceMs` after the end of the peer's certificate. */
 export function createProofs(
-  parts: Pick<ProxyParts, 'clock' | 'log' | 'identity' | 'revocations' | 'peers'>,
+  parts: Pick<ProxyParts, 'clock' | 'log' | 'observer' | 'identity' | 'revocations' | 'peers'>,
   graceMs: number,
 ): Proofs {
   const { clock, identity, revocations } = parts;
@@ -26,12 +31,16 @@ export function createProofs(
   let opened = 0;
   const inboundByName = new Map<string, Proof>();
 
-  const judge = (proofs: Iterable<JudgedProof>) => {
-    const nowMs = clock.now();
-    for (const proof of proofs) {
-      const circumstances = { bundles: identity.current().bundles, revocations: revocations.current(), nowMs };
-      proof.judge(lapseOf(proof.peer, circumstances), nowMs);
-    }
+  const circumstances = (): Circumstances => ({
+    bundles: identity.current().bundles,
+    revocations: revocations.current(),
+    nowMs: clock.now(),
+  });
+  const judge = (proofs: readonly JudgedProof[]) => {
+    // Before the first tunnel there may be no identity.
+    if (proofs.length === 0) return;
+    const now = circumstances();
+    for (const proof of proofs) proof.judge(lapseOf(proof.peer, now), now.nowMs);
   };
   // Whoever changes anything else calls `recheck`, so here the dates are enough, of ten thousand tunnels too.
   const tick = () => {
@@ -54,8 +63,21 @@ export function createProofs(
       if (tunnel.direction === 'inbound') inboundByName.set(name, proof);
       return proof;
     },
-    inbound: (name) => inboundByName.get(name),
-    recheck: () => judge(open),
+    lapseOf: (peer) => lapseOf(peer, circumstances()),
+    proveOlder({ tunnel, proof }, fresh) {
+      const old = inboundByName.get(tunnel);
+      const why = lapseOf(fresh.peer, circumstances())?.why;
+      const verdict = why === undefined ? decideProof(old?.end, fresh.end, proof) : ({ kind: 'refused', why } as const);
+      parts.observer.proofRenewed('inbound', verdict.kind === 'proved' ? 'renewed' : 'refused');
+      if (verdict.kind === 'proved') {
+        old?.renewBy(fresh);
+        return verdict.answer;
+      }
+      const peerId = fresh.peer.spiffeId.uri;
+      parts.log.debug({ peerId, detail: verdict.why }, 'The proof of an older tunnel was refused');
+      return undefined;
+    },
+    recheck: () => judge([...open]),
     close: () => timer.cancel(),
   };
 }

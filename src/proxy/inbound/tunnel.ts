@@ -1,13 +1,11 @@
 import type { Socket } from 'node:net';
 import { DeniedError, HandshakeError } from '../../errors.ts';
-import { decideProof } from '../../identity/tunnel-proof.ts';
-import type { Lapse, VerifiedPeer } from '../../identity/verify-peer.ts';
-import { lapseOf } from '../../identity/verify-peer.ts';
+import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
-import { cutWhileOpening, withDeadline } from '../deadline.ts';
+import { cutWhileOpening } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { currentIdentity, takeSocket } from '../parts.ts';
@@ -21,12 +19,11 @@ import { serveTunnel } from '../transport/hbone/serve.ts';
 import type { ProofRequest } from '../transport/hbone/wire.ts';
 import { connectionIdOf, destinationOf } from '../transport/hbone/wire.ts';
 import type { MutualTls } from '../transport/tls.ts';
-import { acceptMutualTls } from '../transport/tls.ts';
 import type { DeliverySettings } from './deliver.ts';
 import { deliver } from './deliver.ts';
 import type { Dials } from './dials.ts';
 import type { InboundGuard } from './guard.ts';
-import type { Handshakes } from './handshakes.ts';
+import { handshake } from './handshake.ts';
 import { createHandshakes, maxHandshakesInFlight } from './handshakes.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
@@ -70,7 +67,9 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       raw.once('close', () => {
         accepted -= 1;
       });
-      const tunnel = await handshake(raw, handshakes, parts, settings);
+      const tunnel = await handshake(raw, handshakes, parts, settings, (mutualTls, signal) =>
+        serveProved({ ...mutualTls, peerAddress }, parts, settings, signal),
+      );
       if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels, parts.clock.monotonic() - leastIdleMs)?.retire();
       tunnels.add(tunnel);
       if (isRetired) tunnel.retire();
@@ -136,35 +135,6 @@ function longestIdle(tunnels: Iterable<ServedTunnel>, sinceMs: number): ServedTu
   return found;
 }
 
-/**
- * One deadline for everything until the peer is known and speaks HTTP/2. A turn is for our work with the peer's hello: it
- * is taken once the peer has spoken, and given back when the event loop comes round. A peer that lets us wait holds none,
- * or a few strangers would keep everybody out.
- */
-async function handshake(
-  raw: Socket,
-  inFlight: Handshakes,
-  parts: InboundParts,
-  settings: InboundSettings,
-): Promise<ServedTunnel> {
-  const peerAddress = raw.remoteAddress ?? 'unknown';
-  const { clock, handshakes, observer } = parts;
-  const late = () =>
-    new HandshakeError('timeout', `The handshake did not finish within ${settings.handshakeTimeoutMs} ms`);
-  const current = inFlight.begin();
-  return withDeadline(clock, settings.handshakeTimeoutMs, late, current.signal, async (signal) => {
-    await firstBytes(raw, signal);
-    current.waitFor('us');
-    setImmediate(await handshakes.take(signal));
-    current.waitFor('peer');
-    const startedMs = clock.monotonic();
-    const judging = { nowMs: clock.now, revocations: parts.revocations.current };
-    const mutualTls = await acceptMutualTls(raw, currentIdentity(parts), judging, signal);
-    observer.handshakeSucceeded('inbound', clock.monotonic() - startedMs, mutualTls.negotiated);
-    return serveProved({ ...mutualTls, peerAddress }, parts, settings, signal);
-  }).finally(current.end);
-}
-
 /** Where a connection comes from. */
 interface InboundPeer extends MutualTls {
   readonly peerAddress: string;
@@ -187,7 +157,7 @@ async function serveProved(
   const proof = proofs.open({ ...from, direction: 'inbound', retire });
   const requests = {
     onRequest: (request: StreamRequest) => void serve(request, from, proof, parts, settings),
-    onProof: (request: ProofRequest) => proveOlder(request, proof, parts),
+    onProof: (request: ProofRequest) => proofs.proveOlder(request, proof),
   };
   try {
     tunnel = await serveTunnel(from, clock, settings, requests, signal);
@@ -198,36 +168,6 @@ async function serveProved(
     proof.close();
     throw error;
   }
-}
-
-/** The peer shows on a new tunnel that it holds an older one, which then lasts as long as the new one's proof. */
-function proveOlder({ tunnel, proof }: ProofRequest, fresh: Proof, parts: InboundParts): string | undefined {
-  const old = parts.proofs.inbound(tunnel);
-  const why = lapseOfPeer(fresh.peer, parts)?.why;
-  const verdict = why === undefined ? decideProof(old?.end, fresh.end, proof) : ({ kind: 'refused', why } as const);
-  const peerId = fresh.peer.spiffeId.uri;
-  if (verdict.kind === 'refused') {
-    parts.observer.proofRenewed('inbound', 'refused');
-    parts.log.debug({ peerId, detail: verdict.why }, 'The proof of an older tunnel was refused');
-    return undefined;
-  }
-  old?.renewBy(fresh);
-  parts.observer.proofRenewed('inbound', 'renewed');
-  return verdict.answer;
-}
-
-function firstBytes(raw: Socket, signal: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const onAbort = () => reject(signal.reason);
-  const onEnd = () => reject(new HandshakeError('reset', 'The peer closed the connection before it said anything'));
-  signal.addEventListener('abort', onAbort, { once: true });
-  raw.once('readable', resolve);
-  raw.once('close', onEnd);
-  return promise.finally(() => {
-    signal.removeEventListener('abort', onAbort);
-    raw.off('readable', resolve);
-    raw.off('close', onEnd);
-  });
 }
 
 /** One connection inside a tunnel: destination, authorize, connect, 200, relay, account. */
@@ -274,11 +214,6 @@ async function serve(
 function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
   // Nor after the end of our own certificate.
   currentIdentity(parts);
-  const lapse = lapseOfPeer(peer, parts);
+  const lapse = parts.proofs.lapseOf(peer);
   if (lapse !== undefined) throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`);
-}
-
-function lapseOfPeer(peer: VerifiedPeer, parts: InboundParts): Lapse | undefined {
-  const { bundles } = parts.identity.current();
-  return lapseOf(peer, { bundles, revocations: parts.revocations.current(), nowMs: parts.clock.now() });
 }

@@ -3,9 +3,10 @@ import { describe, expect, it } from 'vitest';
 import type { Identity } from '../../../src/identity/identity.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
-import { keyingMaterial, tunnelKeysOf } from '../../../src/identity/tunnel-proof.ts';
+import { keyingMaterial, proofFor, tunnelKeysOf } from '../../../src/identity/tunnel-proof.ts';
 import type { Lapse, VerifiedPeer } from '../../../src/identity/verify-peer.ts';
-import type { ClosedReason } from '../../../src/outcomes.ts';
+import type { ClosedReason, ProofResult } from '../../../src/outcomes.ts';
+import type { Observer } from '../../../src/proxy/account.ts';
 import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Proof, ProvedTunnel } from '../../../src/proxy/proof.ts';
 import { createProof } from '../../../src/proxy/proof.ts';
@@ -261,9 +262,13 @@ function board(graceMs = 0) {
   let trusted = bundles('root', 'next');
   let revoked: string[] = [];
   let looks = 0;
+  const results: ProofResult[] = [];
   const parts = {
     clock,
     log,
+    observer: {
+      proofRenewed: (_direction: string, result: ProofResult) => results.push(result),
+    } as unknown as Observer,
     identity: { current: () => ({ bundles: trusted }) as Identity },
     revocations: {
       current() {
@@ -290,6 +295,7 @@ function board(graceMs = 0) {
       revoked = ids;
     },
     looks: () => looks,
+    results,
   };
 }
 
@@ -299,13 +305,27 @@ describe('the proofs of all tunnels', () => {
     expect([open(), open({}, 'outbound'), open()].map(({ proof }) => proof.end.order)).toEqual([1, 2, 3]);
   });
 
-  it('are found by the name of an inbound tunnel, until it has ended', () => {
-    const { proofs, open } = board();
-    const [inbound, outbound] = [open(), open({}, 'outbound')];
-    expect(proofs.inbound(inbound.tunnel.keys.name)).toBe(inbound.proof);
-    expect(proofs.inbound(outbound.tunnel.keys.name)).toBeUndefined();
-    inbound.proof.close();
-    expect(proofs.inbound(inbound.tunnel.keys.name)).toBeUndefined();
+  it('are proved anew by the name of an inbound tunnel, until it has ended', () => {
+    const { proofs, open, results } = board();
+    const [inbound, outbound, ended, fresh] = [open(), open({}, 'outbound'), open(), open({ serial: 'BB' })];
+    const prove = ({ proof }: { readonly proof: Proof }) =>
+      proofs.proveOlder({ tunnel: proof.end.keys.name, proof: proofFor(proof.end, fresh.proof.end) }, fresh.proof);
+    ended.proof.close();
+    expect([inbound, outbound, ended].map((old) => typeof prove(old))).toEqual(['string', 'undefined', 'undefined']);
+    expect([inbound, outbound].map(({ proof }) => proof.peer.serial)).toEqual(['BB', undefined]);
+    expect(results).toEqual(['renewed', 'refused', 'refused']);
+  });
+
+  it('are not proved anew by a peer whose own proof does not hold', () => {
+    const { proofs, open, revoke } = board();
+    const [old, fresh] = [open(), open({ serial: 'BB' })];
+    const request = { tunnel: old.tunnel.keys.name, proof: proofFor(old.proof.end, fresh.proof.end) };
+    revoke(apiId);
+    expect(proofs.lapseOf(fresh.proof.peer)?.reason).toBe('revoked');
+    expect(proofs.proveOlder(request, fresh.proof)).toBeUndefined();
+    revoke();
+    expect(proofs.lapseOf(fresh.proof.peer)).toBeUndefined();
+    expect(proofs.proveOlder(request, fresh.proof)).toBeDefined();
   });
 
   it('are cut when their certificates end, each at its own time', async () => {

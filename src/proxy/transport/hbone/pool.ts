@@ -8,7 +8,7 @@ import { abortable } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import type { ProxyParts } from '../../parts.ts';
 import type { Tunnel } from './tunnel.ts';
-import { TunnelRetiredError } from './tunnel.ts';
+import { TunnelRetiredError } from './tunnel-life.ts';
 
 /** Who a tunnel goes to, and who we are on it. Two connections share a tunnel only if all three are equal. */
 export interface TunnelKey {

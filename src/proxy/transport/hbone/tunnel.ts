@@ -1,35 +1,26 @@
-import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
-import type { Clock, Timer } from '../../../clock.ts';
-import { ConnectionError, codeOf } from '../../../errors.ts';
+import type { Clock } from '../../../clock.ts';
+import { ConnectionError } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { Proof } from '../../proof.ts';
 import type { Proofs } from '../../proofs.ts';
 import type { MutualTls } from '../tls.ts';
-import { closeSession, endSession } from './end-session.ts';
-import { watchLiveness } from './liveness.ts';
+import { endSession } from './end-session.ts';
 import type { TunnelKey } from './pool.ts';
-import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
+import type { TunnelLifeLimits } from './tunnel-life.ts';
+import { liveTunnel, TunnelRetiredError } from './tunnel-life.ts';
 import type { ProofReply, ProofRequest, TunnelCapacity } from './wire.ts';
 import { connectHeaders, proofReplyIn, proofRequestHeaders, refusalFrom, sessionOptions } from './wire.ts';
 
-export interface TunnelLimits extends TunnelCapacity {
-  /** A tunnel without a stream for this long is closed. */
-  readonly idleTimeoutMs: number;
-  /** A tunnel takes no new streams beyond this age. */
-  readonly maxAgeMs: number;
+export interface TunnelLimits extends TunnelCapacity, TunnelLifeLimits {
   /** From the request to the peer's answer; longer than the peer's own connect deadline, so that its reason arrives. */
   readonly openTimeoutMs: number;
-}
-
-/** The tunnel was retired while the request was on its way; nothing was delivered, so another tunnel can take it. */
-export class TunnelRetiredError extends Error {
-  override readonly name = 'TunnelRetiredError';
 }
 
 /** The client end of one HBONE tunnel. */
@@ -97,82 +88,23 @@ function createTunnel(
   { clock, proofs, onClose }: TunnelParts,
   limits: TunnelLimits,
 ): Tunnel {
-  let streams = 0;
-  let isRetired = false;
-  let isClosing = false;
-  let idleTimer: Timer | undefined;
-  const { promise: closed, resolve } = Promise.withResolvers<void>();
-
-  const isUsable = () => !isRetired && !session.closed && !session.destroyed;
-  // Not before the last stream has ended: a session that is closing answers and sends no PING any more.
-  const closeWhenEmpty = () => {
-    if (!isRetired || isClosing || streams > 0 || session.destroyed) return;
-    isClosing = true;
-    closeSession(session, mutualTls.socket, clock);
-  };
-  const retire = () => {
-    isRetired = true;
-    closeWhenEmpty();
-  };
+  const life = liveTunnel(session, mutualTls.socket, clock, limits);
+  const { begin, retire } = life;
   const proof = proofs.open({ ...mutualTls, direction: 'outbound', retire });
-  const end = (why: string) => endSession(session, mutualTls.socket, new ConnectionError('tunnel_lost', why));
-  const ageTimer = clock.after(limits.maxAgeMs, retire);
-  const stopWatching = watchLiveness(session, clock, {
-    suspect: retire,
-    lost: () => end('The peer stopped answering'),
-  });
-  const stopReadingAhead = readAhead(mutualTls.socket, clock, limits.tunnelWindowBytes);
-  const watchIdle = () => {
-    idleTimer?.cancel();
-    idleTimer = streams === 0 && isUsable() ? clock.after(limits.idleTimeoutMs, retire) : undefined;
-  };
-  watchIdle();
-
-  session.once('goaway', () => {
-    isRetired = true;
-  });
-  session.once('close', () => {
-    isRetired = true;
-    ageTimer.cancel();
-    idleTimer?.cancel();
-    stopWatching();
-    stopReadingAhead();
+  void life.closed.then(() => {
     proof.close();
     onClose();
-    resolve();
   });
-
-  const request = (headers: OutgoingHttpHeaders, endStream: boolean): ClientHttp2Stream => {
-    if (!isUsable()) throw new TunnelRetiredError('The tunnel is closing');
-    try {
-      return session.request(headers, { endStream });
-    } catch (error) {
-      throw new TunnelRetiredError(`The tunnel is closing: ${codeOf(error)}`, { cause: error });
-    }
-  };
-
-  /** Counted as a stream while it lasts, so that the tunnel stays open for it. */
-  const begin = (headers: OutgoingHttpHeaders, endStream: boolean): ClientHttp2Stream => {
-    const stream = request(headers, endStream);
-    streams += 1;
-    watchIdle();
-    stream.once('close', () => {
-      streams -= 1;
-      watchIdle();
-      closeWhenEmpty();
-    });
-    return stream;
-  };
 
   return {
     key,
     mutualTls,
     proof,
-    closed,
-    streams: () => streams,
+    closed: life.closed,
+    streams: life.streams,
     hasRoom: () =>
-      isUsable() &&
-      streams < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
+      life.isUsable() &&
+      life.streams() < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),
     async open(destination, connectionId, signal) {
       const stream = begin(connectHeaders(destination, connectionId), false);
       const leg = tunnelLeg(stream);
@@ -208,7 +140,7 @@ function createTunnel(
       }
     },
     retire,
-    destroy: () => end('The tunnel was ended'),
+    destroy: () => life.end('The tunnel was ended'),
   };
 }
 
