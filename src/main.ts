@@ -164,9 +164,17 @@ process.stdout.on('error', (error) => {
   process.exit(exitCodes.failure);
 });
 
+/** A pipe takes 64 KiB at a time, and the rest of a long answer would end with the process. */
+async function outputWritten(): Promise<void> {
+  if (process.stdout.writableLength === 0) return;
+  await new Promise<void>((resolve) => void process.stdout.write('', () => resolve()));
+}
+
 // At once: a peer that does not close its end must not keep a process that has stopped.
 try {
-  process.exit(await run(process.argv.slice(2)));
+  const code = await run(process.argv.slice(2));
+  await outputWritten();
+  process.exit(code);
 } catch (error) {
   process.exit(report(error));
 }

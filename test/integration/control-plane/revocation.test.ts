@@ -221,6 +221,15 @@ describe('remora control-plane revoke', () => {
     expect(existsSync(list)).toBe(false);
   });
 
+  it('shows all of a list that is longer than a pipe', async () => {
+    const file = join(folder, 'long.json');
+    const serials = Array.from({ length: 2_500 }, (_, index) => `4A${'0'.repeat(34)}${(index + 4096).toString(16)}`);
+    const certificates = serials.map((serial) => ({ serial, when: '2026-11-22T10:00:00Z' }));
+    writeFileSync(file, JSON.stringify({ certificates }));
+    const { code, stdout } = await revoke(`--file=${file}`, '--list');
+    expect([code, stdout.trim().split('\n').length, stdout.endsWith('Z\n')]).toEqual([0, 2_500, true]);
+  });
+
   it('is refused without a state directory; an identity of another mesh needs its word', async () => {
     expect(await revoke('--serial', '4A')).toMatchObject({
       code: 78,
