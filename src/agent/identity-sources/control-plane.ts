@@ -10,14 +10,14 @@ import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import type { ControlClient } from '../control-client.ts';
 import type { ControlStream } from '../control-stream.ts';
 import { startRenewals } from '../renewal.ts';
-import { shortestLifetimeMs } from '../renewal-timetable.ts';
+import { shortestLifetimeMs, shortestRenewalMs } from '../renewal-timetable.ts';
 import type { PemBundles } from '../stream-state.ts';
 import { readToken, serviceAccountOf } from '../token-file.ts';
 import { isSameBundles, parseBundles, withBundles } from './bundles.ts';
 import { createIdentityPublisher, currentOf, firstOf } from './publisher.ts';
 import type { RevocationSource } from './revoked.ts';
 import { guardAgainstRevocation } from './revoked.ts';
-import type { IdentitySource, RenewalObserver } from './source.ts';
+import type { IdentitySource, RenewalObserver, RenewalState } from './source.ts';
 
 export interface ControlPlaneIdentityParts {
   readonly clock: Clock;
@@ -56,6 +56,8 @@ export async function startControlPlaneIdentity(
   let clockSkewMs: number | undefined;
   /** The certificate as it was verified; what is published may have been ended early. */
   let verified: Identity | undefined;
+  /** Why it is over when the trust bundles ended it. */
+  let unvouched: RenewalState['lastFailure'];
 
   const attempt = async (attemptSignal: AbortSignal): Promise<Identity> => {
     const key = createKey();
@@ -78,6 +80,7 @@ export async function startControlPlaneIdentity(
     // Those that were pushed before a reply replaced them are not to come back with the stream.
     if (bundles !== pushedBundles) pushedBundles = undefined;
     verified = identity;
+    unvouched = undefined;
     guard.watch(identity);
     return identity;
   };
@@ -113,11 +116,23 @@ export async function startControlPlaneIdentity(
       pushedBundles = bundles;
       return;
     }
-    const rebundled = guard.apply(withBundles(verified, bundles, publisher.nextGeneration(), clock.now()));
+    const judged = withBundles(verified, bundles, publisher.nextGeneration(), clock.now());
+    const rebundled = guard.apply(judged);
     publisher.publish(rebundled);
     pushedBundles = bundles;
+    heedEnd(judged.notAfterMs <= clock.now() && clock.now() < verified.notAfterMs);
     const hasEnded = rebundled.notAfterMs < verified.notAfterMs;
     if (hasEnded || renewals.state().lastFailure?.reason === 'chain_invalid') renewals.hurry();
+  };
+
+  const heedEnd = (isUnvouched: boolean) => {
+    const was = unvouched;
+    unvouched = undefined;
+    if (!isUnvouched) return;
+    const reason = 'chain_invalid';
+    const message = 'No root of the trust bundles vouches for our own certificate any more';
+    unvouched = was ?? { reason, message, atMs: clock.now() };
+    if (was === undefined) observer.renewalFailed(reason, new RenewalError(reason, message), shortestRenewalMs);
   };
 
   const guard = guardAgainstRevocation({ clock, revocations, observer }, (change) => {
@@ -143,7 +158,7 @@ export async function startControlPlaneIdentity(
     current: () => currentOf(publisher),
     subscribe: publisher.subscribe,
     renewal() {
-      const { nextAttemptMs, lastFailure = guard.failure() } = renewals.state();
+      const { nextAttemptMs, lastFailure = guard.failure() ?? unvouched } = renewals.state();
       return { nextAttemptMs, lastFailure, clockSkewMs };
     },
     close,

@@ -550,7 +550,11 @@ describe('trust bundles that are pushed', () => {
     expect(ended.notAfterMs).toBe(clock.now());
     expect(ended.bundles.domains.get('cluster.local')?.[0]?.pem).toBe(otherRoot.bundlePem);
     expect(before.notAfterMs).toBeGreaterThan(clock.now());
+    const message = 'No root of the trust bundles vouches for our own certificate any more';
+    expect(source.renewal().lastFailure).toEqual({ reason: 'chain_invalid', message, atMs: clock.now() });
     await clock.advance(second);
+    expect(whats()).toEqual(['renewed 1', 'chain_invalid', 'renewed 3']);
+    expect(source.renewal().lastFailure).toBeUndefined();
     expect(source.current()).toMatchObject({ generation: 3 });
     expect(source.current().notAfterMs).toBeGreaterThan(clock.now());
   });
@@ -561,9 +565,11 @@ describe('trust bundles that are pushed', () => {
     stream.push({ 'cluster.local': otherRoot.bundlePem });
     expect(source.current().notAfterMs).toBe(clock.now());
     await clock.advance(minute);
+    expect(source.renewal().lastFailure?.reason).toBe('unreachable');
     stream.push({ 'cluster.local': `${otherRoot.bundlePem}${own()}` });
     expect(source.current().notAfterMs).toBeGreaterThan(clock.now());
     expect(source.current().generation).toBe(3);
+    expect(whats().filter((what) => what === 'chain_invalid')).toHaveLength(1);
   });
 
   it('R24: pushed a thousand times make one attempt a second', async () => {
