@@ -7,13 +7,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CertificateError, readCertificate } from '../../../src/identity/certificate.ts';
 import { CrlError, crlLimits, parseCrls, readCrlFile } from '../../../src/identity/crl.ts';
-import { DerError, readDer, tags } from '../../../src/identity/der.ts';
+import { readCrlFields } from '../../../src/identity/crl-fields.ts';
+import { DerError, elements, readDer, tags } from '../../../src/identity/der.ts';
 import { PemError } from '../../../src/identity/pem.ts';
 import type { MadeCertificate } from '../../support/certificates.ts';
 import { ecKey, ed25519Key, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
 import type { CrlSpec } from '../../support/crls.ts';
 import { issuingDistributionPoint, makeCrl } from '../../support/crls.ts';
-import { context, der, integer, sequence } from '../../support/der-writer.ts';
+import { context, der, integer, oid, sequence, time } from '../../support/der-writer.ts';
 
 const authority = makeAuthority({ subject: 'authority' });
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex').toUpperCase();
@@ -30,6 +31,19 @@ function refusalOf(text: string): CrlError {
   throw new Error('The lists were accepted');
 }
 const enumerated = (value: number) => der(0x0a, Buffer.of(value));
+
+/** Takes a finished list apart, changes the fields of its body, and puts it together again. */
+const withBody =
+  (change: (fields: readonly Buffer[]) => readonly Buffer[]) =>
+  (crl: Buffer): Buffer => {
+    const [body, ...rest] = partsOf(crl);
+    return sequence(sequence(...change(partsOf(body!))), ...rest);
+  };
+const partsOf = (bytes: Uint8Array) =>
+  [...elements(readDer(bytes, tags.sequence).content)].map(({ tag, content }) => der(tag, content));
+/** Puts the entries behind the date of the next update. */
+const withEntries = (...entries: Buffer[]) =>
+  withBody((fields) => [...fields.slice(0, 5), sequence(...entries), ...fields.slice(5)]);
 
 describe('parseCrls', () => {
   it('reads who is revoked, by the names and serials that certificates have', () => {
@@ -87,7 +101,32 @@ describe('parseCrls', () => {
     expect(read({ revoked: [Buffer.of(5)], entryExtensions })?.serials).toEqual(new Set(['05']));
   });
 
-  const falseInDer = (number: number) => context(number, false, Buffer.of(0xff));
+  it('reads an entry that gives no reason', () => {
+    const invalidity = { oid: '2.5.29.24', critical: true, value: der(0x18, Buffer.from('20200101000000Z')) };
+    expect(read({ revoked: [Buffer.of(5)], entryExtensions: [invalidity] })?.serials).toEqual(new Set(['05']));
+  });
+
+  it('takes a list for one of all certificates when its distribution point has no place, or limits nothing', () => {
+    for (const fields of [
+      [],
+      [context(1, false, Buffer.of(0))],
+      [4, 5].map((tag) => context(tag, false, Buffer.of(0))),
+    ])
+      expect(read({ extensions: [issuingDistributionPoint(...fields)] })?.distributionPoint).toBe('');
+  });
+
+  it('reads a number of 20 bytes', () => {
+    const extensions = [{ oid: '2.5.29.20', critical: false, value: der(0x02, Buffer.alloc(20, 0x11)) }];
+    expect(read({ number: 'absent', extensions })?.number).toBe(BigInt(`0x${'11'.repeat(20)}`));
+  });
+
+  it('reads as many entries as there is room for', () => {
+    const { der: list } = makeCrl({ issuer: authority, revoked: [Buffer.of(5), Buffer.of(6)] });
+    expect(readCrlFields(list, 2).fields.serials.size).toBe(2);
+    expect(() => readCrlFields(list, 1)).toThrow('there are more entries than the 1 that are allowed');
+  });
+
+  const trueInDer = (number: number) => context(number, false, Buffer.of(0xff));
   it.each<[string, Partial<CrlSpec>, RegExp]>([
     ['a delta CRL', { extensions: [{ oid: '2.5.29.27', critical: true, value: integer(1) }] }, /a delta CRL/],
     [
@@ -95,14 +134,14 @@ describe('parseCrls', () => {
       { extensions: [{ oid: '2.5.29.27', critical: false, value: integer(1) }] },
       /a delta CRL/,
     ],
-    ['an indirect CRL', { extensions: [issuingDistributionPoint(falseInDer(4))] }, /an indirect CRL/],
+    ['an indirect CRL', { extensions: [issuingDistributionPoint(trueInDer(4))] }, /an indirect CRL/],
     [
       'an entry of another issuer',
       { revoked: [Buffer.of(5)], entryExtensions: [{ oid: '2.5.29.29', critical: true, value: sequence() }] },
       /an indirect CRL/,
     ],
-    ['a list of workloads only', { extensions: [issuingDistributionPoint(falseInDer(1))] }, /workloads only/],
-    ['a list of authorities only', { extensions: [issuingDistributionPoint(falseInDer(2))] }, /authorities only/],
+    ['a list of workloads only', { extensions: [issuingDistributionPoint(trueInDer(1))] }, /workloads only/],
+    ['a list of authorities only', { extensions: [issuingDistributionPoint(trueInDer(2))] }, /authorities only/],
     [
       'a list of some reasons',
       { extensions: [issuingDistributionPoint(context(3, false, Buffer.of(5, 0x40)))] },
@@ -110,12 +149,12 @@ describe('parseCrls', () => {
     ],
     [
       'a list of attribute certificates',
-      { extensions: [issuingDistributionPoint(falseInDer(5))] },
+      { extensions: [issuingDistributionPoint(trueInDer(5))] },
       /attribute certificates/,
     ],
     [
       'a distribution point with an unknown field',
-      { extensions: [issuingDistributionPoint(falseInDer(6))] },
+      { extensions: [issuingDistributionPoint(trueInDer(6))] },
       /not understood/,
     ],
     [
@@ -157,6 +196,26 @@ describe('parseCrls', () => {
         extensions: [{ oid: '2.5.29.20', critical: false, value: der(0x02, Buffer.alloc(21, 1)) }],
       },
       /longer than 20 bytes/,
+    ],
+    [
+      'an empty number',
+      { number: 'absent', extensions: [{ oid: '2.5.29.20', critical: false, value: der(0x02) }] },
+      /empty or longer than 20 bytes/,
+    ],
+    [
+      'an entry that is no SEQUENCE',
+      { mangle: withEntries(der(0x31, integer(5), time(0))) },
+      /an entry is not a SEQUENCE/,
+    ],
+    [
+      'an entry with a field too many',
+      { mangle: withEntries(sequence(integer(5), time(0), integer(0))) },
+      /more elements than expected/,
+    ],
+    [
+      'a field behind the extensions',
+      { mangle: withBody((fields) => [...fields, integer(0)]) },
+      /more elements than expected/,
     ],
     [
       'a fourth part',
@@ -307,6 +366,14 @@ describe('isSignedBy', () => {
     expect(() => issuer.x509.publicKey).toThrow();
     expect(issuer.weakKey).toBeUndefined();
     expect(read()?.isSignedBy(issuer)).toBe(false);
+  });
+
+  it('refuses a signature of another kind than the list says', () => {
+    const issuer = makeAuthority({ key: rsaKey() });
+    const ecdsa = sequence(oid('1.2.840.10045.4.3.2'));
+    const mangle = (crl: Buffer) => sequence(partsOf(crl)[0]!, ecdsa, partsOf(crl)[2]!);
+    const [crl] = parseCrls(makeCrl({ issuer, innerAlgorithm: ecdsa, mangle }).der);
+    expect(crl?.isSignedBy(readCertificate(issuer.der))).toBe(false);
   });
 
   it('refuses what was changed after it was signed', () => {
