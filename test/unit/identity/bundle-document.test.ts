@@ -69,6 +69,22 @@ describe('B12: a SPIFFE bundle document', () => {
   });
 
   it.each([
+    ['no x5c', undefined],
+    ['an empty x5c', []],
+    ['an empty text', ['']],
+    ['a number', [7]],
+  ])('B12: with %s says which root has no certificate', (_, x5c) => {
+    expect(refusal(documentOf(jwk(other, { use: 'jwt-svid' }), jwk(root), jwk(other, { x5c }))).message).toBe(
+      'The trust bundle of partner.example cannot be read: its root 2 has no certificate in x5c',
+    );
+  });
+
+  it('B12: is not what only has a brace in it, such as PEM with words before its blocks', () => {
+    const text = `The root of {partner}:\n${root.pem}`;
+    expect(readBundle(domain, text)).toBe(text);
+  });
+
+  it.each([
     ['no JSON', '{"keys":['],
     ['no keys', '{}'],
     ['a map of bundles', JSON.stringify({ trust_domains: { [domain]: { keys: [jwk(root)] } } })],
@@ -101,6 +117,12 @@ describe('B12: a SPIFFE bundle document', () => {
   });
 
   it('B12: beyond the limits is refused as too_large, before it is parsed', () => {
+    const whole = documentOf(jwk(root)).padEnd(bundleLimits.characters);
+    expect(readBundle(domain, whole)).toBe(root.pem);
+    expect(refusal(`${whole} `)).toMatchObject({
+      reason: 'too_large',
+      message: `The trust bundle of partner.example has ${whole.length + 1} characters, at most ${whole.length} are allowed`,
+    });
     expect(refusal(`{${' '.repeat(bundleLimits.characters)}`).reason).toBe('too_large');
     const many = Array.from({ length: bundleLimits.roots + 1 }, () => jwk(root, { n: undefined }));
     expect(refusal(documentOf(...many)).reason).toBe('too_large');
