@@ -70,9 +70,8 @@ function domainsOf(crl: Crl, candidates: readonly Certificate[], { bundles, nowM
   const signers = candidates.filter((candidate) => crl.isSignedBy(candidate));
   return [...bundles.domains].flatMap(([trustDomain, roots]) => {
     const anchors = roots.map(({ facts }) => facts);
-    const id = { uri: `spiffe://${trustDomain}`, trustDomain, path: '' };
     const isVouchedFor = (leaf: Certificate) =>
-      findTrustPath({ leaf, id, intermediates: candidates, anchors, nowMs }).kind === 'path';
+      findTrustPath({ leaf, id: { trustDomain }, intermediates: candidates, anchors, nowMs }).kind === 'path';
     return anchors.some((root) => crl.isSignedBy(root)) || signers.some(isVouchedFor) ? [trustDomain] : [];
   });
 }

@@ -20,7 +20,7 @@ export type PathResult =
 export interface PathQuestion {
   readonly leaf: Certificate;
   /** Whose certificate the leaf is: name constraints on the way are about it. */
-  readonly id: SpiffeId;
+  readonly id: Pick<SpiffeId, 'trustDomain'>;
   /** What came with the leaf, in any order; nothing in it is trusted. */
   readonly intermediates: readonly Certificate[];
   /** The roots of the leaf's own trust domain. */

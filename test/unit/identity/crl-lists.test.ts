@@ -6,8 +6,9 @@ import { parseCrls, readCrlFile } from '../../../src/identity/crl.ts';
 import type { CrlInForce, CrlsInForce } from '../../../src/identity/crl-lists.ts';
 import { takeCrls, whyListed } from '../../../src/identity/crl-lists.ts';
 import type { RevocablePeer } from '../../../src/identity/revocations.ts';
+import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import type { MadeCertificate } from '../../support/certificates.ts';
-import { makeAuthority, makeCertificate } from '../../support/certificates.ts';
+import { makeAuthority, makeCertificate, nameConstraints } from '../../support/certificates.ts';
 import type { CrlSpec } from '../../support/crls.ts';
 import { issuingDistributionPoint, makeCrl } from '../../support/crls.ts';
 import { context } from '../../support/der-writer.ts';
@@ -68,6 +69,24 @@ describe('takeCrls', () => {
     expect(without.problems).toEqual([expect.stringMatching(/not signed by an authority/)]);
   });
 
+  it('takes a list that one of several roots of a trust domain signed', () => {
+    const roots = `${mesh.bundlePem}${makeAuthority({ subject: 'next' }).pem}`;
+    const bundles = parseTrustBundles({ 'cluster.local': roots });
+    const { inForce, problems } = takeCrls(none, fileOf({ issuer: mesh.root }), trust({ bundles }));
+    expect([inForce.size, problems]).toEqual([1, []]);
+  });
+
+  it.each([
+    ['cluster.local', 1],
+    ['partner.example', 0],
+  ])('goes by what an authority may name: one for %s puts %i list of the mesh into force', (host, lists) => {
+    const extensions = [nameConstraints({ permitted: [host] })];
+    const middle = makeAuthority({ subject: 'middle', issuer: mesh.root, extensions });
+    const low = makeAuthority({ subject: 'low', issuer: middle });
+    const { inForce } = takeCrls(none, fileOf({ issuer: low }, low, middle), trust({ ownChain: [] }));
+    expect(inForce.size).toBe(lists);
+  });
+
   const stranger = makeAuthority({ subject: 'root of cluster.local' });
   const pretender = makeCertificate({
     subject: 'intermediate 0 of cluster.local',
@@ -76,6 +95,7 @@ describe('takeCrls', () => {
   });
   const signsNoCertificates = makeAuthority({ subject: 'lists', issuer: mesh.root, keyUsage: ['cRLSign'] });
   const signsNoLists = makeAuthority({ subject: 'certificates', issuer: mesh.root, keyUsage: ['keyCertSign'] });
+  const saysNothing = makeAuthority({ subject: 'nothing', issuer: mesh.root, keyUsage: 'absent' });
   const weak = makeAuthority({ subject: 'weak', issuer: mesh.root, digest: 'sha1' });
   const odd = makeAuthority({
     subject: 'odd',
@@ -90,6 +110,7 @@ describe('takeCrls', () => {
     ['a workload signed', fileOf({ issuer: leaf, revoked: [leaf] }, leaf)],
     ['one signed who is no authority', fileOf({ issuer: pretender, revoked: [leaf] }, pretender)],
     ['one signed who may not issue', fileOf({ issuer: signsNoCertificates, revoked: [leaf] }, signsNoCertificates)],
+    ['one signed who does not say what it may do', fileOf({ issuer: saysNothing, revoked: [leaf] }, saysNothing)],
     ['one signed who may not sign lists', fileOf({ issuer: signsNoLists, revoked: [leaf] }, signsNoLists)],
   ])('revokes nobody by a list that %s, and says so', (_, file) => {
     const { inForce, problems, keys } = takeCrls(none, file, trust({ ownChain: [] }));
@@ -118,12 +139,25 @@ describe('takeCrls', () => {
   it.each<[string, Partial<CrlSpec>, Partial<CrlSpec>]>([
     ['number', { number: 5, thisUpdateMs: 0 }, { number: 4, thisUpdateMs: minute }],
     ['date, where it has no number', { thisUpdateMs: minute }, { number: 'absent', thisUpdateMs: 0 }],
+    ['date, where the one in force has no number', { number: 'absent', thisUpdateMs: minute }, { thisUpdateMs: 0 }],
     ['date, where both have the same number', { number: 5, thisUpdateMs: minute }, { number: 5, thisUpdateMs: 0 }],
   ])('does not go back to a list that is older by its %s', (_, newer, older) => {
     const first = takeCrls(none, fileOf({ issuer: mesh.root, revoked: [rootLeaf], ...newer }), trust());
     const second = takeCrls(first.inForce, fileOf({ issuer: mesh.root, ...older }), trust());
     expect(second.problems).toEqual([expect.stringMatching(/is older than the one in force, of \S+$/)]);
     expect(second.keys).toEqual(first.keys);
+    expect(whyListed(second.inForce)(peerOf(rootLeaf))).toBeDefined();
+  });
+
+  it.each<[string, Partial<CrlSpec>, Partial<CrlSpec>]>([
+    ['is newer by its date, where both have the same number', { thisUpdateMs: 0 }, { thisUpdateMs: minute }],
+    ['has the number and the date of the one in force', { thisUpdateMs: minute }, { thisUpdateMs: minute }],
+    ['is the first with a number, and newer', { number: 'absent', thisUpdateMs: 0 }, { thisUpdateMs: minute }],
+  ])('takes a list that %s', (_, before, after) => {
+    const first = takeCrls(none, fileOf({ issuer: mesh.root, ...before }), trust());
+    const file = fileOf({ issuer: mesh.root, revoked: [rootLeaf], ...after });
+    const second = takeCrls(first.inForce, file, trust());
+    expect(second.problems).toEqual([]);
     expect(whyListed(second.inForce)(peerOf(rootLeaf))).toBeDefined();
   });
 
