@@ -150,7 +150,7 @@ export const report = v.object({
   ),
   /** Peers that are connected, or were within the last hour, by the root that they chain to. */
   peersByRoot: v.optional(v.pipe(v.array(v.object({ root: fingerprint, peers: count })), v.maxLength(20))),
-  /** The root that its own certificate chains to. */
+  /** The root that its own certificate chains to; absent when that has ended. */
   issuedBy: v.optional(fingerprint),
   /** Roots of its own trust domain that it trusts peers by. */
   trustedRoots: v.optional(v.pipe(v.array(fingerprint), v.maxLength(50))),

@@ -54,7 +54,7 @@ export function startReports({ clock, log, reporting, identity, peers }: ReportP
     const held = identity();
     if (held === undefined) return;
     const session = reporting.session();
-    const report = reportOf(held, peers.byRoot(), await reporting.controlPlaneRoots());
+    const report = reportOf(held, clock.now(), peers.byRoot(), await reporting.controlPlaneRoots());
     const gist = gistOf(report);
     const isKnown = sent?.gist === gist && sent.session === session && clock.monotonic() < sent.repeatAtMs;
     if (isKnown) return;
@@ -97,13 +97,18 @@ export function startReports({ clock, log, reporting, identity, peers }: ReportP
   };
 }
 
-function reportOf(identity: Identity, peers: PeersByRoot, controlPlaneRoots: readonly string[]): Report {
-  const { bundles, rootFingerprint, spiffeId } = identity;
+/** A certificate that has ended, or was revoked, needs no root any more: its owner may never get another one. */
+function reportOf(
+  { bundles, notAfterMs, rootFingerprint, spiffeId }: Identity,
+  nowMs: number,
+  peers: PeersByRoot,
+  controlPlaneRoots: readonly string[],
+): Report {
   const trusted = (bundles.domains.get(spiffeId.trustDomain) ?? []).map(({ fingerprint }) => fingerprint);
   const peersByRoot = peersOf(peers, new Set(trusted));
   return {
     version,
-    issuedBy: rootFingerprint,
+    ...(notAfterMs > nowMs && { issuedBy: rootFingerprint }),
     // The newest stand last.
     trustedRoots: trusted.slice(-reportLimits.roots),
     controlPlaneRoots: controlPlaneRoots.slice(-reportLimits.roots),

@@ -69,6 +69,19 @@ function start() {
 const look = reportTimes.lookMs;
 
 describe('a report', () => {
+  it('needs no root for a certificate that has ended', async () => {
+    const sidecar = start();
+    const identity = identityUnder(ownRoots(authority));
+    sidecar.identity = { ...identity, notAfterMs: sidecar.clock.now() + 1.5 * look };
+    await sidecar.clock.advance(look);
+    await sidecar.clock.advance(look);
+    expect(sidecar.sent.map(({ issuedBy }) => issuedBy)).toEqual([fingerprintsOf(identity)[0], undefined]);
+    expect(sidecar.sent.map(({ trustedRoots }) => trustedRoots)).toEqual([
+      fingerprintsOf(identity),
+      fingerprintsOf(identity),
+    ]);
+  });
+
   it('says by which roots this sidecar lives and trusts, and how many peers each vouches for', async () => {
     const sidecar = start();
     const identity = identityUnder(ownRoots(authority, other));
