@@ -138,22 +138,33 @@ describe('withBundles', () => {
     expect(late.bundles).toBe(without);
   });
 
+  const wholeMs = Math.floor(nowMs / 1000) * 1000;
+  /** Our root issued anew for the same key, with other dates. */
+  const reissued = (dates: { readonly notBeforeMs?: number; readonly notAfterMs?: number }) => {
+    const root = makeAuthority({ subject: 'root of cluster.local', key: mesh.root.key, ...dates });
+    return parseTrustBundles({ 'cluster.local': root.pem });
+  };
+
   it('ends with the root that vouches for it', () => {
-    const { root } = mesh;
-    const brief = makeAuthority({
-      subject: 'root of cluster.local',
-      key: root.key,
-      notAfterMs: identity.notAfterMs - 60_000,
-    });
-    const next = withBundles(identity, parseTrustBundles({ 'cluster.local': brief.pem }), 8, nowMs);
-    expect(next.notAfterMs).toBeLessThan(identity.notAfterMs);
+    const notAfterMs = identity.notAfterMs - 60_000;
+    expect(withBundles(identity, reissued({ notAfterMs }), 8, nowMs).notAfterMs).toBe(notAfterMs);
   });
 
   it('B7: ends it at once when the root that vouches for it has ended already', () => {
-    const dates = { notBeforeMs: nowMs - 3_600_000, notAfterMs: nowMs - 1000 };
-    const over = makeAuthority({ subject: 'root of cluster.local', key: mesh.root.key, ...dates });
-    const next = withBundles(identity, parseTrustBundles({ 'cluster.local': over.pem }), 8, nowMs);
-    expect(next.notAfterMs).toBe(nowMs);
+    const over = reissued({ notBeforeMs: wholeMs - 3_600_000, notAfterMs: wholeMs - 1000 });
+    expect(withBundles(identity, over, 8, nowMs).notAfterMs).toBe(nowMs);
+  });
+
+  it('R13: does not end it because of a root that is not valid yet, which it may be soon', () => {
+    const early = reissued({ notBeforeMs: wholeMs + 60_000 });
+    expect(withBundles(identity, early, 8, nowMs)).toMatchObject({ bundles: early, notAfterMs: identity.notAfterMs });
+  });
+
+  it('rests on the root that vouches for it, also after its end', () => {
+    const anew = reissued({});
+    const { fingerprint } = anew.domains.get('cluster.local')![0]!;
+    for (const atMs of [nowMs, identity.notAfterMs, identity.notAfterMs + 1000])
+      expect(withBundles(identity, anew, 8, atMs).rootFingerprint).toBe(fingerprint);
   });
 
   it('refuses another key as a mistake of the programmer would be', () => {
