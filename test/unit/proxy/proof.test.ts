@@ -5,7 +5,7 @@ import { createRevocations } from '../../../src/identity/revocations.ts';
 import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { keyingMaterial, proofFor, tunnelKeysOf } from '../../../src/identity/tunnel-proof.ts';
 import type { Lapse, VerifiedPeer } from '../../../src/identity/verify-peer.ts';
-import type { ClosedReason, ProofResult } from '../../../src/outcomes.ts';
+import type { ClosedReason, Direction, ProofResult } from '../../../src/outcomes.ts';
 import type { Observer } from '../../../src/proxy/account.ts';
 import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Proof, ProvedTunnel } from '../../../src/proxy/proof.ts';
@@ -254,7 +254,7 @@ describe('a proof that a newer tunnel has renewed', () => {
 /** The proofs of several tunnels, judged by the clock. */
 function board(graceMs = 0) {
   const clock = createFakeClock(startMs);
-  const { log } = captureLog();
+  const { log, lines } = captureLog();
   const bundles = (...roots: string[]) =>
     ({
       domains: new Map([['cluster.local', roots.map((fingerprint) => ({ fingerprint }))]]),
@@ -262,12 +262,12 @@ function board(graceMs = 0) {
   let trusted = bundles('root', 'next');
   let revoked: string[] = [];
   let looks = 0;
-  const results: ProofResult[] = [];
+  const results: string[] = [];
   const parts = {
     clock,
     log,
     observer: {
-      proofRenewed: (_direction: string, result: ProofResult) => results.push(result),
+      proofRenewed: (direction: Direction, result: ProofResult) => results.push(`${direction} ${result}`),
     } as unknown as Observer,
     identity: { current: () => ({ bundles: trusted }) as Identity },
     revocations: {
@@ -296,6 +296,7 @@ function board(graceMs = 0) {
     },
     looks: () => looks,
     results,
+    lines,
   };
 }
 
@@ -306,14 +307,16 @@ describe('the proofs of all tunnels', () => {
   });
 
   it('are proved anew by the name of an inbound tunnel, until it has ended', () => {
-    const { proofs, open, results } = board();
+    const { proofs, open, results, lines } = board();
     const [inbound, outbound, ended, fresh] = [open(), open({}, 'outbound'), open(), open({ serial: 'BB' })];
     const prove = ({ proof }: { readonly proof: Proof }) =>
       proofs.proveOlder({ tunnel: proof.end.keys.name, proof: proofFor(proof.end, fresh.proof.end) }, fresh.proof);
     ended.proof.close();
     expect([inbound, outbound, ended].map((old) => typeof prove(old))).toEqual(['string', 'undefined', 'undefined']);
     expect([inbound, outbound].map(({ proof }) => proof.peer.serial)).toEqual(['BB', undefined]);
-    expect(results).toEqual(['renewed', 'refused', 'refused']);
+    expect(results).toEqual(['inbound renewed', 'inbound refused', 'inbound refused']);
+    const refused = { level: 'debug', peerId: apiId, detail: 'there is no such tunnel' };
+    expect(lines).toMatchObject([refused, refused]);
   });
 
   it('are not proved anew by a peer whose own proof does not hold', () => {
