@@ -6,6 +6,7 @@ import { ConfigurationError, exitCodes, UsageError } from '../../errors.ts';
 import type { Host, Subcommand } from '../../host.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import { trustDomainOf } from '../authority.ts';
+import { trustedRoots } from '../root-set.ts';
 import { readStateDirectory } from '../state-directory.ts';
 import type { Note, RevocationList } from './list.ts';
 import { emptyList, isReason, normalSerial, reasonExpectation, serialExpectation } from './list.ts';
@@ -31,6 +32,7 @@ interface Place {
   readonly mode: number;
   /** Undefined where only the control plane knows it. */
   readonly trustDomain: string | undefined;
+  readonly rootSerials: readonly (string | undefined)[];
 }
 
 /** `remora control-plane revoke`: changes or shows what an operator has revoked; a control plane need not run. */
@@ -58,12 +60,13 @@ function contradiction({ serial, identity, reason, lift, list, federated, stateD
 }
 
 async function placeOf({ stateDir, file = '' }: RevokeFlags): Promise<Place> {
-  if (stateDir === undefined) return { path: file, mode: 0o644, trustDomain: undefined };
-  const { root } = await readStateDirectory(stateDir);
+  if (stateDir === undefined) return { path: file, mode: 0o644, trustDomain: undefined, rootSerials: [] };
+  const keys = await readStateDirectory(stateDir);
   return {
     path: join(stateDir, revocationsFileName),
     mode: 0o600,
-    trustDomain: trustDomainOf(root.certificate),
+    trustDomain: trustDomainOf(keys.root.certificate),
+    rootSerials: trustedRoots(keys).map(({ serialNumber }) => normalSerial(serialNumber)),
   };
 }
 
@@ -93,9 +96,16 @@ async function change({ stdout }: Host, place: Place, flags: RevokeFlags): Promi
   stdout.write(`${[...lines, ...nextStep(flags)].join('\n')}\n`);
 }
 
-function subjectOf({ serial, identity = '', federated }: RevokeFlags, { trustDomain }: Place): Subject {
+function subjectOf(
+  { serial, identity = '', federated, lift }: RevokeFlags,
+  { trustDomain, rootSerials }: Place,
+): Subject {
   if (serial !== undefined) {
     const key = normalSerial(serial);
+    if (key !== undefined && lift !== true && rootSerials.includes(key))
+      throw new ConfigurationError(
+        `--serial=${shown(serial)} is that of a root, which is trusted as long as it is in a trust bundle; remora control-plane rotate-root takes it out`,
+      );
     if (key !== undefined) return { list: 'certificates', key };
     throw new ConfigurationError(`--serial=${shown(serial)} is not a serial, expected ${serialExpectation}`);
   }

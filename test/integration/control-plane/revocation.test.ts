@@ -230,6 +230,18 @@ describe('remora control-plane revoke', () => {
     expect([code, stdout.trim().split('\n').length, stdout.endsWith('Z\n')]).toEqual([0, 2_500, true]);
   });
 
+  it('sends whoever would revoke a root to its rotation', async () => {
+    const plane = await startPlane();
+    const { serialNumber } = new X509Certificate(plane.rootPem);
+    expect(await revoke('--serial', serialNumber.toLowerCase())).toMatchObject({
+      code: 78,
+      stderr: expect.stringMatching(
+        / is that of a root, which is trusted .*; remora control-plane rotate-root takes it out\n$/,
+      ),
+    });
+    expect(existsSync(list)).toBe(false);
+  });
+
   it('is refused without a state directory; an identity of another mesh needs its word', async () => {
     expect(await revoke('--serial', '4A')).toMatchObject({
       code: 78,
