@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readBoundedFile } from '../bounded-file.ts';
 import { timestamp } from '../clock.ts';
 import { messageOf } from '../errors.ts';
 import type { CrlFile } from '../identity/crl.ts';
-import { CrlError, crlLimits, readCrlFile } from '../identity/crl.ts';
+import { CrlError, readCrlFile } from '../identity/crl.ts';
 import type { CrlsInForce, CrlTrust } from '../identity/crl-lists.ts';
 import { takeCrls } from '../identity/crl-lists.ts';
+import type { ReadFile } from './patient-reader.ts';
 
 /** One file of revocation lists, as it was when it could be used last. Every answer is one sentence that names the file. */
 export interface WatchedCrlFile {
@@ -19,7 +19,7 @@ export interface WatchedCrlFile {
   whyStale(inForce: CrlsInForce, nowMs: number): string | undefined;
 }
 
-export function watchedCrlFile(path: string): WatchedCrlFile {
+export function watchedCrlFile(path: string, readFile: ReadFile): WatchedCrlFile {
   let digest = '';
   let parsed: CrlFile | CrlError = { crls: [], certificates: [] };
   let content = parsed;
@@ -31,7 +31,7 @@ export function watchedCrlFile(path: string): WatchedCrlFile {
   return {
     async read() {
       try {
-        const bytes = await readBoundedFile(path, crlLimits.bytes);
+        const bytes = await readFile(path);
         const latest = createHash('sha256').update(bytes).digest('hex');
         if (latest !== digest) [digest, parsed] = [latest, parse(bytes)];
         if (parsed instanceof CrlError) throw parsed;

@@ -2,6 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { WatchFiles } from '../file-watch.ts';
 import { followFiles } from '../file-watch.ts';
 import { readCertificate } from '../identity/certificate.ts';
+import { crlLimits } from '../identity/crl.ts';
 import type { CrlsInForce } from '../identity/crl-lists.ts';
 import { whyListed } from '../identity/crl-lists.ts';
 import type { Identity } from '../identity/identity.ts';
@@ -9,11 +10,15 @@ import type { Revocations } from '../identity/revocations.ts';
 import type { Log } from '../log.ts';
 import type { WatchedCrlFile } from './crl-file.ts';
 import { watchedCrlFile } from './crl-file.ts';
+import type { ReadFile } from './patient-reader.ts';
+import { createPatientReader } from './patient-reader.ts';
 
 export interface CrlFileParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly watch?: WatchFiles;
+  /** Default: one that gives up what hangs. */
+  readonly readFile?: ReadFile;
 }
 
 export interface CrlFileSettings {
@@ -37,9 +42,10 @@ export interface CrlFiles {
 }
 
 /** Reads the files now, when they change, and at each poll. What cannot be used is logged once and changes nothing else. */
-export function startCrlFiles({ clock, log, watch }: CrlFileParts, settings: CrlFileSettings): CrlFiles {
+export function startCrlFiles(parts: CrlFileParts, settings: CrlFileSettings): CrlFiles {
+  const { clock, log, watch, readFile = createPatientReader(clock, crlLimits.bytes) } = parts;
   const { crlFiles, staleCrl, pollIntervalMs } = settings;
-  const files = crlFiles.map(watchedCrlFile);
+  const files = crlFiles.map((path) => watchedCrlFile(path, readFile));
   const listeners = new Set<() => void>();
   const sayOnce = problemLines(log, staleCrl);
   let inForce: CrlsInForce = new Map();

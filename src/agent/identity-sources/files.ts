@@ -12,6 +12,8 @@ import { makeIdentity } from '../../identity/identity.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { TrustBundleError } from '../../identity/trust-bundle.ts';
+import type { ReadFile } from '../patient-reader.ts';
+import { createPatientReader } from '../patient-reader.ts';
 import { federateBundles, isSameBundles } from './bundles.ts';
 import { createIdentityPublisher, currentOf, firstOf } from './publisher.ts';
 import type { RevocationSource } from './revoked.ts';
@@ -23,6 +25,8 @@ export interface FileIdentityParts {
   readonly revocations: RevocationSource;
   readonly observer: RenewalObserver;
   readonly watch?: WatchFiles;
+  /** Reads the bundles of other trust domains. Default: a reader that gives up what hangs. */
+  readonly readOfOthers?: ReadFile;
 }
 
 export interface FileIdentitySettings {
@@ -57,10 +61,11 @@ interface Content {
  * that cannot be used keeps that of its own in use, and nothing else: it must not stand in the way of a renewal.
  */
 export async function startFileIdentity(
-  { clock, revocations, observer, watch }: FileIdentityParts,
+  parts: FileIdentityParts,
   settings: FileIdentitySettings,
   signal: AbortSignal,
 ): Promise<IdentitySource> {
+  const { clock, revocations, observer, watch, readOfOthers = createPatientReader(clock, maxFileBytes) } = parts;
   signal.throwIfAborted();
   const { certificateFile, keyFile, bundleFile, federatedBundles, pollIntervalMs } = settings;
   const publisher = createIdentityPublisher();
@@ -85,7 +90,7 @@ export async function startFileIdentity(
   const look = async () => {
     let digest = '';
     try {
-      const content = await readContent(settings);
+      const content = await readContent(settings, readOfOthers);
       digest = content.digest;
       if (digest === usedDigest) {
         lastFailure = undefined;
@@ -139,7 +144,7 @@ export async function startFileIdentity(
   };
 }
 
-async function readContent(settings: FileIdentitySettings): Promise<Content> {
+async function readContent(settings: FileIdentitySettings, readOfOthers: ReadFile): Promise<Content> {
   const { certificateFile, keyFile, bundleFile, federatedBundles } = settings;
   const files = [certificateFile, keyFile, bundleFile].map((path) => readBoundedFile(path, maxFileBytes));
   const [chain, key, bundle] = (await Promise.all(files).catch((error: unknown) => {
@@ -147,7 +152,7 @@ async function readContent(settings: FileIdentitySettings): Promise<Content> {
   })) as [Buffer, Buffer, Buffer];
   const federated = new Map<string, string | Error>();
   for (const { trustDomain, path } of federatedBundles) {
-    const text = await readBoundedFile(path, maxFileBytes).then(String, (error: Error) => error);
+    const text = await readOfOthers(path).then(String, (error: Error) => error);
     federated.set(trustDomain, text);
   }
   const hash = createHash('sha256');

@@ -2,13 +2,15 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { CrlFiles } from '../../../src/agent/crl-files.ts';
+import type { CrlFileParts, CrlFiles } from '../../../src/agent/crl-files.ts';
 import { startCrlFiles } from '../../../src/agent/crl-files.ts';
 import { startFileIdentity } from '../../../src/agent/identity-sources/files.ts';
-import type { Clock } from '../../../src/clock.ts';
+import { createPatientReader, patienceMs } from '../../../src/agent/patient-reader.ts';
+import { readBoundedFile } from '../../../src/bounded-file.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { WatchFiles } from '../../../src/file-watch.ts';
 import { readCertificate } from '../../../src/identity/certificate.ts';
+import { crlLimits } from '../../../src/identity/crl.ts';
 import type { CapturedLog } from '../../support/captured-log.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import type { MadeCertificate } from '../../support/certificates.ts';
@@ -55,10 +57,10 @@ const crl = (revoked: readonly MadeCertificate[] = [], spec: Partial<CrlSpec> = 
 
 async function start(
   settings: { crlFiles?: readonly string[]; staleCrl?: 'accept' | 'refuse' } = {},
-  parts: { clock?: Clock; watch?: WatchFiles } = {},
+  parts: Partial<CrlFileParts> = {},
 ): Promise<CrlFiles> {
   crls = startCrlFiles(
-    { clock, log: captured.log, watch: watchByHand, ...parts },
+    { clock, log: captured.log, watch: watchByHand, readFile, ...parts },
     { crlFiles: [file], staleCrl: 'accept', pollIntervalMs: 10 * second, ...settings },
   );
   await crls.read;
@@ -77,6 +79,9 @@ async function replaced(text: string | Buffer): Promise<void> {
   await writeFile(file, text);
   await looked();
 }
+
+/** Without a deadline: its timer would be taken for that of the next look. */
+const readFile = (path: string) => readBoundedFile(path, crlLimits.bytes);
 
 /** Reading files takes real time, which the fake clock knows nothing of: the look is over when the next one is waited for. */
 async function looked(): Promise<void> {
@@ -197,6 +202,14 @@ describe('revocation lists in files', () => {
     await next;
     expect([isRevoked(alice), isRevoked(bob)]).toEqual([false, true]);
   });
+});
+
+it('a list on a disk that hangs keeps nobody from starting', async () => {
+  const hung = createPatientReader(clock, crlLimits.bytes, () => new Promise(() => undefined));
+  const starting = start({ staleCrl: 'refuse' }, { readFile: hung });
+  await clock.advance(patienceMs);
+  const { current } = await starting;
+  expect(current().unknown).toBe(`it is not known who is revoked: ${file} cannot be read within ${patienceMs} ms`);
 });
 
 describe('a list that is missing or out of date', () => {

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startFileIdentity } from '../../../src/agent/identity-sources/files.ts';
 import type { IdentitySource } from '../../../src/agent/identity-sources/source.ts';
+import type { ReadFile } from '../../../src/agent/patient-reader.ts';
+import { createPatientReader, patienceMs } from '../../../src/agent/patient-reader.ts';
+import { readBoundedFile } from '../../../src/bounded-file.ts';
 import type { Clock } from '../../../src/clock.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { WatchFiles } from '../../../src/file-watch.ts';
@@ -74,6 +77,7 @@ interface StartParts {
   signal?: AbortSignal;
   name?: string;
   isFederated?: boolean;
+  readOfOthers?: ReadFile;
 }
 
 function start(parts: StartParts = {}) {
@@ -83,7 +87,14 @@ function start(parts: StartParts = {}) {
     bundlesRefused: (error: Error) => void events.push(`bundles refused: ${error.message}`),
   };
   return startFileIdentity(
-    { clock: parts.clock ?? clock, watch: parts.watch ?? watchByHand, revocations, observer },
+    {
+      clock: parts.clock ?? clock,
+      watch: parts.watch ?? watchByHand,
+      revocations,
+      observer,
+      // Without a deadline: reading takes real time, which the fake clock knows nothing of.
+      readOfOthers: parts.readOfOthers ?? ((path) => readBoundedFile(path, 1024 * 1024)),
+    },
     {
       trustDomain: 'cluster.local',
       expected: spiffeId(`spiffe://cluster.local/ns/shop/sa/${parts.name ?? 'web'}`),
@@ -285,6 +296,31 @@ describe('the bundle of another trust domain', () => {
     await replace(next.bundlePem);
     await told('renewed 3');
     expect(rootsOf()).toEqual([next.bundlePem]);
+  });
+
+  it('on a disk that hangs delays our own certificate by as long as it is waited for, and no longer', async () => {
+    await write(directory, issue());
+    let isHung = false;
+    const readOfOthers = createPatientReader(clock, 1024 * 1024, (path, maxBytes) =>
+      isHung ? new Promise(() => undefined) : readBoundedFile(path, maxBytes),
+    );
+    await writeFile(partnerFile, partner.bundlePem);
+    source = await start({ isFederated: true, readOfOthers });
+    for (const [generation, why] of [
+      [2, `cannot be read within ${patienceMs} ms`],
+      [3, 'hangs'],
+    ] as const) {
+      isHung = true;
+      await write(directory, issue());
+      await expect
+        .poll(() => {
+          change();
+          return clock.advance(patienceMs).then(() => events.at(-1));
+        })
+        .toBe(`renewed ${generation}`);
+      expect(events.at(-2)).toBe(`bundles refused: ${partnerFile} ${why}`);
+      expect(rootsOf()).toEqual([partner.bundlePem]);
+    }
   });
 
   it('makes no new generation when it says the same in another form', async () => {
