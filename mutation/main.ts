@@ -7,8 +7,8 @@ import type { Survivor } from './survivors.ts';
 import { compareSurvivors, parseSurvivors, survivorAt } from './survivors.ts';
 
 /*
- * `npm run mutate`: changes the code that decides whom to trust and when to renew, one thing at a time, and sees whether a
- * test fails. docs/mutation.md says how to read what comes out.
+ * `npm run mutate`: changes the code of the deciders below, one thing at a time, and sees whether a test fails.
+ * docs/mutation.md says how to read what comes out.
  *
  *   npm run mutate -- [FILE...]
  */
@@ -16,14 +16,25 @@ import { compareSurvivors, parseSurvivors, survivorAt } from './survivors.ts';
 const root = resolve(import.meta.dirname, '..');
 const all = [
   'src/agent/identity-sources/bundles.ts',
+  'src/agent/identity-sources/revoked.ts',
   'src/agent/renewal-timetable.ts',
   'src/backoff.ts',
+  'src/control-plane/root-set.ts',
+  'src/control-plane/rotation-rules.ts',
+  'src/proxy/proof.ts',
+  'src/proxy/proofs.ts',
+  'src/proxy/transport/hbone/proof-timetable.ts',
   ...[
+    'bundle-document',
     'certificate',
     'certificate-extensions',
     'certificate-strength',
+    'crl',
+    'crl-fields',
+    'crl-lists',
     'decide-peer',
     'der',
+    'federation',
     'identity',
     'revocations',
     'spiffe-id',
@@ -68,7 +79,8 @@ function report(results: readonly Mutant[], sources: ReadonlyMap<string, string>
     const count = (...statuses: readonly string[]) => mutants.filter(({ status }) => statuses.includes(status)).length;
     const alive = mutants.filter(({ status }) => status === 'Survived' || status === 'NoCoverage');
     survivors.push(...alive.map(({ location, replacement }) => survivorAt(file, source, location, replacement)));
-    const killed = count('Killed', 'Timeout');
+    // A runtime error is a test file that cannot even be read after the change.
+    const killed = count('Killed', 'Timeout', 'RuntimeError');
     console.log(`${file}: ${killed} of ${killed + alive.length} killed`);
   }
   const list = readFileSync(join(import.meta.dirname, 'survivors.yaml'), 'utf8');

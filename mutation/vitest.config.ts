@@ -9,10 +9,12 @@ export default defineConfig({
     include: [
       'test/unit/identity/*.test.ts',
       'test/unit/agent/renewal-timetable.test.ts',
-      'test/unit/agent/identity-sources/bundles.test.ts',
+      'test/unit/agent/identity-sources/{bundles,revoked}.test.ts',
       'test/unit/backoff.test.ts',
+      'test/unit/control-plane/{root-set,rotation-rules}.test.ts',
+      'test/unit/proxy/{proof,proof-timetable}.test.ts',
     ],
-    exclude: ['test/unit/identity/{bundle-document,crl*,csr,federation,refusal}.test.ts'],
+    exclude: ['test/unit/identity/{csr,refusal}.test.ts'],
     setupFiles: ['mutation/seed.ts'],
   },
 });
