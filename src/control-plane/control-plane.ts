@@ -155,7 +155,7 @@ export async function startControlPlane(
   });
   const webhookServer = await startWebhook({ clock, log, serving, metrics }, settings);
   if (webhookServer !== undefined) opened.adopt(webhookServer, (one) => one.close());
-  opened.adopt(await openRotation({ clock, log, authority, book, place }, settings), (one) => one.close());
+  opened.adopt(await openRotation({ clock, log, authority, book, place, revocations }, settings), (one) => one.close());
 
   const all = opened.move();
   let closing: Promise<void> | undefined;

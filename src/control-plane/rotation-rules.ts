@@ -20,6 +20,8 @@ export interface RotationFacts {
   readonly roots: RootSet;
   readonly living: Living;
   readonly nowMs: number;
+  /** A CRL that is good by this root alone, without which sidecars trust nobody new. */
+  crlUnder?(rootFingerprint: string): string | undefined;
 }
 
 const neededPhase: Readonly<Record<RotationStep, RotationPhase>> = {
@@ -71,10 +73,14 @@ export function obstaclesTo(step: RotationStep, facts: RotationFacts): readonly 
   }
 }
 
-function removal(previous: string, { roots, living, nowMs }: RotationFacts): readonly Obstacle[] {
+function removal(previous: string, { roots, living, nowMs, crlUnder }: RotationFacts): readonly Obstacle[] {
   const remaining = fingerprintOf(roots.root.certificate);
+  const crl = crlUnder?.(previous);
   return [
     ...unknown(living, nowMs),
+    ...(crl === undefined
+      ? []
+      : [{ who: '', why: `Without it nobody vouches for the CRL in ${crl}, and sidecars would trust nobody new` }]),
     ...chaining(previous, living),
     ...living.sidecars.flatMap((one) => [
       ...about(one, distrust(one, remaining)),

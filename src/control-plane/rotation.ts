@@ -28,6 +28,7 @@ export interface RotationParts {
   readonly authority: Authority;
   readonly book: SidecarBook;
   readonly place: RootPlace;
+  readonly revocations: Required<Pick<RotationFacts, 'crlUnder'>>;
   /** Uses other roots from now on, and tells whoever has to know. */
   adopt(roots: RootSet): Promise<void>;
 }
@@ -42,8 +43,11 @@ export interface Rotation {
 const stepAfter = { steady: 'add', added: 'switch', switched: 'remove' } as const;
 
 export function createRotation(parts: RotationParts): Rotation {
-  const { authority, book, clock, log, place } = parts;
-  const factsNow = (): RotationFacts => ({ roots: authority.roots, living: book.living(), nowMs: clock.now() });
+  const { authority, book, clock, log, place, revocations } = parts;
+  const factsNow = (): RotationFacts => ({
+    ...{ roots: authority.roots, living: book.living(), nowMs: clock.now() },
+    crlUnder: revocations.crlUnder,
+  });
   const status = () => statusOf(authority.trustDomain, place.kind, factsNow());
   const reply = (kind: StepReply['kind'], obstacles: readonly Obstacle[] = [], todo: readonly string[] = []) => ({
     kind,

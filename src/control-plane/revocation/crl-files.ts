@@ -25,6 +25,8 @@ export interface CrlSource {
   read(): Promise<void>;
   /** Judges what was read last by these roots and at this time, and takes into force what is good. */
   judge(bundles: TrustBundles, nowMs: number): CrlState;
+  /** Whether what was read last is good by these roots. Takes nothing into force. */
+  isGoodBy(bundles: TrustBundles, nowMs: number): boolean;
   /** What is in force, by its issuers; another object when it has changed. */
   readonly revoked: readonly RevokedSerials[];
 }
@@ -65,6 +67,8 @@ export function createCrlSource(path: string): CrlSource {
         if (codeOf(error) !== 'ENOENT') throw new ConfigurationError(`${path}: ${readProblem}`, { cause: error });
       }
     },
+    isGoodBy: (bundles, nowMs) =>
+      content !== undefined && takeCrls(new Map(), content, { bundles, ownChain: [], nowMs }).keys !== undefined,
     judge(bundles, nowMs) {
       const { keys, problems = [] } = take(bundles, nowMs) ?? {};
       const nextUpdateMs = firstEnd(inForce, keys ?? [...inForce.keys()]);

@@ -45,6 +45,8 @@ export interface RevocationBook {
   current(): RevocationState;
   isIdentityRevoked(spiffeId: string): boolean;
   facts(): RevocationFacts;
+  /** The file of a CRL that is good now and would not be without this root, where sidecars trust nobody new then. */
+  crlUnder(rootFingerprint: string): string | undefined;
   /** Calls `listener` after each change, until the returned function is called. */
   subscribe(listener: () => void): () => void;
   close(): Promise<void>;
@@ -131,6 +133,12 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
         isStale: problem !== undefined,
       })),
     }),
+    crlUnder(rootFingerprint) {
+      if (staleCrl === 'accept') return undefined;
+      const [before, after] = [bundles(), withoutRoot(bundles(), rootFingerprint)];
+      const nowMs = clock.now();
+      return sources.find((one) => one.isGoodBy(before, nowMs) && !one.isGoodBy(after, nowMs))?.path;
+    },
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -168,6 +176,13 @@ function unknownOf(states: readonly CrlState[], staleCrl: StaleCrl): string | un
   if (staleCrl === 'accept') return undefined;
   const outdated = states.find(({ isOutdated }) => isOutdated);
   return outdated && `a CRL of the control plane is missing or out of date (${outdated.problem})`;
+}
+
+function withoutRoot({ domains }: TrustBundles, fingerprint: string): TrustBundles {
+  const rest = [...domains].map(
+    ([domain, roots]) => [domain, roots.filter((one) => one.fingerprint !== fingerprint)] as const,
+  );
+  return { domains: new Map(rest) };
 }
 
 function isEqual(one: RevocationList, other: RevocationList): boolean {

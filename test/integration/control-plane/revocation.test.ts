@@ -410,6 +410,24 @@ describe('C28: a sidecar', () => {
     await until(chain, true);
   });
 
+  it('keeps the old root in a rotation while its CRL has no successor, where everybody new is refused without one', async () => {
+    await (await startPlane()).program.stop();
+    const crl = join(folder, 'root.crl');
+    writeRootCrl(crl, []);
+    const { program } = await startPlane(`--crl=${crl}`, '--stale-crl=refuse');
+    const take = async (...step: readonly string[]) =>
+      (await runProgram(['control-plane', 'rotate-root', ...step, `--state-dir=${state}`])).stderr;
+    await take('add');
+    await take('switch', '--force');
+    const refusal = `Without it nobody vouches for the CRL in ${crl}, and sidecars would trust nobody new`;
+    expect(await take('remove')).toContain(refusal);
+    // By the root of now.
+    writeRootCrl(crl, []);
+    await expect.poll(() => take('remove'), { timeout: 30_000 }).not.toContain(refusal);
+    expect(await take('remove')).toContain('remove is refused');
+    await program.stop();
+  });
+
   it('refuses everybody new while more is revoked than one line of its stream holds, and understands that line', async () => {
     await (await startPlane()).program.stop();
     const crl = join(folder, 'root.crl');

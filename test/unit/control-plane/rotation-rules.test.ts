@@ -159,6 +159,13 @@ describe('remove', () => {
     expect(obstacles('remove', switched, living(reporting({ peersByRoot: [{ root: latest, peers: 3 }] })))).toEqual([]);
   });
 
+  it('is refused while a CRL that sidecars need is good by it alone', () => {
+    const crlUnder = (root: string) => (root === old ? 'root.crl' : undefined);
+    expect(obstaclesTo('remove', { roots: switched, living: living(fine), nowMs, crlUnder })).toEqual([
+      { who: '', why: 'Without it nobody vouches for the CRL in root.crl, and sidecars would trust nobody new' },
+    ]);
+  });
+
   it('is refused while certificates are not known, and while somebody without a name has one under it', () => {
     expect(obstacles('remove', switched, { ...living(fine), unknownUntilMs: soonMs })).toHaveLength(1);
     const unnamed = (root: string) => ({ ...living(fine), unnamedUntilMs: new Map([[root, soonMs]]) });

@@ -23,6 +23,7 @@ function setUp(...held: readonly RootSet[]) {
     log: captureLog().log,
     authority,
     book: createSidecarBook(clock, { trustedRoots: () => [], unknownUntilMs: 0 }),
+    revocations: { crlUnder: () => undefined },
     place: { kind: 'files', folder: '/proc/no-such-folder', read },
     adopt: async (roots) => authority.replaceRoots(roots),
   });
