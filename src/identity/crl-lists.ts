@@ -43,7 +43,7 @@ export function takeCrls(before: CrlsInForce, { crls, certificates }: CrlFile, t
   const keys: string[] = [];
   let isSignedWell = true;
   const problems: string[] = [];
-  const candidates = [...certificates, ...trust.ownChain].filter(mayIssue);
+  const candidates = [...trust.ownChain, ...certificates].filter(mayIssue);
   for (const [index, crl] of crls.entries()) {
     const name = `CRL ${index + 1}, of ${timestamp(crl.thisUpdateMs)},`;
     const trustDomains = domainsOf(crl, candidates, trust);
@@ -65,14 +65,19 @@ function mayIssue({ isAuthority, keyUsage, weakSignature, unknownCritical }: Cer
   return isAuthority && keyUsage?.keyCertSign === true && weakSignature === undefined && unknownCritical === undefined;
 }
 
+/** Authorities of one name that are asked for one list: in a rotation there are two. Without it a file could ask each of 100 for 100 lists. */
+const maxNamesakes = 8;
+
 /** The trust domains whose roots, or an intermediate below them, signed a list. Whether these are still valid is no question: lists only ever revoke. */
 function domainsOf(crl: Crl, candidates: readonly Certificate[], { bundles, nowMs }: CrlTrust): string[] {
-  const signers = candidates.filter((candidate) => crl.isSignedBy(candidate));
+  const isNamesake = ({ subject }: Certificate) => subject === crl.issuer;
+  const signers = candidates.filter(isNamesake).slice(0, maxNamesakes).filter(crl.isSignedBy);
   return [...bundles.domains].flatMap(([trustDomain, roots]) => {
     const anchors = roots.map(({ facts }) => facts);
+    const namesakes = anchors.filter(isNamesake).slice(-maxNamesakes);
     const isVouchedFor = (leaf: Certificate) =>
       findTrustPath({ leaf, id: { trustDomain }, intermediates: candidates, anchors, nowMs }).kind === 'path';
-    return anchors.some((root) => crl.isSignedBy(root)) || signers.some(isVouchedFor) ? [trustDomain] : [];
+    return namesakes.some(crl.isSignedBy) || signers.some(isVouchedFor) ? [trustDomain] : [];
   });
 }
 

@@ -121,6 +121,26 @@ describe('takeCrls', () => {
     ]);
   });
 
+  it('asks eight authorities of one name for a list, our own before those beside it and of roots the newest, and no more', () => {
+    const namesakes = (count: number) =>
+      Array.from({ length: count }, () => makeAuthority({ subject: 'same', issuer: mesh.root }));
+    const signer = makeAuthority({ subject: 'same', issuer: mesh.root });
+    const isTaken = (others: MadeCertificate[], own: MadeCertificate[] = []) =>
+      takeCrls(
+        none,
+        fileOf({ issuer: signer }, ...others),
+        trust({ ownChain: own.map(({ der }) => readCertificate(der)) }),
+      ).inForce.size === 1;
+    expect(isTaken([...namesakes(7), signer])).toBe(true);
+    expect(isTaken([...namesakes(8), signer])).toBe(false);
+    expect(isTaken(namesakes(20), [signer])).toBe(true);
+    const roots = Array.from({ length: 9 }, () => makeAuthority({ subject: 'same root' }));
+    const bundles = parseTrustBundles({ 'cluster.local': roots.map(({ pem }) => pem).join('') });
+    const isTakenOf = (issuer: MadeCertificate) =>
+      takeCrls(none, fileOf({ issuer }), trust({ bundles })).inForce.size === 1;
+    expect(roots.map(isTakenOf)).toEqual([false, ...Array(8).fill(true)]);
+  });
+
   it('keeps trust domains apart: an authority that has the name of another one revokes its own certificates only', () => {
     const twin = makeAuthority({ subject: 'intermediate 0 of cluster.local', issuer: partner.root });
     const { inForce } = takeCrls(none, fileOf({ issuer: twin, revoked: [leaf] }, twin), trust());
