@@ -41,7 +41,8 @@ export async function openStateDirectory(
 
 /**
  * Keeps every other control plane from `<directory>/authority`, which is made when it does not exist, until it is closed or this
- * process ends. Throws `FailureError` while another one has it. Where the file system has no locks, nobody is kept out.
+ * process ends. Throws `FailureError` while another one has it, and as writing does. Where the file system has no locks, nobody is
+ * kept out.
  */
 export async function lockStateDirectory(
   directory: string,
@@ -51,7 +52,7 @@ export async function lockStateDirectory(
   const folder = join(directory, folderName);
   if (!(await exists(folder))) await createFolder(directory, createAuthorityKeys(trustDomain, nowMs));
   const handle = await open(folder).catch((error: unknown) => {
-    throw new ConfigurationError(`Cannot read ${folder}: ${messageOf(error)}`, { cause: error });
+    throw writeError(folder, error);
   });
   if (isLocked(handle.fd)) return handle;
   await handle.close();

@@ -2,7 +2,11 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, s
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openStateDirectory, readStateDirectory } from '../../../src/control-plane/state-directory.ts';
+import {
+  lockStateDirectory,
+  openStateDirectory,
+  readStateDirectory,
+} from '../../../src/control-plane/state-directory.ts';
 import { ecKey, makeAuthority, makeCertificate, rsaKey } from '../../support/certificates.ts';
 
 const nowMs = Date.now();
@@ -47,6 +51,18 @@ it('R22: begins anew after a start that was killed while it wrote, and removes w
   writeFileSync(join(directory, '.authority-killed', 'root-key.pem'), 'half of a k');
   await open();
   expect(readdirSync(directory)).toEqual(['authority']);
+});
+
+it('is of one control plane at a time, from before its keys are there', async () => {
+  const lock = () => lockStateDirectory(directory, 'cluster.local', nowMs);
+  const first = await lock();
+  await expect(lock()).rejects.toMatchObject({
+    name: 'FailureError',
+    message: `A control plane that runs already has ${path('')}, expected one for each state directory`,
+  });
+  await open();
+  await first.close();
+  await (await lock()).close();
 });
 
 it('gives two control planes that start at the same time one authority', async () => {
