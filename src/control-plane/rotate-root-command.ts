@@ -65,10 +65,10 @@ async function takeStep({ socket, step, force, deadlineMs }: Wanted, clock: Cloc
 
 function answer(host: Host, json: boolean, step: RotationStep, reply: StepReply, hasWaited: boolean): number {
   const isTaken = reply.kind === 'done' || reply.kind === 'by-hand';
-  const isAddAwaited = step === 'add' && hasWaited && reply.kind === 'done';
+  const isAddAwaited = step === 'add' && hasWaited && isTaken;
   const isAwaited = !isAddAwaited || isTrusted(reply.status);
   if (json) host.stdout.write(`${JSON.stringify(reply)}\n`);
-  else if (isAddAwaited && reply.status.next.step === 'add')
+  else if (isAddAwaited && reply.kind === 'done' && reply.status.next.step === 'add')
     throw new FailureError('The next root was taken back meanwhile');
   else if (isTaken) host.stdout.write(doneText(step, reply));
   else throw new FailureError(refusalText(step, reply));

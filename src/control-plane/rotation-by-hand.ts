@@ -4,17 +4,17 @@ import type { RotationFacts, RotationStep } from './rotation-rules.ts';
 
 /** What to change, all at once, in a folder of keys that somebody else keeps, so that it becomes what the step makes of it. */
 export function byHand(step: RotationStep, folder: string, facts: RotationFacts): readonly string[] {
-  return [`In ${folder}, all at once:`, ...changes(step, facts)];
+  const { certificate } = facts.roots.root;
+  const first =
+    step === 'add' ? [`Make the next root: remora authority ./next --trust-domain ${trustDomainOf(certificate)}`] : [];
+  return [...first, `In ${folder}, all at once:`, ...changes(step, facts)];
 }
 
 function changes(step: RotationStep, { roots, nowMs }: RotationFacts): readonly string[] {
   const { root, rootKey, nextRoot, nextRootKey, previousRoot, bridge } = authorityFiles;
   switch (step) {
     case 'add':
-      return [
-        `Make the next root: remora authority ./next --trust-domain ${trustDomainOf(roots.root.certificate)}`,
-        `Add ${nextRoot} and ${nextRootKey}: ./next/${root} and ./next/${rootKey}; the other file is not needed`,
-      ];
+      return [`Add ${nextRoot} and ${nextRootKey}: ./next/${root} and ./next/${rootKey}; the other file is not needed`];
     case 'switch':
       return [
         `Add ${previousRoot}: what ${root} is now`,

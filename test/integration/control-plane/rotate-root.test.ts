@@ -385,7 +385,10 @@ describe('an authority that somebody else keeps', () => {
     const [old = ''] = fingerprints(plane.rootPem);
     const add = await take('add');
     expect([add.kind, add.todo.join('\n')]).toEqual(['by-hand', expect.stringContaining('next-root-key.pem')]);
-    expect(add.todo.join('\n')).toContain('remora authority ./next --trust-domain cluster.local');
+    expect(add.todo.slice(0, 2)).toEqual([
+      'Make the next root: remora authority ./next --trust-domain cluster.local',
+      `In ${kept()}, all at once:`,
+    ]);
     put('next-root-key.pem', readFileSync(join(folder, 'made/root-key.pem')));
     put('next-root.pem', readFileSync(join(folder, 'made/root.pem')));
     expect(await lookAgain()).toMatchObject({ phase: 'added', issuing: old });
@@ -539,6 +542,19 @@ describe('remora control-plane rotate-root', () => {
     await (await sidecar(plane)).renew();
     const waited = await here('add', '--wait=10ms');
     expect(waited).toMatchObject({ code: 1, stdout: expect.stringContaining('shop/web-0 has not confirmed') });
+  });
+
+  it('does not wait for what is to be added by hand, and never says that it is there', async () => {
+    const kept = join(folder, 'kept');
+    await createAuthorityDirectory(kept, 'cluster.local', clock.now());
+    await start({ kind: 'authority', directory: kept });
+    const byHand = expect.stringContaining('this is to be done by hand');
+    expect(await here('add')).toMatchObject({ code: 0, stdout: byHand });
+    expect(await here('add', '--wait=1h')).toMatchObject({ code: 1, stdout: byHand });
+    expect(await here('add', '--wait=1h', '--json')).toMatchObject({
+      code: 1,
+      stdout: expect.stringContaining('by-hand'),
+    });
   });
 
   it('says after its wait that somebody has taken the next root back', async () => {
