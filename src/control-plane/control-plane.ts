@@ -213,7 +213,7 @@ async function openRegistry(
 function facts({ root, roots, rootNotAfterMs, trustDomain }: Authority, { keys }: ControlPlaneSettings) {
   return {
     trustDomain,
-    rootFingerprint: root.fingerprint256,
+    rootFingerprint: fingerprintOf(root),
     rootNotAfter: timestamp(rootNotAfterMs),
     rotation: phaseOf(roots),
     state: keys.kind === 'memory' ? keys.kind : keys.directory,

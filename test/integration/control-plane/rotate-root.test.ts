@@ -297,8 +297,9 @@ describe('a rotation that outlives the control plane', () => {
     await take('remove', true);
     const removed = await restart();
     expect([fingerprints(removed.rootPem), (await status()).next.step]).toEqual([[both[1]], 'add']);
-    const said = captured.lines.filter(({ msg }) => msg === 'Control plane ready').map(({ rotation }) => rotation);
-    expect(said).toEqual(['steady', 'added', 'switched', 'steady']);
+    const said = captured.lines.filter(({ msg }) => msg === 'Control plane ready');
+    expect(said.map(({ rotation }) => rotation)).toEqual(['steady', 'added', 'switched', 'steady']);
+    expect(said.map(({ rootFingerprint }) => rootFingerprint)).toEqual([old, old, both[1], both[1]]);
     expect(readdirSync(join(folder, 'state/authority')).sort()).toEqual(['root-key.pem', 'root.pem', 'token-key.pem']);
   });
 
