@@ -141,6 +141,16 @@ describe('takeCrls', () => {
     expect(roots.map(isTakenOf)).toEqual([false, ...Array(8).fill(true)]);
   });
 
+  it('asks whoever has the name of the list, however many others there are', () => {
+    const others = Array.from({ length: 8 }, (_, index) => makeAuthority({ subject: `other ${index}` }));
+    const signer = makeAuthority({ subject: 'signer', issuer: mesh.root });
+    const bundles = parseTrustBundles({ 'cluster.local': [mesh.root, ...others].map(({ pem }) => pem).join('') });
+    const isTaken = (issuer: MadeCertificate, ...beside: MadeCertificate[]) =>
+      takeCrls(none, fileOf({ issuer }, ...beside), trust({ bundles, ownChain: [] })).inForce.size === 1;
+    expect(isTaken(mesh.root)).toBe(true);
+    expect(isTaken(signer, ...others, signer)).toBe(true);
+  });
+
   it('keeps trust domains apart: an authority that has the name of another one revokes its own certificates only', () => {
     const twin = makeAuthority({ subject: 'intermediate 0 of cluster.local', issuer: partner.root });
     const { inForce } = takeCrls(none, fileOf({ issuer: twin, revoked: [leaf] }, twin), trust());
