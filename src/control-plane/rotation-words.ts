@@ -1,5 +1,6 @@
 import type { RotationStep } from './rotation-rules.ts';
 import type { RotationStatus, StepReply } from './rotation-status.ts';
+import { tableOf } from './text-table.ts';
 
 /** What a person is told about a rotation of the root. */
 
@@ -84,11 +85,6 @@ function obstacleLines({ obstacles, more }: Listed): string[] {
 function countOf({ obstacles, more }: Listed): string {
   const count = obstacles.length + more;
   return count === 1 ? 'one reason' : `${count} reasons`;
-}
-
-function tableOf(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
-  return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd());
 }
 
 function dayOf(instant: string): string {

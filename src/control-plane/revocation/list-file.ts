@@ -68,6 +68,8 @@ async function targetOf(path: string): Promise<string> {
   try {
     return join(await realpath(dirname(path)), basename(path));
   } catch (error) {
+    if (codeOf(error) === 'ENOENT')
+      throw new FailureError(`Cannot write ${path}: the folder ${dirname(path)} does not exist`, { cause: error });
     throw writeError(path, error);
   }
 }

@@ -99,12 +99,18 @@ export function parseRevocationList(text: string): RevocationList {
 
 /** The text of a file with this list; throws `RevocationListError` when the list has become too long for one. */
 export function printRevocationList(list: RevocationList): string {
-  const certificates = [...list.certificates].map(([serial, rest]) => ({ serial, ...rest }));
-  const identities = [...list.identities].map(([spiffeId, rest]) => ({ spiffeId, ...rest }));
-  const text = `${JSON.stringify({ certificates, identities }, undefined, 2)}\n`;
+  const text = `${JSON.stringify(documentOf(list), undefined, 2)}\n`;
   if (Buffer.byteLength(text) > listLimits.fileBytes || bytesOf(list) > listLimits.pushedBytes)
     throw new RevocationListError(['the list is full: lift what has ended, certificates of a mesh within a day']);
   return text;
+}
+
+/** As JSON has it, in the file and for programs. */
+export function documentOf({ certificates, identities }: RevocationList) {
+  return {
+    certificates: [...certificates].map(([serial, rest]) => ({ serial, ...rest })),
+    identities: [...identities].map(([spiffeId, rest]) => ({ spiffeId, ...rest })),
+  };
 }
 
 /** What sidecars are told of it. */

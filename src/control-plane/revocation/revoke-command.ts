@@ -2,14 +2,15 @@ import { join } from 'node:path';
 import { systemClock, timestamp } from '../../clock.ts';
 import { createCommand, parseCommandLine } from '../../command-line.ts';
 import { shown } from '../../config/given.ts';
-import { ConfigurationError, exitCodes, UsageError } from '../../errors.ts';
+import { exitCodes, UsageError } from '../../errors.ts';
 import type { Host, Subcommand } from '../../host.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import { trustDomainOf } from '../authority.ts';
 import { trustedRoots } from '../root-set.ts';
 import { readStateDirectory } from '../state-directory.ts';
+import { tableOf } from '../text-table.ts';
 import type { Note, RevocationList } from './list.ts';
-import { emptyList, isReason, normalSerial, reasonExpectation, serialExpectation } from './list.ts';
+import { documentOf, emptyList, isReason, normalSerial, reasonExpectation, serialExpectation } from './list.ts';
 import { changeRevocationFile, readRevocationFile, revocationsFileName } from './list-file.ts';
 
 interface RevokeFlags {
@@ -18,13 +19,19 @@ interface RevokeFlags {
   readonly reason?: string;
   readonly lift?: true;
   readonly list?: true;
+  readonly json?: true;
   readonly federated?: true;
   readonly stateDir?: string;
   readonly file?: string;
 }
 
 /** What one run revokes or lifts: a key of one of the two lists. */
-type Subject = { readonly list: 'certificates' | 'identities'; readonly key: string };
+interface Subject {
+  readonly list: 'certificates' | 'identities';
+  readonly key: string;
+  /** An identity that this control plane never issues for. */
+  readonly isForeign: boolean;
+}
 
 /** Where the list is. */
 interface Place {
@@ -43,17 +50,18 @@ export const run: Subcommand = async (host) => {
   const problem = contradiction(flags);
   if (problem !== undefined) throw new UsageError(problem);
   const place = await placeOf(flags);
-  if (flags.list === true) await show(host, place);
+  if (flags.list === true) await show(host, place, flags);
   else await change(host, place, flags);
   return exitCodes.ok;
 };
 
-function contradiction({ serial, identity, reason, lift, list, federated, stateDir, file }: RevokeFlags) {
+function contradiction({ serial, identity, reason, lift, list, json, federated, stateDir, file }: RevokeFlags) {
   if ((stateDir === undefined) === (file === undefined))
     return 'Expected one of --state-dir and --file: the state directory of the control plane, or the file that it is given';
   const subjects = [serial, identity, list].filter((one) => one !== undefined);
   if (subjects.length !== 1) return 'Expected one of --serial, --identity and --list';
   if (list === true && (lift === true || reason !== undefined)) return '--list takes neither --lift nor --reason';
+  if (json === true && list !== true) return '--json is only for --list';
   if (lift === true && reason !== undefined) return '--lift takes no --reason: nothing stays that it could be noted at';
   if (federated === true && identity === undefined) return '--federated is only for --identity';
   return undefined;
@@ -70,20 +78,25 @@ async function placeOf({ stateDir, file = '' }: RevokeFlags): Promise<Place> {
   };
 }
 
-async function show({ stdout }: Host, { path }: Place): Promise<void> {
-  const { certificates, identities } = (await readRevocationFile(path)) ?? emptyList;
+async function show({ stdout }: Host, { path }: Place, { json }: RevokeFlags): Promise<void> {
+  const list = (await readRevocationFile(path)) ?? emptyList;
+  if (json === true) stdout.write(`${JSON.stringify(documentOf(list))}\n`);
+  else stdout.write(`${listText(list) ?? `Nothing is revoked in ${path}`}\n`);
+}
+
+/** Undefined when it is empty. */
+function listText({ certificates, identities }: RevocationList): string | undefined {
   const rows = (what: string, notes: ReadonlyMap<string, Note>) =>
-    [...notes].map(([key, { when, reason }]) =>
-      [what, key, when, ...(reason === undefined ? [] : [reason])].join('  '),
-    );
-  const lines = [...rows('certificate', certificates), ...rows('identity', identities)];
-  stdout.write(lines.length === 0 ? `Nothing is revoked in ${path}\n` : `${lines.join('\n')}\n`);
+    [...notes].map(([key, { when, reason = '-' }]) => [what, key, when, reason]);
+  const all = [...rows('certificate', certificates), ...rows('identity', identities)];
+  if (all.length === 0) return undefined;
+  return tableOf([['what', 'serial or SPIFFE ID', 'revoked at', 'reason'], ...all]).join('\n');
 }
 
 async function change({ stdout }: Host, place: Place, flags: RevokeFlags): Promise<void> {
   const { reason, lift } = flags;
   if (reason !== undefined && !isReason(reason))
-    throw new ConfigurationError(`--reason=${shown(reason)} is not usable, expected ${reasonExpectation}`);
+    throw new UsageError(`--reason=${shown(reason)} is not usable, expected ${reasonExpectation}`);
   const subject = subjectOf(flags, place);
   const note: Note = { when: timestamp(systemClock.now()), ...(reason !== undefined && { reason }) };
   let known: Note | undefined;
@@ -92,8 +105,9 @@ async function change({ stdout }: Host, place: Place, flags: RevokeFlags): Promi
     if ((known !== undefined) === (lift !== true)) return undefined;
     return changed(list, subject, lift === true ? undefined : note);
   });
+  const isChanged = (known === undefined) !== (lift === true);
   const lines = lift === true ? liftedWords(subject, place, known) : revokedWords(subject, place, known);
-  stdout.write(`${[...lines, ...nextStep(flags)].join('\n')}\n`);
+  stdout.write(`${[...lines, ...(isChanged ? nextStep(flags) : [])].join('\n')}\n`);
 }
 
 function subjectOf(
@@ -103,22 +117,22 @@ function subjectOf(
   if (serial !== undefined) {
     const key = normalSerial(serial);
     if (key !== undefined && lift !== true && rootSerials.includes(key))
-      throw new ConfigurationError(
+      throw new UsageError(
         `--serial=${shown(serial)} is that of a root, which is trusted as long as it is in a trust bundle; remora control-plane rotate-root takes it out`,
       );
-    if (key !== undefined) return { list: 'certificates', key };
-    throw new ConfigurationError(`--serial=${shown(serial)} is not a serial, expected ${serialExpectation}`);
+    if (key !== undefined) return { list: 'certificates', key, isForeign: false };
+    throw new UsageError(`--serial=${shown(serial)} is not a serial, expected ${serialExpectation}`);
   }
   const parsed = parseSpiffeId(identity);
   if (parsed.kind === 'invalid')
-    throw new ConfigurationError(
+    throw new UsageError(
       `--identity=${shown(identity)} is not a SPIFFE ID (${parsed.why}), expected one such as spiffe://cluster.local/ns/shop/sa/web`,
     );
   if (trustDomain !== undefined && parsed.id.trustDomain !== trustDomain && federated !== true)
-    throw new ConfigurationError(
+    throw new UsageError(
       `--identity=${shown(identity)} is of the trust domain ${parsed.id.trustDomain}, expected ${trustDomain}; --federated revokes one of another mesh`,
     );
-  return { list: 'identities', key: identity };
+  return { list: 'identities', key: identity, isForeign: federated === true && parsed.id.trustDomain !== trustDomain };
 }
 
 /** `note` undefined takes it out. */
@@ -131,7 +145,7 @@ function changed(list: RevocationList, { list: name, key }: Subject, note: Note 
 
 const nouns = { certificates: 'The certificate', identities: 'The identity' } as const;
 
-function revokedWords({ list, key }: Subject, { path }: Place, known: Note | undefined): string[] {
+function revokedWords({ list, key, isForeign }: Subject, { path }: Place, known: Note | undefined): string[] {
   const head =
     known === undefined
       ? `${nouns[list]} ${key} is revoked in ${path}.`
@@ -140,19 +154,28 @@ function revokedWords({ list, key }: Subject, { path }: Place, known: Note | und
     ? [
         head,
         'Every sidecar that the control plane reaches refuses it, and every certificate below it, and closes what is open.',
-        'Its workload can still get a new certificate; revoke the identity as well to keep it out.',
+        'That keeps nobody from a new certificate; revoke the identity as well to keep a workload out.',
       ]
     : [
         head,
         'Every sidecar that the control plane reaches refuses all of its certificates and closes what is open.',
-        'The control plane issues no certificate for it until this is lifted.',
+        ...(isForeign
+          ? []
+          : ['A control plane of its trust domain issues no certificate for it until this is lifted.']),
       ];
 }
 
-function liftedWords({ list, key }: Subject, { path }: Place, known: Note | undefined): string[] {
+function liftedWords({ list, key, isForeign }: Subject, { path }: Place, known: Note | undefined): string[] {
   const noun = `${nouns[list]} ${key}`;
   if (known === undefined) return [`${noun} is not revoked in ${path}; nothing is changed.`];
-  return [`${noun} is no longer revoked in ${path}.`, 'Sidecars accept it again, for as long as it is valid.'];
+  const again =
+    list === 'certificates'
+      ? ['Sidecars accept it again, for as long as it is valid.']
+      : [
+          'Sidecars accept its certificates again.',
+          ...(isForeign ? [] : ['A control plane of its trust domain issues certificates for it again.']),
+        ];
+  return [`${noun} is no longer revoked in ${path}.`, ...again];
 }
 
 function nextStep({ file }: RevokeFlags): string[] {
@@ -174,6 +197,7 @@ function commandLine() {
     .option('--reason <text>', 'noted beside it')
     .option('--lift', 'take it back')
     .option('--list', 'show what is revoked')
+    .option('--json', 'with --list: print JSON')
     .option('--federated', 'the identity is of another trust domain')
     .option('--state-dir <directory>', 'state directory of the control plane')
     .option('--file <file>', 'file that the control plane is given with --revocations; made when it is not there');

@@ -143,6 +143,10 @@ describe('a change of it', () => {
   });
 
   it('is refused where there is no folder for it', async () => {
-    await expect(add('4A', join(folder, 'none', 'revocations.json'))).rejects.toThrow(/^Cannot write .*none/);
+    const none = join(folder, 'none');
+    await expect(add('4A', join(none, 'revocations.json'))).rejects.toMatchObject({
+      exitCode: 1,
+      message: `Cannot write ${none}/revocations.json: the folder ${none} does not exist`,
+    });
   });
 });
