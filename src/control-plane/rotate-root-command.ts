@@ -36,7 +36,7 @@ export const run: Subcommand = async (host) => {
   const deadlineMs = systemClock.monotonic() + (wait === undefined ? 0 : waitMsOf(wait));
   if (step === undefined) return show(host, json, await callAdmin(socket, rotationPaths.status, rotationStatus));
   const reply = await takeStep({ socket, step, force, deadlineMs }, systemClock);
-  return answer(host, json, step, reply, wait !== undefined);
+  return answer(host, { json, force, hasWaited: wait !== undefined }, step, reply);
 };
 
 interface Wanted {
@@ -63,11 +63,17 @@ async function takeStep({ socket, step, force, deadlineMs }: Wanted, clock: Cloc
   return { ...reply, status };
 }
 
-function answer(host: Host, json: boolean, step: RotationStep, reply: StepReply, hasWaited: boolean): number {
+interface Manner {
+  readonly json: boolean;
+  readonly force: boolean;
+  readonly hasWaited: boolean;
+}
+
+function answer(host: Host, { json, force, hasWaited }: Manner, step: RotationStep, reply: StepReply): number {
   const isTaken = reply.kind === 'done' || reply.kind === 'by-hand';
   const isAddAwaited = step === 'add' && hasWaited && isTaken;
   const isAwaited = !isAddAwaited || isTrusted(reply.status);
-  if (json) host.stdout.write(`${JSON.stringify(reply)}\n`);
+  if (json) host.stdout.write(`${JSON.stringify(force && isTaken ? { ...reply, forced: true } : reply)}\n`);
   else if (isAddAwaited && reply.kind === 'done' && reply.status.next.step === 'add')
     throw new FailureError('The next root was taken back meanwhile');
   else if (isTaken) host.stdout.write(doneText(step, reply));
@@ -105,7 +111,7 @@ function commandLine() {
     .argument('[step]', 'status, add, switch, remove, abort', 'status')
     .option('--state-dir <directory>', 'state directory of the control plane')
     .option('--admin-socket <path>', 'its admin socket, where that is not in the state directory')
-    .option('--force', 'take the step also when it breaks somebody')
+    .option('--force', 'take the step although it breaks those whom the refusal, or status, lists')
     .option('--wait <duration>', 'wait so long until the step is not refused; after add until switch would not be')
     .option('--json', 'print JSON')
     .addHelpText('after', examples);

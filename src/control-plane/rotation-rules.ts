@@ -9,8 +9,8 @@ export type RotationStep = (typeof rotationSteps)[number];
 
 /** Whom a step would break. */
 export interface Obstacle {
-  /** `namespace/pod`; empty when it is nobody in particular. */
-  readonly who: string;
+  /** `namespace/pod`; null when it is nobody in particular. */
+  readonly who: string | null;
   /** A sentence behind the name, or a whole one. */
   readonly why: string;
 }
@@ -33,7 +33,7 @@ const neededPhase: Readonly<Record<RotationStep, RotationPhase>> = {
 const wrongPhase: Readonly<Record<RotationPhase, string>> = {
   steady: 'no rotation is under way, begin one with `add`',
   added: 'the next root is there already: `switch` to it, or `abort`',
-  switched: 'the next root issues already: `remove` the previous one',
+  switched: 'the switch is done already: `remove` the previous root',
 };
 
 /** Why a step makes no sense now, whoever forces it. */
@@ -59,7 +59,7 @@ export function obstaclesTo(step: RotationStep, facts: RotationFacts): readonly 
       return [
         ...unknown(living, nowMs),
         ...unnamed(living, () => true),
-        ...living.sidecars.flatMap((one) => about(one, distrust(one, next))),
+        ...living.sidecars.flatMap((one) => about(one, distrust(one, next, 'next'))),
       ];
     }
     case 'remove':
@@ -80,10 +80,10 @@ function removal(previous: string, { roots, living, nowMs, crlUnder }: RotationF
     ...unknown(living, nowMs),
     ...(crl === undefined
       ? []
-      : [{ who: '', why: `Without it nobody vouches for the CRL in ${crl}, and sidecars would trust nobody new` }]),
+      : [{ who: null, why: `Without it nobody vouches for the CRL in ${crl}, and sidecars would trust nobody new` }]),
     ...chaining(previous, living),
     ...living.sidecars.flatMap((one) => [
-      ...about(one, distrust(one, remaining)),
+      ...about(one, distrust(one, remaining, 'issuing')),
       ...about(one, controlPlaneDistrust(one, remaining)),
     ]),
   ];
@@ -114,9 +114,13 @@ function peersUnder({ report }: LivingSidecar, root: string): string | undefined
   return peers === 0 ? undefined : `reports ${peers} ${peers === 1 ? 'peer' : 'peers'} under it`;
 }
 
-function distrust({ report, streams, toldRoots }: LivingSidecar, root: string): string | undefined {
+function distrust(
+  { report, streams, toldRoots }: LivingSidecar,
+  root: string,
+  role: 'next' | 'issuing',
+): string | undefined {
   if (report?.trustedRoots?.includes(root)) return undefined;
-  const what = 'has not confirmed that it trusts the new root';
+  const what = `has not confirmed that it trusts the ${role} root`;
   if (toldRoots?.includes(root)) return `${what}, of which it was told`;
   return streams === 0 ? `${what}, and has no stream on which to tell it` : `${what}, and is yet to be told`;
 }
@@ -124,19 +128,19 @@ function distrust({ report, streams, toldRoots }: LivingSidecar, root: string): 
 function controlPlaneDistrust({ report }: LivingSidecar, root: string): string | undefined {
   if (report?.controlPlaneRoots === undefined) return 'has not said by which roots it trusts the control plane';
   if (report.controlPlaneRoots.includes(root)) return undefined;
-  return 'trusts the control plane by a CA file without the new root';
+  return 'trusts the control plane by a CA file without the issuing root';
 }
 
 function unknown({ unknownUntilMs }: Living, nowMs: number): readonly Obstacle[] {
   if (unknownUntilMs <= nowMs) return [];
   const why = `Certificates from before this control plane started are not known, and may be in use until ${timestamp(unknownUntilMs)}`;
-  return [{ who: '', why }];
+  return [{ who: null, why }];
 }
 
 function unnamed({ unnamedUntilMs }: Living, concerns: (root: string) => boolean): readonly Obstacle[] {
   const untilMs = Math.max(0, ...[...unnamedUntilMs].filter(([root]) => concerns(root)).map(([, atMs]) => atMs));
   if (untilMs === 0) return [];
-  return [{ who: '', why: `More sidecars than can be kept by name have certificates until ${timestamp(untilMs)}` }];
+  return [{ who: null, why: `More sidecars than can be kept by name have certificates until ${timestamp(untilMs)}` }];
 }
 
 function about({ pod }: LivingSidecar, why: string | undefined): readonly Obstacle[] {

@@ -7,7 +7,7 @@ export const rotationPaths = { status: '/roots', step: '/roots/step' } as const;
 /** Bytes of the largest reply of the admin API. */
 export const maxAdminReplyBytes = 1024 * 1024;
 
-const obstacle = v.object({ who: v.string(), why: v.string() });
+const obstacle = v.object({ who: v.nullable(v.string()), why: v.string() });
 const step = v.picklist(rotationSteps);
 
 /** So many obstacles are listed; `more` counts the rest. */

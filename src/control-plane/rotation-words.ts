@@ -9,7 +9,7 @@ type Listed = Pick<StepReply, 'obstacles' | 'more'>;
 const phases = {
   add: 'one root, no rotation is under way',
   switch: 'the next root is trusted and issues nothing yet',
-  remove: 'the new root issues, the previous one is still trusted',
+  remove: 'the switch is done, the previous root is still trusted',
 } as const;
 const places = {
   memory: 'in memory',
@@ -28,7 +28,7 @@ export function statusText(status: RotationStatus): string {
     String(sidecars),
     String(peers),
   ]);
-  const table = tableOf([['role', 'fingerprint', 'valid from', 'valid to', 'certificates of', 'peers'], ...rows]);
+  const table = tableOf([['role', 'fingerprint', 'valid from', 'valid to', 'sidecars', 'most peers'], ...rows]);
   const phase = phases[next.step as keyof typeof phases] ?? '';
   const isFree = next.obstacles.length === 0;
   const verdict = isFree ? 'nothing stands in its way' : `it is refused now, because of ${countOf(next)}:`;
@@ -36,6 +36,8 @@ export function statusText(status: RotationStatus): string {
     `Roots of ${trustDomain}, ${places[kept]}: ${phase}`,
     '',
     ...table,
+    '',
+    'sidecars have a certificate under the root that has not ended; most peers: under it that one sidecar reports',
     '',
     `Next: ${next.step}, ${verdict}`,
     ...obstacleLines(next),
@@ -46,19 +48,19 @@ export function statusText(status: RotationStatus): string {
 /** Why a step was not taken, a line for each sidecar. */
 export function refusalText(step: RotationStep, reply: StepReply): string {
   if (reply.kind === 'impossible') return `${step} is not possible: ${reply.why ?? ''}`;
-  const what = `${step} is refused because of ${countOf(reply)}; --force does it nevertheless`;
+  const what = `${step} is refused because of ${countOf(reply)}; --force does it all the same, and breaks these:`;
   return [what, ...obstacleLines(reply)].join('\n');
 }
 
 const doneWords: Readonly<Record<RotationStep, string>> = {
   add: 'The next root is trusted from now on and issues nothing yet',
-  switch: 'The new root issues from now on; the key of the previous one is gone',
+  switch: 'What was the next root issues from now on; the key of the previous one is gone',
   remove: 'The previous root is not trusted any more',
   abort: 'The next root and its key are gone',
 };
 const brokenWords: Readonly<Record<RotationStep, string>> = {
   add: '',
-  switch: 'They refuse every certificate under the new root until they trust it',
+  switch: 'They refuse every certificate under it until they trust it',
   remove:
     'Handshakes with certificates under it fail and their connections are closed; whose CA file lacks the remaining root gets no certificate until it has it',
   abort: 'Handshakes with certificates under it fail and their connections are closed',
@@ -78,7 +80,7 @@ export function doneText(step: RotationStep, reply: StepReply): string {
 }
 
 function obstacleLines({ obstacles, more }: Listed): string[] {
-  const lines = obstacles.map(({ who, why }) => `  ${who === '' ? plain(why) : `${plain(who)} ${plain(why)}`}`);
+  const lines = obstacles.map(({ who, why }) => `  ${who === null ? plain(why) : `${plain(who)} ${plain(why)}`}`);
   return more === 0 ? lines : [...lines, `  and ${more} more`];
 }
 

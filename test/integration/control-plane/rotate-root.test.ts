@@ -81,7 +81,8 @@ async function start(keys: ControlPlaneSettings['keys'] = { kind: 'memory' }): P
 
 const status = () => callAdmin(socket, rotationPaths.status, rotationStatus);
 const take = (step: RotationStep, force = false) => callAdmin(socket, rotationPaths.step, stepReply, { step, force });
-const whys = ({ obstacles }: Pick<StepReply, 'obstacles'>) => obstacles.map(({ who, why }) => `${who} ${why}`.trim());
+const whys = ({ obstacles }: Pick<StepReply, 'obstacles'>) =>
+  obstacles.map(({ who, why }) => `${who ?? ''} ${why}`.trim());
 const fingerprints = (pem: string) =>
   pem
     .split(/(?<=-----END CERTIFICATE-----\n)/)
@@ -151,7 +152,7 @@ describe('a rotation of the root', () => {
     const early = await take('switch');
     expect([early.kind, whys(early)]).toEqual([
       'refused',
-      ['shop/web-0 has not confirmed that it trusts the new root, of which it was told'],
+      ['shop/web-0 has not confirmed that it trusts the next root, of which it was told'],
     ]);
     await web.report({ issuedBy: old, trustedRoots: [old, latest], controlPlaneRoots: [old], peersByRoot: [] });
     expect((await take('switch')).kind).toBe('done');
@@ -164,7 +165,7 @@ describe('a rotation of the root', () => {
     expect(whys(needed)).toEqual([
       expect.stringMatching(/^shop\/web-0 has a certificate under it until /),
       'shop/web-0 reports that its own certificate is under it',
-      'shop/web-0 trusts the control plane by a CA file without the new root',
+      'shop/web-0 trusts the control plane by a CA file without the issuing root',
     ]);
     await web.report({
       issuedBy: latest,
@@ -308,7 +309,8 @@ describe('a rotation that outlives the control plane', () => {
     await take('add');
     await restart();
     const unknown = /^Certificates from before this control plane started are not known, and may be in use until /;
-    expect(whys(await take('switch'))).toEqual([expect.stringMatching(unknown)]);
+    const early = await take('switch');
+    expect([early.obstacles[0]?.who, whys(early)]).toEqual([null, [expect.stringMatching(unknown)]]);
     await clock.advance(10 * minute);
     expect((await take('switch')).kind).toBe('done');
     await restart();
@@ -497,28 +499,40 @@ describe('remora control-plane rotate-root', () => {
     const [old = ''] = fingerprints(plane.rootPem);
     const shown = await here();
     expect(shown).toMatchObject({ code: 0, stdout: expect.stringContaining(`issuing  ${old.slice(0, 16)}`) });
+    expect(shown.stdout).toMatch(/ {2}sidecars {2}most peers\n/);
     expect(shown.stdout).toMatch(/Next: add, nothing stands in its way\n$/);
     expect(await here('add')).toMatchObject({ code: 0, stdout: expect.stringContaining('trusted from now on') });
     await (await sidecar(plane)).renew();
     const refused = await here('switch');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.message).toMatch(
-      /^switch is refused because of one reason; --force .*\n {2}shop\/web-0 has not confirmed/,
+      /^switch is refused because of one reason; --force does it all the same, and breaks these:\n {2}shop\/web-0 has not confirmed/,
     );
     expect((await here('status')).stdout).toMatch(/it is refused now, because of one reason:\n {2}shop\/web-0/);
     const forced = await here('switch', '--force');
     expect(forced).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining('They refuse every certificate under the new'),
+      stdout: expect.stringContaining('They refuse every certificate under it until'),
     });
     expect(forced.stdout).toContain('the key of the previous one is gone');
+    // One name for it within one output, and no other one than the table has.
+    for (const text of [refused.message, forced.stdout, (await here()).stdout]) expect(text).not.toContain('new root');
+    expect((await command('--help')).stdout).toMatch(
+      /--force +take the step although it breaks those whom the refusal/,
+    );
   });
 
   it('prints JSON, with the same exit codes', async () => {
-    await start();
+    const plane = await start();
     expect(JSON.parse((await here('--json')).stdout)).toMatchObject({ kept: 'memory', next: { step: 'add' } });
     const refused = await here('remove', '--json');
     expect([refused.code, JSON.parse(refused.stdout)]).toMatchObject([1, { kind: 'impossible' }]);
+    const taken = await here('add', '--json');
+    expect(JSON.parse(taken.stdout)).not.toHaveProperty('forced');
+    await (await sidecar(plane)).renew();
+    await here('switch', '--force');
+    const forced = await here('remove', '--force', '--json');
+    expect(JSON.parse(forced.stdout)).toMatchObject({ kind: 'done', forced: true });
   });
 
   it('waits until every sidecar trusts the next root, and until a step is refused no more', async () => {

@@ -44,7 +44,7 @@ describe('the order of the steps', () => {
     const why = (step: RotationStep, roots: RootSet) => impossibility(step, { roots, living: living(), nowMs });
     expect(why('switch', steady)).toContain('begin one with `add`');
     expect(why('add', added)).toContain('`switch` to it, or `abort`');
-    expect(why('add', switched)).toContain('`remove` the previous one');
+    expect(why('add', switched)).toContain('`remove` the previous root');
   });
 
   const withNext = (notBeforeMs: number, notAfterMs: number): RootSet => {
@@ -107,11 +107,11 @@ describe('switch', () => {
 
   it('is refused while certificates from before the start are not known, and while somebody has no name in the book', () => {
     expect(obstacles('switch', added, { ...living(fine), unknownUntilMs: soonMs })).toMatchObject([
-      { who: '', why: expect.stringMatching(/before this control plane started.*2030-05-01T12:01:00/) },
+      { who: null, why: expect.stringMatching(/before this control plane started.*2030-05-01T12:01:00/) },
     ]);
     expect(obstacles('switch', added, { ...living(fine), unknownUntilMs: nowMs })).toEqual([]);
     expect(obstacles('switch', added, { ...living(fine), unnamedUntilMs: new Map([[old, soonMs]]) })).toMatchObject([
-      { who: '', why: expect.stringContaining('More sidecars than can be kept by name') },
+      { who: null, why: expect.stringContaining('More sidecars than can be kept by name') },
     ]);
   });
 });
@@ -136,11 +136,11 @@ describe('remove', () => {
       /has not said under which roots its peers are/,
     ],
     [
-      'does not trust the new root',
+      'does not trust the issuing root',
       reporting({ trustedRoots: [old] }),
-      /has not confirmed that it trusts the new root/,
+      /has not confirmed that it trusts the issuing root/,
     ],
-    ['has a CA file that lags behind', reporting({ controlPlaneRoots: [old] }), /a CA file without the new root/],
+    ['has a CA file that lags behind', reporting({ controlPlaneRoots: [old] }), /a CA file without the issuing root/],
     ['does not say what its CA file holds', reporting({ controlPlaneRoots: undefined }), /has not said by which roots/],
   ])('is refused while a sidecar %s', (_, sidecar, expected) => {
     const found = obstacles('remove', switched, living(fine, sidecar));
@@ -150,7 +150,7 @@ describe('remove', () => {
   it('is refused while a sidecar has said nothing', () => {
     const found = obstacles('remove', switched, living({ ...fine, report: undefined }));
     expect(found.map(({ why }) => why)).toEqual([
-      'has not confirmed that it trusts the new root, of which it was told',
+      'has not confirmed that it trusts the issuing root, of which it was told',
       'has not said by which roots it trusts the control plane',
     ]);
   });
@@ -162,7 +162,7 @@ describe('remove', () => {
   it('is refused while a CRL that sidecars need is good by it alone', () => {
     const crlUnder = (root: string) => (root === old ? 'root.crl' : undefined);
     expect(obstaclesTo('remove', { roots: switched, living: living(fine), nowMs, crlUnder })).toEqual([
-      { who: '', why: 'Without it nobody vouches for the CRL in root.crl, and sidecars would trust nobody new' },
+      { who: null, why: 'Without it nobody vouches for the CRL in root.crl, and sidecars would trust nobody new' },
     ]);
   });
 
