@@ -48,7 +48,10 @@ export async function openTrustBundles(
   let texts = new Map<string, string | Error>();
   for (const { trustDomain, path } of files) texts.set(trustDomain, await readText(path));
   let federation = federateWith(authority, new Map(), texts);
-  const problems = files.flatMap(({ trustDomain, path }) => problemOf(path, federation.refused.get(trustDomain)) ?? []);
+  const problems = files.flatMap(({ trustDomain, path }) => {
+    const problem = problemOf(path, federation.refused.get(trustDomain));
+    return problem === undefined ? [] : [`--trust-bundle=${trustDomain}=${problem}`];
+  });
   if (problems.length > 0) throw new ConfigurationError(problems);
   let pem = pemOf(federation);
   report(log, files, federation);

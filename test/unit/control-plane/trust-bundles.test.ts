@@ -208,9 +208,9 @@ it('does not start with a bundle that is bad, and says of each why', async () =>
   );
   expect(error).toBeInstanceOf(ConfigurationError);
   expect((error as ConfigurationError).problems).toEqual([
-    `${pathOf('a')}: The trust bundle of a.example holds no certificate`,
-    `${pathOf('b')} can be written by everybody (mode 0666)`,
-    `${pathOf('c')} cannot be read (ENOENT)`,
+    `--trust-bundle=a.example=${pathOf('a')}: The trust bundle of a.example holds no certificate`,
+    `--trust-bundle=b.example=${pathOf('b')} can be written by everybody (mode 0666)`,
+    `--trust-bundle=c.example=${pathOf('c')} cannot be read (ENOENT)`,
   ]);
 });
 
