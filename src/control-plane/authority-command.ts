@@ -1,6 +1,6 @@
 import { systemClock } from '../clock.ts';
 import { createCommand, parseCommandLine } from '../command-line.ts';
-import { ConfigurationError, exitCodes, UsageError } from '../errors.ts';
+import { exitCodes, UsageError } from '../errors.ts';
 import type { Subcommand } from '../host.ts';
 import { isTrustDomain } from '../identity/spiffe-id.ts';
 import { createAuthorityDirectory } from './authority-directory.ts';
@@ -19,9 +19,7 @@ export const run: Subcommand = async (host) => {
   const { trustDomain } = parsed.options;
   if (directory === '') throw new UsageError('<directory> is empty, expected the folder to make');
   if (!isTrustDomain(trustDomain)) {
-    throw new ConfigurationError(
-      `--trust-domain=${trustDomain} is not usable, expected a trust domain such as cluster.local`,
-    );
+    throw new UsageError(`--trust-domain=${trustDomain} is not usable, expected a trust domain such as cluster.local`);
   }
   await createAuthorityDirectory(directory, trustDomain, systemClock.now());
   host.stdout.write(nextSteps(directory, trustDomain));

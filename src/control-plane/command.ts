@@ -1,9 +1,11 @@
 import { readBoundedFile } from '../bounded-file.ts';
 import { systemClock } from '../clock.ts';
 import { createCommand, parseCommandLine } from '../command-line.ts';
+import { shown } from '../config/given.ts';
+import { nearest } from '../config/nearest.ts';
 import { overrideProblems } from '../config/overrides.ts';
 import { formatDuration } from '../durations.ts';
-import { exitCodes } from '../errors.ts';
+import { exitCodes, UsageError } from '../errors.ts';
 import { watchEventLoop } from '../event-loop-lag.ts';
 import type { Host, Subcommand } from '../host.ts';
 import { hideMemory } from '../libc.ts';
@@ -13,18 +15,38 @@ import { controlPlaneDefaults, startControlPlane } from './control-plane.ts';
 import type { ControlPlaneFlags } from './settings.ts';
 import { readControlPlaneSettings } from './settings.ts';
 
-/** The words behind `remora control-plane`, which speak with one that runs. Loaded when they are used. */
-const words: Readonly<Record<string, () => Promise<{ readonly run: Subcommand }>>> = {
-  revoke: () => import('./revocation/revoke-command.ts'),
-  'rotate-root': () => import('./rotate-root-command.ts'),
+interface Word {
+  readonly does: string;
+  load(): Promise<{ readonly run: Subcommand }>;
+}
+
+/** The words behind `remora control-plane`. Loaded when they are used. */
+const words: Readonly<Record<string, Word>> = {
+  revoke: {
+    does: 'revokes a certificate or an identity, lists what is revoked, or lifts it',
+    load: () => import('./revocation/revoke-command.ts'),
+  },
+  'rotate-root': {
+    does: 'replaces the root of a mesh, step by step, while it runs',
+    load: () => import('./rotate-root-command.ts'),
+  },
 };
 
 /** `remora control-plane`: a word of the table, or the server. */
 export const run: Subcommand = async (host) => {
-  const [word = '', ...args] = host.args;
-  const load = Object.hasOwn(words, word) ? words[word] : undefined;
-  return load === undefined ? serve(host) : (await load()).run({ ...host, args });
+  const [name = '', ...args] = host.args;
+  const word = Object.hasOwn(words, name) ? words[name] : undefined;
+  if (word !== undefined) return (await word.load()).run({ ...host, args });
+  if (name !== '' && !name.startsWith('-')) throw new UsageError(unknownWord(name));
+  return serve(host);
 };
+
+function unknownWord(name: string): string {
+  const known = Object.keys(words);
+  const meant = nearest(name, known);
+  const hint = meant === undefined ? `expected options, or one of ${known.join(', ')}` : `did you mean ${meant}?`;
+  return `control-plane has no command '${shown(name)}', ${hint}`;
+}
 
 /** Serves until SIGTERM or SIGINT; a second signal a second later ends it at once. */
 const serve: Subcommand = async (host) => {
@@ -139,7 +161,12 @@ function commandLine() {
       controlPlaneDefaults.staleCrl,
     )
     .option('--log-level <level>', logLevels.join(', '), 'info')
-    .addHelpText('after', examples);
+    .addHelpText('after', `${wordLines()}${examples}`);
+}
+
+function wordLines(): string {
+  const lines = Object.entries(words).map(([name, { does }]) => `  ${name.padEnd(13)}${does}`);
+  return ['', 'Commands (each has its --help):', ...lines, ''].join('\n');
 }
 
 const examples = `

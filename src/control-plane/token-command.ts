@@ -2,7 +2,7 @@ import { systemClock } from '../clock.ts';
 import { createCommand, parseCommandLine } from '../command-line.ts';
 import { duration } from '../config/kinds.ts';
 import { tokenAudience } from '../control-api.ts';
-import { ConfigurationError, exitCodes, UsageError } from '../errors.ts';
+import { exitCodes, UsageError } from '../errors.ts';
 import type { Subcommand } from '../host.ts';
 import { trustDomainOf } from './authority.ts';
 import { readAuthorityDirectory } from './authority-directory.ts';
@@ -30,7 +30,7 @@ export const run: Subcommand = async (host) => {
   const problems = tokenRequestProblems(request);
   if (lifetimeMs === undefined)
     problems.push(`--lifetime=${request.lifetime} is not ${lifetime.name}, expected ${lifetime.expected}`);
-  if (problems.length > 0) throw new ConfigurationError(problems);
+  if (problems.length > 0) throw new UsageError(problems.join('\n'));
   const { root, tokenKey } = await readKeys(stateDir, authority);
   const issuer = tokenIssuer ?? defaultTokenIssuer(trustDomainOf(root.certificate));
   const tokens = await createTokenIssuer(tokenKey, issuer, systemClock);

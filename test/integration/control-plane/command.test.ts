@@ -206,6 +206,26 @@ describe('remora control-plane', () => {
     });
   });
 
+  it.each([
+    ['revok', 'did you mean revoke?'],
+    ['rotateroot', 'did you mean rotate-root?'],
+    ['constructor', 'expected options, or one of revoke, rotate-root'],
+  ])('has no command %s', async (word, hint) => {
+    expect(await run(['control-plane', word, '--state-dir=state'])).toEqual({
+      code: 2,
+      stdout: '',
+      stderr: `remora: control-plane has no command '${word}', ${hint}\n`,
+    });
+  });
+
+  it('lists its commands in its help', async () => {
+    const { code, stdout } = await run(['control-plane', '--help']);
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(/\n {2}revoke {7}revokes .*\n {2}rotate-root {2}replaces .*\n\n/),
+    ]);
+  });
+
   it('G1: refuses a broken registry with its place, and makes no port wait for it', async () => {
     writeFileSync(join(directory, 'registry/b.yaml'), 'apiVersion: v1\nkind: Pod\nkind: Pod\n');
     expect(await run(['control-plane', '--in-memory', '--registry=registry'])).toMatchObject({
@@ -269,7 +289,7 @@ describe('remora authority', () => {
     expect(await run(['authority'])).toMatchObject({ code: 2, stderr: expect.stringContaining('directory') });
     expect(await run(['authority', ''])).toMatchObject({ code: 2 });
     expect(await run(['authority', 'a', '--trust-domain=A/b'])).toMatchObject({
-      code: 78,
+      code: 2,
       stderr: 'remora: --trust-domain=A/b is not usable, expected a trust domain such as cluster.local\n',
     });
     expect(existsSync(join(directory, 'a'))).toBe(false);
@@ -405,7 +425,7 @@ describe('remora control-plane in a cluster', () => {
 });
 
 describe('remora token', () => {
-  it('says everything that is wrong at once, and exits 78', async () => {
+  it('says everything that is wrong at once, and exits 2', async () => {
     const { code, stderr } = await run([
       'token',
       '--state-dir=state',
@@ -414,7 +434,7 @@ describe('remora token', () => {
       '--pod=P',
       '--lifetime=1',
     ]);
-    expect(code).toBe(78);
+    expect(code).toBe(2);
     expect(stderr.trimEnd().split('\n')).toEqual([
       "remora: namespace 'a/b' is not a DNS label",
       "remora: service account '..' is not a DNS name",
