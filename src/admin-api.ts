@@ -63,6 +63,8 @@ export const certificatesPage = v.object({
   generation: v.number(),
   /** No connection is made or taken with it after its end. */
   isExpired: v.boolean(),
+  /** Why it is over before its certificate is; null when it is not. */
+  endedBecause: v.nullable(v.string()),
   notBefore: instant,
   notAfter: instant,
   /** Leaf first, without the root. */

@@ -78,8 +78,8 @@ export const handshakeReasons = {
     remedy: 'Check which workload runs at that address, and what the registry says of it',
   },
   revoked: {
-    happened: "The peer's certificate has been revoked",
-    remedy: 'Let the peer obtain a new certificate, or lift the revocation',
+    happened: "The peer's certificate has been revoked, or it is not known who is",
+    remedy: 'Let the peer obtain a new certificate, or lift the revocation; where lists are out of date, replace them',
   },
   resumed: {
     happened: 'The peer tried to resume an earlier TLS session',
@@ -208,8 +208,9 @@ export const deniedReasons = {
     remedy: 'Look at its readiness gates',
   },
   identity_expired: {
-    happened: "This sidecar's own certificate has expired",
-    remedy: 'Check its renewals and that the control plane is reachable',
+    happened:
+      "This sidecar's own identity is over: its certificate has expired, was revoked, or its root is trusted no more",
+    remedy: '`remora certs` beside it says which, and what its renewals fail of',
   },
   internal: {
     happened: 'The sidecar failed while it handled the connection',

@@ -26,6 +26,7 @@ import { DeniedError, exitCodes } from './errors.ts';
 import { watchEventLoop } from './event-loop-lag.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
+import { remainingMs } from './identity/identity.ts';
 import { hideMemory, originalDestination, returnFreeMemory } from './libc.ts';
 import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
@@ -103,10 +104,9 @@ async function startSidecar(
     liveConnections: accounts.live,
     endpointsSetAside: endpoints.countSetAside,
     closedGates: readiness.closed,
-    identity: () => identity && identityFacts(identity),
+    identity: () => identity && identityFacts(identity, remainingMs(identity.current(), clock.now())),
     peersByRoot: peers.byRoot,
     isControlPlaneUp: sources.isControlPlaneUp,
-    nowMs: clock.now,
     memory: pools,
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));

@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { CertificatesPage, ShownCertificate, ShownPeers } from '../admin-api.ts';
 import { timestamp } from '../clock.ts';
 import type { Identity } from '../identity/identity.ts';
+import { remainingMs } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { TrustAnchor } from '../identity/trust-bundle.ts';
 import { renewalReasons } from '../outcomes.ts';
@@ -40,7 +41,8 @@ export function certificatesPageOf({
     now: timestamp(nowMs),
     spiffeId: current.spiffeId.uri,
     generation: current.generation,
-    isExpired: current.notAfterMs <= nowMs,
+    isExpired: remainingMs(current, nowMs) <= 0,
+    endedBecause: current.endedBecause ?? null,
     notBefore: timestamp(current.notBeforeMs),
     notAfter: timestamp(current.notAfterMs),
     chain: current.chain.map(shown),

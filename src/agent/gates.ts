@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import { remainingMs } from '../identity/identity.ts';
 import type { Readiness } from '../lifecycle.ts';
 import { createReadiness } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
@@ -31,13 +32,14 @@ export function loggedReadiness(log: Log): Readiness {
 /** Keeps the gate `identity` open while the certificate is valid. */
 export function watchExpiry(clock: Clock, source: IdentitySource, readiness: Readiness): void {
   let timer: Timer | undefined;
-  const watch = ({ notAfterMs }: Identity) => {
+  const watch = (identity: Identity) => {
     timer?.cancel();
-    const remainingMs = notAfterMs - clock.now();
-    if (remainingMs <= 0) return readiness.close('identity', deniedReasons.identity_expired.happened);
+    const leftMs = remainingMs(identity, clock.now());
+    const why = identity.endedBecause ?? deniedReasons.identity_expired.happened;
+    if (leftMs <= 0) return readiness.close('identity', why);
     readiness.open('identity');
     // Looked at again before its end: the wall clock may be set, and the machine suspended.
-    timer = clock.after(Math.min(remainingMs, expiryCheckIntervalMs), () => watch(source.current()));
+    timer = clock.after(Math.min(leftMs, expiryCheckIntervalMs), () => watch(source.current()));
   };
   watch(source.current());
   source.subscribe(watch);

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { RenewalError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import { remainingMs } from '../identity/identity.ts';
 import type { RenewalObserver, RenewalState } from './identity-sources/source.ts';
 import { renewalDelayMs, retryDelayMs, shortestRenewalMs } from './renewal-timetable.ts';
 
@@ -54,10 +55,10 @@ export function startRenewals({ clock, observer, attempt, current }: RenewalPart
   const fail = (error: RenewalError, failures: number): Due => {
     const { reason, message, retryAfterMs } = error;
     const identity = current();
-    const remainingMs = identity && identity.notAfterMs - clock.now();
+    const leftMs = identity && remainingMs(identity, clock.now());
     lastFailure = { reason, message, atMs: clock.now() };
     const moment = { failures, retryAfterMs, random: clock.random() };
-    const waitMs = retryDelayMs({ ...moment, remainingMs });
+    const waitMs = retryDelayMs({ ...moment, remainingMs: leftMs });
     const lapsedWaitMs = Math.min(waitMs, retryDelayMs({ ...moment, remainingMs: undefined }));
     nextAttemptMs = clock.now() + waitMs;
     const nowMs = clock.monotonic();
@@ -76,7 +77,10 @@ export function startRenewals({ clock, observer, attempt, current }: RenewalPart
     }
   };
 
-  const hasLapsed = () => (current()?.notAfterMs ?? 0) <= clock.now();
+  const hasLapsed = () => {
+    const identity = current();
+    return identity === undefined || remainingMs(identity, clock.now()) <= 0;
+  };
 
   const sleep = async (delayMs: number) => {
     stopping.signal.throwIfAborted();

@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import type { Report } from '../control-api.ts';
 import { messageOf, RenewalError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import { remainingMs } from '../identity/identity.ts';
 import type { Log } from '../log.ts';
 import { version } from '../version.ts';
 
@@ -98,17 +99,13 @@ export function startReports({ clock, log, reporting, identity, peers }: ReportP
 }
 
 /** A certificate that has ended, or was revoked, needs no root any more: its owner may never get another one. */
-function reportOf(
-  { bundles, notAfterMs, rootFingerprint, spiffeId }: Identity,
-  nowMs: number,
-  peers: PeersByRoot,
-  controlPlaneRoots: readonly string[],
-): Report {
+function reportOf(identity: Identity, nowMs: number, peers: PeersByRoot, controlPlaneRoots: readonly string[]): Report {
+  const { bundles, rootFingerprint, spiffeId } = identity;
   const trusted = (bundles.domains.get(spiffeId.trustDomain) ?? []).map(({ fingerprint }) => fingerprint);
   const peersByRoot = peersOf(peers, new Set(trusted));
   return {
     version,
-    ...(notAfterMs > nowMs && { issuedBy: rootFingerprint }),
+    ...(remainingMs(identity, nowMs) > 0 && { issuedBy: rootFingerprint }),
     // The newest stand last.
     trustedRoots: trusted.slice(-reportLimits.roots),
     controlPlaneRoots: controlPlaneRoots.slice(-reportLimits.roots),

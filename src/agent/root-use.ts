@@ -47,11 +47,14 @@ export function removalOf({ isOurs, use, sinceMs, nowMs }: RootQuestion): Remova
     return { mayBeRemoved: false, removal: isOurs ? `${ours}, and ${lowerFirst(peers)}` : peers };
   }
   const quietSinceMs = use?.lastSeenMs ?? sinceMs;
-  const nobody = `0 peers chain to it since ${timestamp(quietSinceMs)}`;
+  const nobody = `0 peers chain to it since ${momentOf(quietSinceMs)}`;
   if (isOurs) return { mayBeRemoved: false, removal: `${ours}; ${nobody}` };
   if (nowMs - quietSinceMs >= quietBeforeRemovalMs) return { mayBeRemoved: true, removal: nobody };
   const fromMs = quietSinceMs + quietBeforeRemovalMs;
-  return { mayBeRemoved: false, removal: `${nobody}, which is less than an hour: ask again at ${timestamp(fromMs)}` };
+  return {
+    mayBeRemoved: false,
+    removal: `${nobody}, which is less than an hour: ask again at ${momentOf(fromMs + 999)}`,
+  };
 }
 
 /** Undefined when there is none. */
@@ -63,5 +66,8 @@ function peersText({ recent, unnamed }: RootUse): string | undefined {
   if (names === '') return who;
   return `${who}: ${names}${total > maxNames ? ' and others' : ''}`;
 }
+
+/** To the second: nobody connects or asks by the millisecond. */
+const momentOf = (wallMs: number) => timestamp(wallMs).replace(/\.\d+Z$/, 'Z');
 
 const lowerFirst = (text: string) => text.charAt(0).toLowerCase() + text.slice(1);

@@ -24,6 +24,16 @@ export interface Identity {
   readonly notBeforeMs: number;
   /** The earliest end of validity on the path, its root included: from then on every peer refuses. */
   readonly notAfterMs: number;
+  /** Why it is over before its certificate is, one sentence: revoked, or its root is trusted no more. */
+  readonly endedBecause?: string | undefined;
+}
+
+/**
+ * How long an identity may still be shown, not above zero once it is over. What ended it early ended it for good, also when the
+ * clock is set back.
+ */
+export function remainingMs({ endedBecause, notAfterMs }: Identity, nowMs: number): number {
+  return endedBecause === undefined ? notAfterMs - nowMs : Math.min(0, notAfterMs - nowMs);
 }
 
 export interface IdentityParts {

@@ -2,9 +2,9 @@ import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import { parseDate } from '../clock.ts';
 import type { IdentityFacts } from './sidecar-metrics.ts';
 
-/** What the metrics show of the identity in use. */
-export function identityFacts(source: IdentitySource): IdentityFacts {
-  const { generation, notBeforeMs, notAfterMs, leaf, chain, bundles, spiffeId } = source.current();
+/** What the metrics show of the identity in use, which lasts for `remainingMs` more. */
+export function identityFacts(source: IdentitySource, remainingMs: number): IdentityFacts {
+  const { generation, notBeforeMs, leaf, chain, bundles, spiffeId } = source.current();
   const { nextAttemptMs, clockSkewMs } = source.renewal();
   const isOwn = (domain: string) => domain === spiffeId.trustDomain;
   const earliest = (dates: readonly number[]) => (dates.length === 0 ? undefined : Math.min(...dates));
@@ -13,7 +13,7 @@ export function identityFacts(source: IdentitySource): IdentityFacts {
     generation,
     notBeforeMs,
     notAfterMs: parseDate(leaf.validTo),
-    lapsesAtMs: notAfterMs,
+    remainingMs: Math.max(0, remainingMs),
     issuerNotAfterMs: earliest(chain.slice(1).map(({ validTo }) => parseDate(validTo))),
     rootNotAfterMs: earliest(roots.map(({ certificate }) => parseDate(certificate.validTo))),
     nextRenewalMs: nextAttemptMs,

@@ -24,7 +24,6 @@ export interface MetricSources {
   /** By SHA-256 of the root: identities that are connected or were within the last hour, and at most so many more. */
   peersByRoot(): ReadonlyMap<string, { readonly recent: { readonly size: number }; readonly unnamed: number }>;
   isControlPlaneUp(): boolean;
-  nowMs(): number;
   readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
 }
 
@@ -32,8 +31,8 @@ export interface IdentityFacts {
   readonly generation: number;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** When no peer accepts it any more: the earliest end on its path, or of the trust in its root. */
-  readonly lapsesAtMs: number;
+  /** Until no peer accepts it any more: the earliest end on its path, or 0 when it was revoked or its root is trusted no more. */
+  readonly remainingMs: number;
   /** The earliest end of each kind; absent when there is none. */
   readonly issuerNotAfterMs: number | undefined;
   readonly rootNotAfterMs: number | undefined;
@@ -209,7 +208,7 @@ export function createSidecarMetrics(
   });
   gauge('remora_identity_time_to_outage_seconds', 'Until the identity lapses if nothing renews it', [], (self) => {
     const identity = sources().identity();
-    self.set(identity === undefined ? 0 : Math.max(0, seconds(identity.lapsesAtMs - sources().nowMs())));
+    self.set(seconds(identity?.remainingMs ?? 0));
   });
   gauge('remora_trust_bundle_roots', 'Roots trusted for each trust domain', ['trust_domain'], (self) => {
     for (const [trust_domain, roots] of sources().identity()?.rootsByTrustDomain ?? [])

@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
+import { remainingMs } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { Drain } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
@@ -35,7 +36,8 @@ export interface ProxyParts {
 /** Our identity, if it may still be shown; throws `DeniedError`: after its end the sidecar fails closed. */
 export function currentIdentity({ identity, clock }: Pick<ProxyParts, 'identity' | 'clock'>): Identity {
   const current = identity.current();
-  if (current.notAfterMs <= clock.now()) throw new DeniedError('identity_expired', 'Our own certificate has expired');
+  if (remainingMs(current, clock.now()) <= 0)
+    throw new DeniedError('identity_expired', current.endedBecause ?? 'Our own certificate has expired');
   return current;
 }
 

@@ -69,6 +69,6 @@ export function withBundles(identity: Identity, bundles: TrustBundles, generatio
     // A root that is not valid yet may be so soon; whatever else is wrong is wrong from now on.
     const isEarly = error.reason === 'not_yet_valid';
     const notAfterMs = isEarly ? identity.notAfterMs : Math.min(identity.notAfterMs, nowMs);
-    return { ...identity, generation, bundles, notAfterMs };
+    return { ...identity, generation, bundles, notAfterMs, endedBecause: isEarly ? undefined : error.message };
   }
 }

@@ -58,7 +58,9 @@ export function guardAgainstRevocation(
       failure = undefined;
     },
     apply: (identity) =>
-      failure === undefined ? identity : { ...identity, notAfterMs: Math.min(identity.notAfterMs, failure.atMs) },
+      failure === undefined
+        ? identity
+        : { ...identity, notAfterMs: Math.min(identity.notAfterMs, failure.atMs), endedBecause: failure.message },
     failure: () => failure,
     close: unsubscribe,
   };

@@ -20,7 +20,7 @@ export function certificatesText(page: CertificatesPage): string[] {
     validityLine(page, nowMs),
     renewalLine(page, nowMs),
     failureLine(page, nowMs),
-    clockLine(page),
+    ...clockLine(page),
     revocationLine(page),
     '',
     'Chain, leaf first',
@@ -36,11 +36,13 @@ export function certificatesText(page: CertificatesPage): string[] {
   ];
 }
 
-function validityLine({ isExpired, notBefore, notAfter }: CertificatesPage, nowMs: number): string {
+function validityLine({ isExpired, endedBecause, notBefore, notAfter }: CertificatesPage, nowMs: number): string {
   const whole = `from ${moment(notBefore)} until ${moment(notAfter)}, ${between(parseDate(notBefore), parseDate(notAfter))} in all`;
   const restMs = parseDate(notAfter) - nowMs;
   if (!isExpired) return `Valid for ${roughly(restMs)} more: ${whole}`;
-  return `LAPSED ${roughly(-restMs)} ago, and no connection is made or taken with it: ${whole}`;
+  const lapsed = `LAPSED ${roughly(-restMs)} ago, and no connection is made or taken with it`;
+  // Its certificates below have ends of their own.
+  return endedBecause === null ? `${lapsed}: ${whole}` : `${lapsed}: ${printable(endedBecause)}`;
 }
 
 function renewalLine({ nextRenewal }: CertificatesPage, nowMs: number): string {
@@ -58,18 +60,19 @@ function failureLine({ lastFailure }: CertificatesPage, nowMs: number): string {
   return `${when}: ${printable(happened)}. ${printable(remedy)}. ${printable(message)}`;
 }
 
-function clockLine({ clockSkewSeconds }: CertificatesPage): string {
+function clockLine({ clockSkewSeconds }: CertificatesPage): string[] {
+  if (clockSkewSeconds === null) return [];
   const control = 'The clock of the control plane';
-  if (clockSkewSeconds === null) return `${control} is not known`;
   const apartMs = Math.abs(clockSkewSeconds) * 1000;
-  if (apartMs < secondMs) return `${control} agrees with this one within a second`;
-  return `${control} is ${roughly(apartMs)} ${clockSkewSeconds > 0 ? 'ahead of' : 'behind'} this one`;
+  if (apartMs < secondMs) return [`${control} agrees with this one within a second`];
+  return [`${control} is ${roughly(apartMs)} ${clockSkewSeconds > 0 ? 'ahead of' : 'behind'} this one`];
 }
 
 function revocationLine({ revocations: { certificates, identities, unknown } }: CertificatesPage): string {
   const counts = `${counted(certificates, 'certificate', 'certificates')} and ${counted(identities, 'identity', 'identities')}`;
   const revoked = certificates + identities === 0 ? 'Nobody is revoked' : `Revoked: ${counts}`;
-  return unknown === null ? revoked : `${revoked}; nobody new is trusted: ${printable(unknown)}`;
+  if (unknown === null) return revoked;
+  return `NOBODY NEW IS TRUSTED: ${printable(unknown)}${certificates + identities === 0 ? '' : `; ${revoked.toLowerCase()}`}`;
 }
 
 const counted = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;

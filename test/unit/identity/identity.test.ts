@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity, IdentityParts } from '../../../src/identity/identity.ts';
-import { makeIdentity } from '../../../src/identity/identity.ts';
+import { makeIdentity, remainingMs } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { makeAuthority, makeCertificate } from '../../support/certificates.ts';
 import { bundlesOf, createTestAuthority, createTestIdentity, spiffeId } from '../../support/identities.ts';
@@ -184,5 +184,18 @@ describe('createTestIdentity', () => {
   it('makes an identity with its own generation and bundles', () => {
     const identity = createTestIdentity(mesh, { namespace: 'shop', serviceAccount: 'web', generation: 3 });
     expect(identity).toMatchObject({ generation: 3, spiffeId: id });
+  });
+});
+
+describe('how long an identity lasts', () => {
+  const identity = { notAfterMs: 10_000 } as Identity;
+
+  it('is until the end of its path, and nothing once that has come', () => {
+    expect([0, 9_999, 10_000, 10_001].map((nowMs) => remainingMs(identity, nowMs))).toEqual([10_000, 1, 0, -1]);
+  });
+
+  it('is nothing once it was ended early, also when the clock is set back', () => {
+    const ended = { ...identity, endedBecause: 'it was revoked' };
+    expect([0, 9_999, 10_000, 10_001].map((nowMs) => remainingMs(ended, nowMs))).toEqual([0, 0, 0, -1]);
   });
 });

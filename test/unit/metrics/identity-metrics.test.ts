@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { IdentitySource, RenewalState } from '../../../src/agent/identity-sources/source.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
+import { remainingMs } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { identityFacts } from '../../../src/metrics/identity-facts.ts';
 import type { MetricSources, SidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
@@ -47,10 +48,9 @@ async function samples(
     endpointsSetAside: () => 0,
     memory: [],
     closedGates: () => new Map(),
-    identity: () => (current === undefined ? undefined : identityFacts(source)),
+    identity: () => (current === undefined ? undefined : identityFacts(source, remainingMs(current, atMs))),
     peersByRoot: () => peers,
     isControlPlaneUp: () => true,
-    nowMs: () => atMs,
   } as unknown as MetricSources;
   const metrics = createSidecarMetrics({ version: '0', node: '0', openssl: '0' }, () => sources);
   before(metrics);

@@ -12,7 +12,6 @@ it('shows at each scrape how many endpoints are set aside by then', async () => 
     identity: () => undefined,
     peersByRoot: () => new Map(),
     isControlPlaneUp: () => true,
-    nowMs: () => 0,
   } as unknown as MetricSources;
   const metrics = createSidecarMetrics({ version: '0', node: '0', openssl: '0' }, () => sources);
   expect(await metrics.text()).toContain('\nremora_endpoints_set_aside 0\n');

@@ -8,6 +8,7 @@ import type { IdentitySource, RenewalObserver } from '../../../../src/agent/iden
 import type { RenewalError } from '../../../../src/errors.ts';
 import { readCertificate } from '../../../../src/identity/certificate.ts';
 import type { Identity } from '../../../../src/identity/identity.ts';
+import { remainingMs } from '../../../../src/identity/identity.ts';
 import type { FakeClock } from '../../../support/fake-clock.ts';
 import { createFakeClock } from '../../../support/fake-clock.ts';
 import type { FakeIssuer } from '../../../support/fake-issuer.ts';
@@ -76,7 +77,7 @@ const namesOf = ({ chain }: Identity) =>
     const { issuer: by, serial } = readCertificate(raw);
     return { issuer: by, serials: [serial] };
   });
-const isUsable = () => source.current().notAfterMs > clock.now();
+const isUsable = () => remainingMs(source.current(), clock.now()) > 0;
 
 describe('an own certificate that is revoked', () => {
   it('is over at once, in words, and another one is there within a second', async () => {
@@ -84,9 +85,9 @@ describe('an own certificate that is revoked', () => {
     const before = source.current();
     const [leaf] = namesOf(before);
     revocations.set({ certificates: [leaf!] });
-    expect(source.current()).toMatchObject({ generation: 2, notAfterMs: clock.now() });
-    expect(source.current().key).toBe(before.key);
     const words = `No peer accepts the certificate: the certificate ${leaf!.serials[0]} has been revoked`;
+    expect(source.current()).toMatchObject({ generation: 2, notAfterMs: clock.now(), endedBecause: words });
+    expect(source.current().key).toBe(before.key);
     expect(events).toEqual(['renewed 1', words]);
     expect(source.renewal().lastFailure).toEqual({ reason: 'chain_invalid', message: words, atMs: clock.now() });
     await clock.advance(second);
@@ -110,6 +111,9 @@ describe('an own certificate that is revoked', () => {
     expect(source.renewal().lastFailure?.message).toMatch(
       /^No peer accepts the certificate: the (certificate|identity) /,
     );
+    clock.stepWall(-minute);
+    expect(isUsable()).toBe(false);
+    clock.stepWall(minute);
     revocations.set({});
     expect(isUsable()).toBe(true);
     await clock.advance(second);

@@ -33,6 +33,7 @@ const page: CertificatesPage = {
   spiffeId: idOf('web'),
   generation: 3,
   isExpired: false,
+  endedBecause: null,
   notBefore: '2026-11-22T09:00:00.000Z',
   notAfter: '2026-11-22T10:00:00.000Z',
   chain: [
@@ -79,6 +80,7 @@ const crowd: ShownPeers = {
 const lapsed: CertificatesPage = {
   ...page,
   isExpired: true,
+  endedBecause: 'No peer accepts the certificate: the certificate 4A01 has been revoked',
   notAfter: '2026-11-22T09:27:59.000Z',
   nextRenewal: '2026-11-22T09:31:00.000Z',
   lastFailure: {
