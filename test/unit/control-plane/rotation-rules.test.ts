@@ -94,7 +94,7 @@ describe('switch', () => {
   });
 
   it.each([
-    ['has said nothing and was told', { report: undefined }, /web-0 .*of which it was told/],
+    ['has said nothing and was told', { report: undefined }, /web-0 .*trusts the next root, of which it was told/],
     ['has said nothing of roots', { report: {} }, /of which it was told/],
     ['trusts the old root alone', { report: { trustedRoots: [old] } }, /of which it was told/],
     ['was not told', { report: { trustedRoots: [old] }, toldRoots: [old] }, /is yet to be told/],
