@@ -3,7 +3,7 @@ import { isIPv4 } from 'node:net';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
 import { ConnectionError } from '../../errors.ts';
-import { SystemCallError, socketBoundTo } from '../../libc.ts';
+import { resetOnClose, SystemCallError, socketBoundTo } from '../../libc.ts';
 import type { InboundPermit } from '../../policy/permit.ts';
 import { withDeadline } from '../deadline.ts';
 import type { ProxyParts } from '../parts.ts';
@@ -58,9 +58,15 @@ export function deliver(
   });
 }
 
-function dial(destination: Address, settings: DeliverySettings, signal: AbortSignal): Promise<Socket> {
+/** The application may be connected long before we hear of it: a sidecar that is killed meanwhile must show as a reset as well. */
+async function dial(destination: Address, settings: DeliverySettings, signal: AbortSignal): Promise<Socket> {
   const socket = boundSocket(destination.ip, settings.deliverFrom);
-  if (socket === undefined) return openSocket(destination, { ...settings, allowHalfOpen: true }, signal);
+  if (socket === undefined) {
+    const opened = await openSocket(destination, { ...settings, allowHalfOpen: true }, signal);
+    resetOnClose(opened);
+    return opened;
+  }
+  resetOnClose(socket);
   socket.connect({ host: destination.ip, port: destination.port });
   return connected(socket, settings, signal);
 }

@@ -126,8 +126,13 @@ export async function freePorts(count: number): Promise<number[]> {
   await Promise.all(servers.map((server) => once(server, 'listening')));
   const ports = servers.map((server) => (server.address() as AddressInfo).port);
   await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  // Whoever was given one may not have bound it yet.
+  if (ports.some((port) => givenPorts.has(port))) return freePorts(count);
+  for (const port of ports) givenPorts.add(port);
   return ports;
 }
+
+const givenPorts = new Set<number>();
 
 /** Ports of one sidecar. */
 export interface AgentPorts {
