@@ -99,10 +99,12 @@ const revoke = (...args: readonly string[]) =>
     ...args,
   ]);
 
-/** Expects the next line to be about revocations: nothing else, and no heartbeat, comes before. */
+/** Expects the next line to be about revocations: nothing else comes before but heartbeats, on a machine that is slow. */
 async function nextRevocations(stream: OpenStream): Promise<RevocationState> {
-  const [message] = await stream.take(1);
-  return revocationsOf(message);
+  for (;;) {
+    const [message] = await stream.take(1);
+    if (message?.topic !== 'heartbeat') return revocationsOf(message);
+  }
 }
 function revocationsOf(message: StreamMessage | undefined): RevocationState {
   if (message?.topic !== 'revocations') throw new TypeError(`${message?.topic} is not about revocations`);
