@@ -83,7 +83,7 @@ export interface DataPlane {
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
   const proofs = createProofs(parts, settings.peerCertificateGraceMs);
   const pool = createTunnelPool(createDialer({ ...parts, proofs }, settings.tunnels), parts);
-  const renewals = startProofRenewals(parts, pool);
+  const renewals = startProofRenewals({ ...parts, proofs }, pool);
   const inboundParts = {
     ...parts,
     proofs,

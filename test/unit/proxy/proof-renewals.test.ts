@@ -67,6 +67,7 @@ function scene() {
     return tunnel;
   };
 
+  let lapsed = '';
   /** What the pool makes next. */
   const next: (() => Tunnel)[] = [];
   const renewals = startProofRenewals(
@@ -74,6 +75,9 @@ function scene() {
       clock,
       log,
       identity: { current: () => identity },
+      proofs: {
+        lapseOf: ({ serial }) => (serial === lapsed ? { reason: 'revoked', why: 'a test says so' } : undefined),
+      },
       observer: {
         proofRenewed: (_direction: string, result: ProofResult) => results.push(result),
       } as unknown as Observer,
@@ -97,6 +101,9 @@ function scene() {
     makeTunnel,
     next,
     proofsAsked: () => proofs,
+    revoke(serial: string) {
+      lapsed = serial;
+    },
     rotate() {
       identity = identityNamed('second');
       renewals.rotated();
@@ -135,6 +142,21 @@ describe('the renewal of proofs', () => {
     // One question for each further attempt, and none that the pool had to make a tunnel for.
     expect(proofsAsked() - asked).toBe(results.length - before);
     expect(lines.filter(({ result }) => result === 'refused')).toHaveLength(1);
+    renewals.close();
+  });
+
+  it('rests on no newer certificate that was revoked while the peer was asked, and asks for another', async () => {
+    const { clock, results, makeTunnel, next, revoke, rotate, proofsAsked, renewals } = scene();
+    const old = makeTunnel(1, 'AA');
+    next.push(
+      () => makeTunnel(2, 'BB'),
+      () => makeTunnel(3, 'CC'),
+    );
+    revoke('BB');
+    rotate();
+    await clock.advance(10_000);
+    expect(results).toEqual(['renewed']);
+    expect([old.proof.peer.serial, proofsAsked()]).toEqual(['CC', 2]);
     renewals.close();
   });
 

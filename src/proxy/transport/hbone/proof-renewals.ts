@@ -8,6 +8,7 @@ import type { ProofResult } from '../../../outcomes.ts';
 import type { ProxyParts } from '../../parts.ts';
 import { currentIdentity } from '../../parts.ts';
 import { shownProof } from '../../proof.ts';
+import type { Proofs } from '../../proofs.ts';
 import type { TunnelPool } from './pool.ts';
 import type { ProofMoment } from './proof-timetable.ts';
 import { afterRotationMs, untilAskedAgainMs, untilNextProofMs, untilPeerHasNewerMs } from './proof-timetable.ts';
@@ -35,12 +36,13 @@ interface Plan {
 
 interface Renewing extends Pick<ProxyParts, 'clock' | 'log' | 'observer' | 'identity'> {
   readonly pool: Pick<TunnelPool, 'tunnels' | 'newerThan'>;
+  readonly proofs: Pick<Proofs, 'lapseOf'>;
   /** Aborted at the end. */
   readonly signal: AbortSignal;
 }
 
 export function startProofRenewals(
-  parts: Pick<ProxyParts, 'clock' | 'log' | 'observer' | 'identity'>,
+  parts: Pick<ProxyParts, 'clock' | 'log' | 'observer' | 'identity'> & Pick<Renewing, 'proofs'>,
   pool: Pick<TunnelPool, 'tunnels' | 'newerThan'>,
 ): ProofRenewals {
   const { clock } = parts;
@@ -162,7 +164,7 @@ async function ask(
   tunnel: Tunnel,
   local: Identity,
   order: number,
-  { pool, signal }: Renewing,
+  { pool, proofs, signal }: Renewing,
 ): Promise<Attempt & { readonly order: number }> {
   const before = tunnel.proof.end;
   const fresh = await pool.newerThan({ ...tunnel.key, local }, order, signal);
@@ -174,6 +176,9 @@ async function ask(
   if (reply.kind === 'not_proved') return came('refused', 'the peer did not accept the proof');
   const verdict = decideAnswer(before, newer, reply.answer);
   if (verdict.kind === 'refused') return came('refused', `of the answer: ${verdict.why}`);
+  // Bundles and revocations may have changed while it was made, or answered: nothing may rest on it then.
+  const lapse = proofs.lapseOf(fresh.proof.peer);
+  if (lapse !== undefined) return came('refused', `of the newer tunnel: ${lapse.why}`);
   tunnel.proof.renewBy(fresh.proof);
   return isAsBefore ? came('not_newer', 'the peer shows the same certificate as before') : came('renewed', '');
 }
