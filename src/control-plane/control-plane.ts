@@ -187,7 +187,7 @@ function openBook(
 ): SidecarBook {
   return createSidecarBook(clock, {
     trustedRoots: () => trustedRoots(authority.roots).map(fingerprintOf),
-    unknownUntilMs: keys.kind === 'memory' ? 0 : clock.now() + certificateLifetimeMs,
+    unknownForMs: keys.kind === 'memory' ? 0 : certificateLifetimeMs,
   });
 }
 

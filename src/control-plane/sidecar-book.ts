@@ -47,8 +47,8 @@ export interface SidecarBook {
 export interface SidecarBookSettings {
   /** SHA-256 of the roots in the trust bundle of now. */
   trustedRoots(): readonly string[];
-  /** See `Living`. */
-  readonly unknownUntilMs: number;
+  /** How long certificates from before may be in use; 0 when there are none. */
+  readonly unknownForMs: number;
   readonly maxSidecars?: number;
 }
 
@@ -64,7 +64,8 @@ interface Entry {
 }
 
 export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): SidecarBook {
-  const { maxSidecars = maxNamedSidecars, trustedRoots, unknownUntilMs } = settings;
+  const { maxSidecars = maxNamedSidecars, trustedRoots, unknownForMs } = settings;
+  const knownFromMs = clock.monotonic() + unknownForMs;
   const entries = new Map<string, Entry>();
   const unnamedUntilMs = new Map<string, number>();
 
@@ -121,6 +122,9 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
     },
     living() {
       dropEnded(clock.now());
+      // A wall clock that is set forward does not end certificates that nobody knows.
+      const unknownMs = knownFromMs - clock.monotonic();
+      const unknownUntilMs = unknownMs > 0 ? clock.now() + unknownMs : 0;
       return { sidecars: [...entries.values()], unnamedUntilMs, unknownUntilMs };
     },
   };

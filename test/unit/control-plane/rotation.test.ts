@@ -22,7 +22,7 @@ function setUp(...held: readonly RootSet[]) {
     clock,
     log: captureLog().log,
     authority,
-    book: createSidecarBook(clock, { trustedRoots: () => [], unknownUntilMs: 0 }),
+    book: createSidecarBook(clock, { trustedRoots: () => [], unknownForMs: 0 }),
     revocations: { crlUnder: () => undefined },
     place: { kind: 'files', folder: '/proc/no-such-folder', read },
     adopt: async (roots) => authority.replaceRoots(roots),

@@ -14,7 +14,7 @@ const pod = (name: string, podUid = `uid of ${name}`) => ({
 function setUp(maxSidecars?: number) {
   const clock = createFakeClock();
   let roots = ['old'];
-  const settings = { trustedRoots: () => roots, unknownUntilMs: 0, ...(maxSidecars !== undefined && { maxSidecars }) };
+  const settings = { trustedRoots: () => roots, unknownForMs: 0, ...(maxSidecars !== undefined && { maxSidecars }) };
   const book = createSidecarBook(clock, settings);
   const names = () => book.living().sidecars.map((one) => one.pod);
   const inMs = (ms: number) => clock.now() + ms;
@@ -39,6 +39,17 @@ describe('createSidecarBook', () => {
     expect([...book.living().sidecars[0]!.certificates.keys()]).toEqual(['old']);
     await clock.advance(10 * minute);
     expect(names()).toEqual([]);
+  });
+
+  it('knows nothing of certificates from before for as long as they may last, also when the wall clock is set forward', async () => {
+    const clock = createFakeClock();
+    const book = createSidecarBook(clock, { trustedRoots: () => [], unknownForMs: 60 * minute });
+    await clock.advance(10 * minute);
+    expect(book.living().unknownUntilMs).toBe(clock.now() + 50 * minute);
+    clock.stepWall(24 * 60 * minute);
+    expect(book.living().unknownUntilMs).toBe(clock.now() + 50 * minute);
+    await clock.advance(50 * minute);
+    expect(book.living().unknownUntilMs).toBe(0);
   });
 
   it('has a sidecar as long as it has a stream, and knows which roots it was told on it', async () => {
