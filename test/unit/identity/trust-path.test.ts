@@ -210,10 +210,12 @@ describe('findTrustPath', () => {
     const below = counting(certificate({ key: 'leaf', signer: 'n' }));
     const twins = [1, 2].map(() => counting(authority({ key: 'n', signer: 'm' })));
     const m = counting(authority({ key: 'm', signer: 'n' }));
-    const found = findTrustPath({ leaf: below, id, intermediates: [...twins, m], anchors: [root], nowMs: now });
+    const namesake = authority({ key: 'x', signer: 'x', subject: 'n' });
+    const intermediates = [...twins, m, namesake];
+    const found = findTrustPath({ leaf: below, id, intermediates, anchors: [root], nowMs: now });
     expect(found.kind).toBe('refused');
-    // The leaf by both twins, each of them by m, and m by none: it was reached from both.
-    expect(checked).toBe(4);
+    // The leaf by both twins and their namesake, each twin by m, and m, which was reached from both, once by the namesake.
+    expect(checked).toBe(6);
   });
 
   it.each([
