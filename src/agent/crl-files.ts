@@ -7,6 +7,7 @@ import type { CrlsInForce } from '../identity/crl-lists.ts';
 import { whyListed } from '../identity/crl-lists.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
+import { noRevocations } from '../identity/revocations.ts';
 import type { Log } from '../log.ts';
 import type { WatchedCrlFile } from './crl-file.ts';
 import { watchedCrlFile } from './crl-file.ts';
@@ -40,6 +41,15 @@ export interface CrlFiles {
   judgeBy(identity: Identity): void;
   close(): Promise<void>;
 }
+
+/** Where no file is given: nothing is read, and nobody wakes up for it. */
+export const noCrlFiles: CrlFiles = {
+  read: Promise.resolve(),
+  current: () => noRevocations,
+  subscribe: () => () => undefined,
+  judgeBy: () => undefined,
+  close: async () => undefined,
+};
 
 /** Reads the files now, when they change, and at each poll. What cannot be used is logged once and changes nothing else. */
 export function startCrlFiles(parts: CrlFileParts, settings: CrlFileSettings): CrlFiles {

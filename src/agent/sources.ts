@@ -11,7 +11,7 @@ import { createControlClient } from './control-client.ts';
 import type { ControlStream } from './control-stream.ts';
 import { startControlStream } from './control-stream.ts';
 import type { CrlFiles } from './crl-files.ts';
-import { startCrlFiles } from './crl-files.ts';
+import { noCrlFiles, startCrlFiles } from './crl-files.ts';
 import { startControlPlaneIdentity } from './identity-sources/control-plane.ts';
 import { startFileIdentity } from './identity-sources/files.ts';
 import type { RevocationSource } from './identity-sources/revoked.ts';
@@ -157,12 +157,20 @@ function pushedRevocations(stream: ControlStream): RevocationSource {
 }
 
 function crlsOf({ clock, log }: SourceParts, { crlFiles, staleCrl, filePollIntervalMs }: AgentSettings): CrlFiles {
+  if (crlFiles.length === 0) return noCrlFiles;
   return startCrlFiles({ clock, log }, { crlFiles, staleCrl, pollIntervalMs: filePollIntervalMs });
 }
 
+/** Joined when one of them changes: each connection asks for what is in force. */
 function joinSources(...sources: readonly RevocationSource[]): RevocationSource {
+  const join = () => joinRevocations(...sources.map((source) => source.current()));
+  let current = join();
+  for (const source of sources)
+    source.subscribe(() => {
+      current = join();
+    });
   return {
-    current: () => joinRevocations(...sources.map((source) => source.current())),
+    current: () => current,
     subscribe(listener) {
       const ends = sources.map((source) => source.subscribe(listener));
       return () => {
