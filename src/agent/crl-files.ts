@@ -8,6 +8,7 @@ import { whyListed } from '../identity/crl-lists.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import { noRevocations } from '../identity/revocations.ts';
+import { createListeners } from '../listeners.ts';
 import type { Log } from '../log.ts';
 import type { WatchedCrlFile } from './crl-file.ts';
 import { watchedCrlFile } from './crl-file.ts';
@@ -56,7 +57,7 @@ export function startCrlFiles(parts: CrlFileParts, settings: CrlFileSettings): C
   const { clock, log, watch, readFile = createPatientReader(clock, crlLimits.bytes) } = parts;
   const { crlFiles, staleCrl, pollIntervalMs } = settings;
   const files = crlFiles.map((path) => watchedCrlFile(path, readFile));
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   const sayOnce = problemLines(log, staleCrl);
   let inForce: CrlsInForce = new Map();
   let identity: Identity | undefined;
@@ -84,7 +85,7 @@ export function startCrlFiles(parts: CrlFileParts, settings: CrlFileSettings): C
     if (isSame(before, inForce)) return;
     current = snapshot();
     log.info({ lists: inForce.size, revoked: current.counts.certificates }, 'Revocation lists in force');
-    for (const listener of [...listeners]) listener();
+    listeners.tell();
   };
   const read = Promise.withResolvers<void>();
   const look = async () => {
@@ -96,10 +97,7 @@ export function startCrlFiles(parts: CrlFileParts, settings: CrlFileSettings): C
   return {
     read: read.promise,
     current: () => current,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
     judgeBy(latest) {
       identity = latest;
       judge();

@@ -4,6 +4,7 @@ import type { AgentSettings } from '../config.ts';
 import type { PolicyState, RevocationState } from '../control-api.ts';
 import { messageOf } from '../errors.ts';
 import { createRevocations, joinRevocations, noRevocations } from '../identity/revocations.ts';
+import { createListeners } from '../listeners.ts';
 import type { Log } from '../log.ts';
 import type { RenewalReason } from '../outcomes.ts';
 import { renewalReasons } from '../outcomes.ts';
@@ -140,19 +141,16 @@ function policyOf(stream: ControlStream): Sources['policy'] {
 
 /** What was revoked stays revoked while the control plane is away. */
 function pushedRevocations(stream: ControlStream): RevocationSource {
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   let current = noRevocations;
   const take = (state: RevocationState) => {
     current = createRevocations(state);
-    for (const listener of [...listeners]) listener();
+    listeners.tell();
   };
   stream.subscribe({ revocationsChanged: take });
   return {
     current: () => current,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
   };
 }
 

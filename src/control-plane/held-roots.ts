@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts';
+import { createListeners } from '../listeners.ts';
 import type { RootSet } from './root-set.ts';
 
 /** The roots of now, which a rotation replaces while they are used. */
@@ -12,7 +13,7 @@ export interface HeldRoots {
 }
 
 export function holdRoots(initial: RootSet, clock: Clock): HeldRoots {
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   // Seconds since the epoch: nothing is kept between two runs, and the next one goes on above this one.
   const sequenceNow = () => Math.floor(clock.now() / 1000);
   let current = initial;
@@ -27,11 +28,8 @@ export function holdRoots(initial: RootSet, clock: Clock): HeldRoots {
     replace(roots) {
       current = roots;
       sequence = Math.max(sequence + 1, sequenceNow());
-      for (const listener of [...listeners]) listener();
+      listeners.tell();
     },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
   };
 }

@@ -1,5 +1,6 @@
 import { hash, randomBytes } from 'node:crypto';
 import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
+import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
 import type { RevocationBook } from './revocation/revocations.ts';
@@ -47,13 +48,13 @@ export function createPublication(
   settings: DiscoverySettings,
 ): Publication {
   const epoch = randomBytes(8).toString('hex');
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   const printed = createPrinter();
   let version = 1;
   let discover = createDiscovery(store.current(), settings);
   const changed = () => {
     version += 1;
-    for (const listener of [...listeners]) listener();
+    listeners.tell();
   };
   const unsubscribe = store.subscribe((objects) => {
     discover = createDiscovery(objects, settings);
@@ -85,10 +86,7 @@ export function createPublication(
       const head = JSON.stringify({ topic: topic.topic, epoch, version });
       return { text: `${head.slice(0, -1)},"data":${json}}\n`, digest };
     },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
     close() {
       unsubscribe();
       forgetRevocations();

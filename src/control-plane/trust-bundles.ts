@@ -10,6 +10,7 @@ import type { BundleTexts, Federation } from '../identity/federation.ts';
 import { federate } from '../identity/federation.ts';
 import type { BundleLimits, TrustAnchor } from '../identity/trust-bundle.ts';
 import { bundleLimits, parseTrustBundle, TrustBundleError } from '../identity/trust-bundle.ts';
+import { createListeners } from '../listeners.ts';
 import type { Log } from '../log.ts';
 import type { Authority } from './authority.ts';
 import { octal } from './authority-files.ts';
@@ -43,7 +44,7 @@ export async function openTrustBundles(
   { clock, log, authority, watch }: TrustBundleParts,
   files: readonly FederatedBundle[],
 ): Promise<TrustBundleBook> {
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   const goneSinceMs = new Map<string, number>();
   let texts = new Map<string, string | Error>();
   for (const { trustDomain, path } of files) texts.set(trustDomain, await readText(path));
@@ -63,7 +64,7 @@ export async function openTrustBundles(
     const latest = pemOf(federation);
     if (isDeepStrictEqual(latest, pem)) return;
     pem = latest;
-    for (const listener of [...listeners]) listener();
+    listeners.tell();
   };
   /** The text of before while a file has only just gone. */
   const lately = (trustDomain: string) => {
@@ -91,10 +92,7 @@ export async function openTrustBundles(
   );
   return {
     current: () => pem,
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
     close() {
       stopListening();
       return looks.close();

@@ -3,6 +3,7 @@ import type { RevocationState } from '../../control-api.ts';
 import { messageOf } from '../../errors.ts';
 import type { TrustBundles } from '../../identity/trust-bundle.ts';
 import { parseTrustBundles } from '../../identity/trust-bundle.ts';
+import { createListeners } from '../../listeners.ts';
 import type { Log } from '../../log.ts';
 import { lookAtFiles } from '../file-looks.ts';
 import type { TrustBundleBook } from '../trust-bundles.ts';
@@ -67,7 +68,7 @@ export interface RevocationParts {
 export async function openRevocations(parts: RevocationParts, settings: RevocationSettings): Promise<RevocationBook> {
   const { clock, log, lookAt = lookAtFiles } = parts;
   const { revocationsFile, crlFiles, staleCrl } = settings;
-  const listeners = new Set<() => void>();
+  const listeners = createListeners();
   const sayOnce = onceFor();
   const bundles = parsedOnce(parts.bundles.current);
   const sources = crlFiles.map(createCrlSource);
@@ -100,7 +101,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
     if (latest.state.unknown !== inForce.state.unknown && latest.state.unknown !== undefined)
       log.error({ why: latest.state.unknown }, 'Sidecars trust nobody new');
     inForce = latest;
-    for (const listener of [...listeners]) listener();
+    listeners.tell();
   };
   const look = async () => {
     await readList().catch((error: unknown) => {
@@ -139,10 +140,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
       const nowMs = clock.now();
       return sources.find((one) => one.isGoodBy(before, nowMs) && !one.isGoodBy(after, nowMs))?.path;
     },
-    subscribe(listener) {
-      listeners.add(listener);
-      return () => void listeners.delete(listener);
-    },
+    subscribe: listeners.subscribe,
     async close() {
       stopListening();
       await looks?.close();
