@@ -2,7 +2,21 @@ import * as v from 'valibot';
 import { renewalReasons } from './outcomes.ts';
 
 /** The shapes of the admin pages of a sidecar, for both sides: JSON over HTTP on loopback or a unix socket. */
-export const adminPaths = { certificates: '/certs', ready: '/ready', connections: '/connections' } as const;
+export const adminPaths = {
+  certificates: '/certs',
+  ready: '/ready',
+  status: '/status',
+  connections: '/connections',
+  tunnels: '/tunnels',
+  handshakes: '/handshakes',
+  policy: '/policy',
+  destinations: '/destinations',
+  config: '/config',
+  logging: '/logging',
+  explain: '/explain',
+  drain: '/drain',
+  quit: '/quitquitquit',
+} as const;
 
 /** RFC 3339. */
 const instant = v.string();
@@ -29,6 +43,27 @@ export const shownRenewalFailure = v.object({
   message: v.string(),
   at: instant,
 });
+
+/** A connection that was refused, could not be made, or ended otherwise than by its applications: as its log line has it. */
+export const shownFailure = v.object({
+  /** In the log of both sidecars. */
+  id: v.string(),
+  at: instant,
+  direction: v.picklist(['inbound', 'outbound']),
+  peerAddress: v.string(),
+  originalDestination: v.optional(v.string()),
+  endpoint: v.optional(v.string()),
+  service: v.optional(v.string()),
+  peerId: v.optional(v.string()),
+  localId: v.optional(v.string()),
+  outcome: v.picklist(['closed', 'denied', 'handshake']),
+  reason: v.string(),
+  happened: v.string(),
+  remedy: v.string(),
+  /** What exactly was found. */
+  detail: v.optional(v.string()),
+});
+export type ShownFailure = v.InferOutput<typeof shownFailure>;
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 

@@ -11,6 +11,7 @@ import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.t
 import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
+import { createInterceptionBook } from './agent/interception-book.ts';
 import { startReports } from './agent/reports.ts';
 import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
@@ -47,6 +48,7 @@ import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
 import { createEndpointBook } from './proxy/outbound/endpoint-book.ts';
 import { createPeerBook } from './proxy/peer-book.ts';
+import { createRecentFailures } from './proxy/recent-failures.ts';
 import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { createSlots } from './proxy/slots.ts';
@@ -99,6 +101,7 @@ async function startSidecar(
   const memory = watchMemory({ pools, reclaim, clock, log });
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
+  const interception = createInterceptionBook();
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
   const metrics = createSidecarMetrics(build, () => ({
     liveConnections: accounts.live,
@@ -108,11 +111,13 @@ async function startSidecar(
     peersByRoot: peers.byRoot,
     isControlPlaneUp: sources.isControlPlaneUp,
     memory: pools,
+    interception: interception.facts,
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const refusals = createRefusalLines({ counter: metrics, log, clock });
-  const accounts = createAccounts({ observer: metrics, refusals, log, clock });
+  const failures = createRecentFailures();
+  const accounts = createAccounts({ observer: metrics, refusals, failures, log, clock });
   const peers = createPeerBook(clock);
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;
@@ -179,7 +184,7 @@ async function startSidecar(
     else readiness.open('policy');
   });
   const failed = Promise.withResolvers<never>();
-  const stopProbe = watchInterception(clock, settings, surroundings, readiness, failed.reject);
+  const stopProbe = watchInterception(clock, settings, surroundings, { readiness, book: interception }, failed.reject);
   const obtaining = sources.identity(starting.signal).then(
     (source) => {
       identity = source;
@@ -207,6 +212,7 @@ async function startSidecar(
         peers,
         revocations: sources.revocations,
         connections: () => [...accounts.live()].map(shownConnection),
+        failures,
       };
       const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };
       return { plane: bound, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import type { ShownFailure } from '../admin-api.ts';
 import { adminPaths } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import type { Identity } from '../identity/identity.ts';
@@ -20,6 +21,8 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'> {
   readonly revocations: { current(): Revocations };
   /** The connections that are carried now, as they are to be shown. */
   connections(): readonly object[];
+  /** Connections that failed lately, the latest first. */
+  readonly failures: { all(): readonly ShownFailure[]; find(id: string): ShownFailure | undefined };
 }
 
 export type AdminServer = PageServer;
@@ -29,7 +32,7 @@ export type AdminServer = PageServer;
  * makes for another site is refused by its Host and Origin. Throws `FailureError` or `PermissionError`.
  */
 export function startAdminServer(listener: PageListener, parts: AdminParts): Promise<AdminServer> {
-  const { log, places, readiness, connections } = parts;
+  const { log, places, readiness, connections, failures } = parts;
   return startPageServer(listener, {
     log,
     places,
@@ -37,6 +40,10 @@ export function startAdminServer(listener: PageListener, parts: AdminParts): Pro
     pages: {
       [adminPaths.certificates]: () => certificatesReply(parts.identity(), parts),
       [adminPaths.ready]: () => readyPage(readiness),
+      [adminPaths.handshakes]: () => ({
+        status: 200,
+        body: { handshakes: failures.all().filter(({ outcome }) => outcome === 'handshake') },
+      }),
       [adminPaths.connections]: () => ({ status: 200, body: { connections: connections() } }),
     },
   });

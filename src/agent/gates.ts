@@ -10,6 +10,7 @@ import { deniedReasons } from '../outcomes.ts';
 import type { IdentitySource } from './identity-sources/source.ts';
 import type { Family } from './interception.ts';
 import { startInterceptionProbe } from './interception.ts';
+import type { InterceptionBook } from './interception-book.ts';
 
 /** Says each time when the sidecar becomes ready or is no longer. */
 export function loggedReadiness(log: Log): Readiness {
@@ -52,7 +53,7 @@ export function watchInterception(
   clock: Clock,
   settings: AgentSettings,
   { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
-  readiness: Readiness,
+  { readiness, book }: { readonly readiness: Readiness; readonly book: Pick<InterceptionBook, 'proved'> },
   fail: (error: Error) => void,
 ): () => void {
   if (!settings.capture) {
@@ -63,6 +64,7 @@ export function watchInterception(
   const broken = new Map<Family, string>();
   const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
     if (result.kind === 'not-recognised') return fail(new ConfigurationError(unrecognised(settings)));
+    book.proved({ family, direction: 'outbound', isOk: result.kind === 'captured' });
     if (result.kind === 'captured') broken.delete(family);
     else broken.set(family, result.why);
     const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');

@@ -22,10 +22,19 @@ export interface Page {
   readonly body: string | object;
 }
 
+/** What a page may look at of what was asked. */
+export interface PageRequest {
+  readonly query: URLSearchParams;
+}
+
+export type PageHandler = (request: PageRequest) => Page | Promise<Page>;
+
 export interface PageServerParts {
   readonly log: Log;
-  /** Pages by path. Reading them changes nothing. */
-  readonly pages: Readonly<Record<string, () => Page>>;
+  /** By path, for GET. Reading them changes nothing. */
+  readonly pages: Readonly<Record<string, PageHandler>>;
+  /** By path, for POST without a body: what changes something. */
+  readonly actions?: Readonly<Record<string, PageHandler>>;
   /** Whether a request may be answered at all; otherwise why not, in one sentence. */
   refuse?(request: IncomingMessage): string | undefined;
   /** Those of several servers; default: places of its own. */
@@ -56,7 +65,7 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
       maxHeaderSize: maxHeaderBytes,
       insecureHTTPParser: false,
     },
-    (request, response) => answer(request, response, parts),
+    (request, response) => void answer(request, response, parts),
   );
   limitConnections(server, parts.places);
   server.maxRequestsPerSocket = 1000;
@@ -76,16 +85,16 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
   };
 }
 
-function answer(request: IncomingMessage, response: ServerResponse, parts: PageServerParts): void {
+async function answer(request: IncomingMessage, response: ServerResponse, parts: PageServerParts): Promise<void> {
   response.on('error', () => undefined);
-  const { status, body } = choose(request, parts);
+  const { status, body } = await choose(request, parts);
   const isText = typeof body === 'string';
   response.statusCode = status;
   response.setHeader('content-type', isText ? 'text/plain; charset=utf-8' : 'application/json');
   response.setHeader('cache-control', 'no-store');
   response.setHeader('x-content-type-options', 'nosniff');
   response.setHeader('content-security-policy', "default-src 'none'");
-  if (status === 405) response.setHeader('allow', 'GET, HEAD');
+  if (status === 405) response.setHeader('allow', allowedAt(pathOf(request), parts).join(', '));
   if (!pageStatuses.has(status)) {
     // What follows a refused request may be a body that nobody reads.
     response.setHeader('connection', 'close');
@@ -95,20 +104,32 @@ function answer(request: IncomingMessage, response: ServerResponse, parts: PageS
 }
 
 /** Those of pages; all others are refusals. */
-const pageStatuses: ReadonlySet<number> = new Set([200, 503]);
+const pageStatuses: ReadonlySet<number> = new Set([200, 202, 503]);
 
-function choose(request: IncomingMessage, { pages, refuse, log }: PageServerParts): Page {
-  const { method, url = '' } = request;
-  const path = url.split('?', 1).join('');
-  const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+const pathOf = ({ url = '' }: IncomingMessage) => url.split('?', 1).join('');
+
+/** Methods; empty where there is nothing. */
+function allowedAt(path: string, { pages, actions = {} }: PageServerParts): readonly string[] {
+  return [...(Object.hasOwn(pages, path) ? ['GET', 'HEAD'] : []), ...(Object.hasOwn(actions, path) ? ['POST'] : [])];
+}
+
+async function choose(request: IncomingMessage, parts: PageServerParts): Promise<Page> {
+  const { pages, actions = {}, refuse, log } = parts;
+  const { method = '', url = '' } = request;
+  const path = pathOf(request);
   const refused = refuse?.(request);
   if (refused !== undefined) return { status: 403, body: `${refused}\n` };
-  if (page === undefined)
-    return { status: 404, body: `There is no such page, expected one of ${Object.keys(pages).join(', ')}\n` };
-  if (method !== 'GET' && method !== 'HEAD') return { status: 405, body: 'Pages can only be read, expected GET\n' };
+  const allowed = allowedAt(path, parts);
+  if (allowed.length === 0) {
+    const known = [...new Set([...Object.keys(pages), ...Object.keys(actions)])];
+    return { status: 404, body: `There is no such page, expected one of ${known.join(', ')}\n` };
+  }
+  const handler = (method === 'POST' ? actions : pages)[path];
+  if (handler === undefined || !allowed.includes(method))
+    return { status: 405, body: `Expected ${allowed.join(', ')} here\n` };
   if (hasBody(request)) return { status: 413, body: 'A page takes no body\n' };
   try {
-    return page();
+    return await handler({ query: new URLSearchParams(url.slice(path.length + 1)) });
   } catch (error) {
     log.error({ path, detail: messageOf(error) }, 'Page failed');
     return { status: 500, body: 'The page could not be made; the log says why\n' };

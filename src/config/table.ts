@@ -1,3 +1,5 @@
+import type { CaptureSetting } from '../annotations.ts';
+import { wholePod } from '../annotations.ts';
 import { maxDestinations } from '../control-api.ts';
 import { logLevels } from '../log.ts';
 import { outboundFloors, outboundPolicies } from '../policy/admit.ts';
@@ -5,6 +7,7 @@ import { modes } from '../policy/mode.ts';
 import { sidecarPorts, sidecarUid } from '../ports.ts';
 import * as address from './address-kinds.ts';
 import { appProbes } from './app-probes.ts';
+import { captureList } from './capture-kinds.ts';
 import { federatedBundle } from './federated-bundle.ts';
 import { boolean, duration, durationOrNever, fraction, integer, listOf, oneOf, path, size } from './kinds.ts';
 import type { ValuesOf } from './setting.ts';
@@ -154,6 +157,23 @@ const capture = {
   ),
 };
 
+/** What `remora init` was told, so that the sidecar can say what is captured and notice what should have been. */
+const scope = {
+  includeInboundPorts: scopeSetting('includeInboundPorts', 'Inbound ports that the redirect rules capture'),
+  excludeInboundPorts: scopeSetting(
+    'excludeInboundPorts',
+    'Inbound ports that they leave alone, where all are captured',
+  ),
+  includeOutboundPorts: scopeSetting('includeOutboundPorts', 'Outbound ports that they capture, whatever the address'),
+  excludeOutboundPorts: scopeSetting('excludeOutboundPorts', 'Outbound ports that they leave alone'),
+  includeOutboundIpRanges: scopeSetting('includeOutboundIpRanges', 'Outbound ranges that they capture'),
+  excludeOutboundIpRanges: scopeSetting('excludeOutboundIpRanges', 'Outbound ranges that they leave alone'),
+};
+
+function scopeSetting<Name extends CaptureSetting>(name: Name, does: string) {
+  return setting(captureList(name), wholePod[name], `${does}; as for \`remora init\``);
+}
+
 const listeners = {
   outboundPort: setting(address.port, sidecarPorts.outbound, 'Outbound capture, on loopback'),
   inboundPort: setting(address.port, sidecarPorts.inbound, 'Inbound capture'),
@@ -264,7 +284,7 @@ export const sections = [
   { title: 'Control plane', settings: controlPlane },
   { title: 'Certificates', settings: certificates },
   { title: 'Static tunnels', settings: staticTunnels },
-  { title: 'Capture', settings: capture },
+  { title: 'Capture', settings: { ...capture, ...scope } },
   { title: 'Listeners', settings: listeners },
   { title: 'Traffic', settings: traffic },
   { title: 'Deadlines', settings: deadlines },
@@ -279,6 +299,7 @@ export const agentTable = {
   ...certificates,
   ...staticTunnels,
   ...capture,
+  ...scope,
   ...listeners,
   ...traffic,
   ...deadlines,

@@ -113,7 +113,8 @@ function agentArguments({ pod, context, options }: SidecarParts, settings: Injec
     ...options.agent,
   };
   const names = Object.keys(agentTable).filter((name) => Object.hasOwn(given, name));
-  return ['agent', ...names.map((name) => `--${flagOf(name)}=${given[name]}`)];
+  // As the redirect rules are told, so that the sidecar knows what they capture.
+  return ['agent', ...names.map((name) => `--${flagOf(name)}=${given[name]}`), ...options.captureFlags];
 }
 
 /** Seconds between the sidecar's own deadline and the moment when the kubelet kills it. */

@@ -1,15 +1,9 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { InterceptionFacts } from '../agent/interception-book.ts';
 import type { MemoryPool } from '../memory-limit.ts';
-import type {
-  ClosedReason,
-  DeniedReason,
-  Direction,
-  HandshakeReason,
-  ReadinessGate,
-  RenewalReason,
-} from '../outcomes.ts';
+import type { ClosedReason, DeniedReason, HandshakeReason, ReadinessGate, RenewalReason } from '../outcomes.ts';
 import { readinessGates } from '../outcomes.ts';
-import type { Established, LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
+import type { LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
 import type { ByteCount } from '../proxy/relay.ts';
 import { eventLoopLag } from './event-loop.ts';
 
@@ -25,6 +19,8 @@ export interface MetricSources {
   peersByRoot(): ReadonlyMap<string, { readonly recent: { readonly size: number }; readonly unnamed: number }>;
   isControlPlaneUp(): boolean;
   readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
+  /** Empty without capture. */
+  interception(): InterceptionFacts;
 }
 
 export interface IdentityFacts {
@@ -235,6 +231,25 @@ export function createSidecarMetrics(
   gauge('remora_memory_limit_bytes', 'Where that memory ends', ['pool'], (self) => {
     for (const { name, limit } of sources().memory) self.set({ pool: name }, limit());
   });
+  gauge(
+    'remora_interception_ok',
+    '1 while connections of the pod are proved to be captured, 0 when some are not',
+    ['family', 'direction'],
+    (self) => {
+      for (const { family, direction, isOk } of sources().interception().proofs)
+        self.set({ family, direction }, isOk ? 1 : 0);
+    },
+  );
+  gauge(
+    'remora_interception_bypassed_connections',
+    'Connections of the application that go around the sidecar now',
+    ['direction'],
+    (self) => {
+      const { inbound, outbound } = sources().interception().bypassed;
+      self.set({ direction: 'inbound' }, inbound);
+      self.set({ direction: 'outbound' }, outbound);
+    },
+  );
   gauge('remora_build_info', 'Always 1; the build is in the labels', ['version', 'node', 'openssl'], (self) =>
     self.set(build, 1),
   );
@@ -243,10 +258,10 @@ export function createSidecarMetrics(
     contentType: registry.contentType,
     text: () => registry.metrics(),
     eventLoopLagged: eventLoopLag(registry),
-    connectionOpened(direction: Direction, facts: Established) {
+    connectionOpened({ direction, facts }: LiveConnection) {
       connections.inc({ direction, transport: facts.transport, security: facts.security });
     },
-    connectionClosed(direction: Direction, _facts: Established, reason: ClosedReason, bytes: Readonly<ByteCount>) {
+    connectionClosed({ direction, bytes }: LiveConnection, reason: ClosedReason) {
       addBytes(settledBytes[direction], bytes);
       closed.inc({ direction, reason });
     },

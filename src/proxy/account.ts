@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
+import type { ShownFailure } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import { ConnectionError, DeniedError, HandshakeError, isOutOfDescriptors, messageOf } from '../errors.ts';
@@ -16,6 +17,7 @@ import type {
 } from '../outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
 import type { Proof } from './proof.ts';
+import type { RecentFailures } from './recent-failures.ts';
 import type { RefusalLines, Refused, SuppressionCounter } from './refusal-lines.ts';
 import type { ByteCount } from './relay.ts';
 
@@ -47,8 +49,8 @@ export interface Established {
 
 /** Sees each connection once at each of its turns; implemented by the metrics. */
 export interface Observer extends SuppressionCounter {
-  connectionOpened(direction: Direction, facts: Established): void;
-  connectionClosed(direction: Direction, facts: Established, reason: ClosedReason, bytes: Readonly<ByteCount>): void;
+  connectionOpened(connection: LiveConnection): void;
+  connectionClosed(connection: LiveConnection, reason: ClosedReason): void;
   /** It was admitted, but could not be made. */
   connectionFailed(direction: Direction, reason: ClosedReason): void;
   connectionDenied(direction: Direction, reason: DeniedReason): void;
@@ -83,6 +85,7 @@ export interface Account {
 export interface LiveConnection {
   readonly id: string;
   readonly direction: Direction;
+  readonly peerAddress: string;
   readonly openedAtMs: number;
   readonly facts: Established;
   readonly bytes: Readonly<ByteCount>;
@@ -99,11 +102,14 @@ export interface Accounts {
 export function createAccounts({
   observer,
   refusals,
+  failures,
   log,
   clock,
 }: {
   observer: Observer;
   refusals: RefusalLines;
+  /** Default: nobody asks for them. */
+  failures?: RecentFailures;
   log: Log;
   clock: Clock;
 }): Accounts {
@@ -128,8 +134,9 @@ export function createAccounts({
       },
       established(facts, bytes, proof) {
         known = facts;
-        live.set(account, { id, direction, openedAtMs, facts, bytes, proof });
-        observer.connectionOpened(direction, facts);
+        const carried = { id, direction, peerAddress, openedAtMs, facts, bytes, proof };
+        live.set(account, carried);
+        observer.connectionOpened(carried);
       },
       close(outcome) {
         if (isClosed) throw new TypeError(`The account of connection ${id} was closed twice`);
@@ -138,6 +145,7 @@ export function createAccounts({
         live.delete(account);
         count(observer, direction, carried, outcome);
         const durationMs = Math.round(clock.monotonic() - startedMs);
+        if (!isEnd(outcome)) failures?.add(shownFailure({ id, direction, peerAddress, known, outcome }, clock.now()));
         const write = () =>
           writeLine(
             log,
@@ -153,10 +161,40 @@ export function createAccounts({
   return { open, live: () => live.values() };
 }
 
+/** The applications were done with it. */
+function isEnd({ kind, reason }: Outcome): boolean {
+  return kind === 'closed' && reason === 'eof';
+}
+
+interface Failed {
+  readonly id: string;
+  readonly direction: Direction;
+  readonly peerAddress: string;
+  readonly known: Partial<Established>;
+  readonly outcome: Outcome;
+}
+
+function shownFailure({ known, outcome, ...rest }: Failed, nowMs: number): ShownFailure {
+  const { originalDestination, endpoint, service, peerId, localId } = known;
+  return {
+    ...rest,
+    at: timestamp(nowMs),
+    originalDestination: originalDestination && formatAddress(originalDestination),
+    endpoint: endpoint && formatAddress(endpoint),
+    service,
+    peerId,
+    localId,
+    outcome: outcome.kind,
+    reason: outcome.reason,
+    ...wordsOf(outcome),
+    detail: outcome.detail,
+  };
+}
+
 function count(observer: Observer, direction: Direction, carried: LiveConnection | undefined, outcome: Outcome): void {
   switch (outcome.kind) {
     case 'closed':
-      if (carried) observer.connectionClosed(direction, carried.facts, outcome.reason, carried.bytes);
+      if (carried) observer.connectionClosed(carried, outcome.reason);
       else observer.connectionFailed(direction, outcome.reason);
       return;
     case 'denied':
@@ -196,7 +234,7 @@ function writeLine(log: Log, fields: { openedAtMs: number } & Record<string, unk
     detail: outcome.detail,
   };
   const { happened, remedy } = wordsOf(outcome);
-  if (outcome.kind === 'closed' && outcome.reason === 'eof') log.info(line, 'Connection closed');
+  if (isEnd(outcome)) log.info(line, 'Connection closed');
   else log.warn({ ...line, remedy }, happened);
 }
 

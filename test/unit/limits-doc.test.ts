@@ -10,7 +10,7 @@ import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { reportLimits, reportTimes } from '../../src/agent/reports.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
-import { adminTimeoutMs, maxPageBytes } from '../../src/cli/certs/admin-client.ts';
+import { adminTimeoutMs, maxPageBytes } from '../../src/cli/admin/client.ts';
 import { agentTable } from '../../src/config/table.ts';
 import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';

@@ -1,15 +1,17 @@
 import { readFileSync } from 'node:fs';
+import type { CertificatesPage } from '../../admin-api.ts';
+import { adminPaths, certificatesPage } from '../../admin-api.ts';
 import type { Clock } from '../../clock.ts';
 import { systemClock } from '../../clock.ts';
 import { createCommand, parseCommandLine } from '../../command-line.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
 import { exitCodes, RemoraError } from '../../errors.ts';
 import type { Host, Subcommand } from '../../host.ts';
-import { adminAddress } from './admin-address.ts';
-import type { CertificatesAnswer } from './admin-client.ts';
-import { askForCertificates } from './admin-client.ts';
+import { adminAddress } from '../admin/address.ts';
+import type { Answer } from '../admin/client.ts';
+import { askForPage } from '../admin/client.ts';
+import { printableJson } from '../admin/printable.ts';
 import { certificatesText } from './page-text.ts';
-import { printableJson } from './printable.ts';
 
 interface Options {
   readonly json?: boolean;
@@ -40,7 +42,10 @@ export const run: Subcommand = async (host) => {
   return answer.page.isExpired ? exitCodes.failure : exitCodes.ok;
 };
 
-function textOf({ page, json }: CertificatesAnswer, options: Options): string {
+const askForCertificates = (clock: Clock, listener: AdminListener) =>
+  askForPage(clock, listener, adminPaths.certificates, certificatesPage);
+
+function textOf({ page, json }: Answer<CertificatesPage>, options: Options): string {
   if (options.json) return printableJson(json, options.watch ? 0 : 2);
   return certificatesText(page).join('\n');
 }

@@ -17,6 +17,7 @@ import type { RenewalState } from '../../../src/agent/identity-sources/source.ts
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
+import { createRecentFailures } from '../../../src/proxy/recent-failures.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -110,6 +111,7 @@ async function admin(parts: Partial<AdminParts> = {}) {
       readiness,
       identity: () => ({ current: identity, renewal }),
       connections: () => [],
+      failures: createRecentFailures(),
       peers,
       revocations,
       ...parts,
@@ -256,7 +258,7 @@ describe('admin pages', () => {
     for (const path of ['/', '/certs/', '/__proto__', '/constructor', '//certs']) {
       expect(await ask({ port }, { path })).toMatchObject({
         status: 404,
-        body: 'There is no such page, expected one of /certs, /ready, /connections\n',
+        body: 'There is no such page, expected one of /certs, /ready, /handshakes, /connections\n',
       });
     }
   });
@@ -363,6 +365,7 @@ describe('a unix socket', () => {
         readiness: createReadiness([]),
         identity: () => undefined,
         connections: () => [],
+        failures: createRecentFailures(),
         peers,
         revocations,
       },

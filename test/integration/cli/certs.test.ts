@@ -7,15 +7,17 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { adminPaths, certificatesPage } from '../../../src/admin-api.ts';
 import type { AdminParts } from '../../../src/agent/admin.ts';
 import { startAdminServer } from '../../../src/agent/admin.ts';
-import { askForCertificates } from '../../../src/cli/certs/admin-client.ts';
+import { askForPage } from '../../../src/cli/admin/client.ts';
 import { run } from '../../../src/cli/certs/command.ts';
 import { RemoraError } from '../../../src/errors.ts';
 import type { Host } from '../../../src/host.ts';
 import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
+import { createRecentFailures } from '../../../src/proxy/recent-failures.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -47,6 +49,7 @@ async function agent(
     peers: { byRoot: () => new Map(), sinceMs: clock.now() },
     revocations: { current: () => noRevocations },
     connections: () => [],
+    failures: createRecentFailures(),
     ...parts,
   });
   closing.push(() => server.close());
@@ -180,7 +183,12 @@ describe('remora certs ends with one sentence', () => {
     const address = await serve(() => asked.resolve());
     const [ip = '', port = ''] = address.split(':');
     const hanging = createFakeClock();
-    const answer = askForCertificates(hanging, { kind: 'tcp', address: { ip, port: Number(port) } });
+    const answer = askForPage(
+      hanging,
+      { kind: 'tcp', address: { ip, port: Number(port) } },
+      adminPaths.certificates,
+      certificatesPage,
+    );
     const failure = expect(answer).rejects.toThrow(`The agent at ${address} did not answer within 5000 ms`);
     await asked.promise;
     await hanging.advance(5000);

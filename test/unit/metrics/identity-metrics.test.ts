@@ -47,6 +47,7 @@ async function samples(
     liveConnections: () => [],
     endpointsSetAside: () => 0,
     memory: [],
+    interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     closedGates: () => new Map(),
     identity: () => (current === undefined ? undefined : identityFacts(source, remainingMs(current, atMs))),
     peersByRoot: () => peers,

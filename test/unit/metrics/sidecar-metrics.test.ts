@@ -8,6 +8,7 @@ it('shows at each scrape how many endpoints are set aside by then', async () => 
     liveConnections: () => [],
     endpointsSetAside: () => setAside,
     memory: [],
+    interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     closedGates: () => new Map(),
     identity: () => undefined,
     peersByRoot: () => new Map(),

@@ -64,9 +64,10 @@ describe('an account', () => {
         reason: 'eof',
       },
     ]);
-    expect(events).toEqual([
-      ['connectionOpened', 'inbound', facts],
-      ['connectionClosed', 'inbound', facts, 'eof', bytes],
+    const carried = { id: 'abc-1', direction: 'inbound', peerAddress: '10.0.0.9', facts, bytes };
+    expect(events).toMatchObject([
+      ['connectionOpened', carried],
+      ['connectionClosed', carried, 'eof'],
     ]);
   });
 

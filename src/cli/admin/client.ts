@@ -1,8 +1,7 @@
 import { Client } from 'undici';
 import * as v from 'valibot';
 import { formatAddress } from '../../addresses.ts';
-import type { CertificatesPage } from '../../admin-api.ts';
-import { adminPaths, certificatesPage } from '../../admin-api.ts';
+import { adminPaths } from '../../admin-api.ts';
 import type { Clock } from '../../clock.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
 import { codeOf, FailureError, messageOf, PermissionError, UnavailableError } from '../../errors.ts';
@@ -13,35 +12,44 @@ export const adminTimeoutMs = 5000;
 /** A page with as many roots and peers as a sidecar keeps is smaller. */
 export const maxPageBytes = 16 * 1024 * 1024;
 
-export interface CertificatesAnswer {
-  readonly page: CertificatesPage;
+export interface Answer<Page> {
+  readonly page: Page;
   /** All that the agent said, also what this program knows nothing of. */
   readonly json: unknown;
 }
 
 /**
- * Asks an agent for its certificates. Throws `UnavailableError` when no agent answers there, `PermissionError` for a
+ * Asks an agent for one of its pages. Throws `UnavailableError` when no agent answers there, `PermissionError` for a
  * socket of somebody else, and `FailureError` when the agent has no certificate yet, with what it says of that.
  */
-export async function askForCertificates(clock: Clock, listener: AdminListener): Promise<CertificatesAnswer> {
+export async function askForPage<Schema extends v.GenericSchema>(
+  clock: Clock,
+  listener: AdminListener,
+  path: string,
+  schema: Schema,
+): Promise<Answer<v.InferOutput<Schema>>> {
   const where = listener.kind === 'tcp' ? formatAddress(listener.address) : listener.path;
-  const { status, text } = await ask(clock, listener, where, adminPaths.certificates);
+  const { status, text } = await ask(clock, listener, where, path);
   if (status === 503) {
     const ready = await ask(clock, listener, where, adminPaths.ready);
     throw new FailureError(`The agent at ${where} has no certificate yet: ${whyNotYet(ready.text)}`);
   }
   if (status !== 200) throw new UnavailableError(`${where} answers ${status}, expected the admin page of an agent`);
-  return parsePage(where, text);
+  return parsePage(where, text, schema);
 }
 
-function parsePage(where: string, text: string): CertificatesAnswer {
+function parsePage<Schema extends v.GenericSchema>(
+  where: string,
+  text: string,
+  schema: Schema,
+): Answer<v.InferOutput<Schema>> {
   let json: unknown;
   try {
     json = JSON.parse(text);
   } catch {
     throw new UnavailableError(`What answers at ${where} is not the admin page of an agent: it is not JSON`);
   }
-  const parsed = v.safeParse(certificatesPage, json);
+  const parsed = v.safeParse(schema, json);
   if (parsed.success) return { page: parsed.output, json };
   const at = v.getDotPath(parsed.issues[0]) ?? 'its beginning';
   throw new UnavailableError(

@@ -1,0 +1,51 @@
+import type { Address } from './addresses.ts';
+import { cidrSet } from './addresses.ts';
+import type { CaptureScope, PortRange } from './annotations.ts';
+import type { SidecarPorts } from './ports.ts';
+import { captureProbe, reservedInbound } from './ports.ts';
+
+/** Whether the redirect rules capture a connection, and the comment of the rule that decides. */
+export interface CaptureVerdict {
+  readonly isCaptured: boolean;
+  readonly rule: string;
+}
+
+/** What the redirect rules do with TCP connections that are not the sidecar's own. */
+export interface CaptureRules {
+  /** Of a connection that leaves the pod. */
+  outbound(destination: Address): CaptureVerdict;
+  /** Of a connection to an address of this pod from elsewhere. */
+  inbound(port: number): CaptureVerdict;
+}
+
+/** The rules as `remora init` makes them from the same settings, in their order; see `redirect/rules.ts`. */
+export function createCaptureRules(scope: CaptureScope, ports: SidecarPorts): CaptureRules {
+  const ownPorts = reservedInbound(ports);
+  const excludedRanges = cidrSet(scope.excludeOutboundIpRanges);
+  const includedRanges = cidrSet(scope.includeOutboundIpRanges === '*' ? [] : scope.includeOutboundIpRanges);
+  return {
+    outbound({ ip, port }) {
+      const family = ip.includes(':') ? 'IPv6' : 'IPv4';
+      const isProbe = (ip === captureProbe.v4 || ip === captureProbe.v6) && port === captureProbe.port;
+      if (isProbe) return captured(`${family} capture probe`);
+      if (isIn(port, scope.excludeOutboundPorts)) return passed('Excluded ports');
+      if (excludedRanges.has(ip)) return passed(`Excluded ${family} ranges`);
+      if (isIn(port, scope.includeOutboundPorts)) return captured('Included ports');
+      if (includedRanges.has(ip)) return captured(`Included ${family} ranges`);
+      return scope.includeOutboundIpRanges === '*' ? captured('Everything else') : passed('No rule includes it');
+    },
+    inbound(port) {
+      if (ownPorts.has(port)) return passed("The sidecar's own ports");
+      if (scope.includeInboundPorts !== '*')
+        return isIn(port, scope.includeInboundPorts) ? captured('Included ports') : passed('No rule includes it');
+      return isIn(port, scope.excludeInboundPorts) ? passed('Excluded ports') : captured('Everything else');
+    },
+  };
+}
+
+function isIn(port: number, ranges: readonly PortRange[]): boolean {
+  return ranges.some(({ first, last }) => port >= first && port <= last);
+}
+
+const captured = (rule: string): CaptureVerdict => ({ isCaptured: true, rule });
+const passed = (rule: string): CaptureVerdict => ({ isCaptured: false, rule });
