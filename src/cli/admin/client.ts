@@ -5,7 +5,7 @@ import { adminPaths } from '../../admin-api.ts';
 import type { Clock } from '../../clock.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
 import { codeOf, FailureError, messageOf, PermissionError, UnavailableError } from '../../errors.ts';
-import { printable } from './printable.ts';
+import { printable } from '../../printable.ts';
 
 /** Deadline of one question and its whole answer; milliseconds. */
 export const adminTimeoutMs = 5000;

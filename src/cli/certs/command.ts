@@ -7,10 +7,10 @@ import { createCommand, parseCommandLine } from '../../command-line.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
 import { exitCodes, RemoraError } from '../../errors.ts';
 import type { Host, Subcommand } from '../../host.ts';
+import { printableJson } from '../../printable.ts';
 import { adminAddress } from '../admin/address.ts';
 import type { Answer } from '../admin/client.ts';
 import { askForPage } from '../admin/client.ts';
-import { printableJson } from '../admin/printable.ts';
 import { certificatesText } from './page-text.ts';
 
 interface Options {

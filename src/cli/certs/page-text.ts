@@ -1,7 +1,7 @@
 import type { CertificatesPage, ShownCertificate, ShownPeers, ShownRoot } from '../../admin-api.ts';
 import { parseDate, timestamp } from '../../clock.ts';
 import { formatDuration } from '../../durations.ts';
-import { printable } from '../admin/printable.ts';
+import { printable } from '../../printable.ts';
 
 /** Names of peers that are shown of each root; the page has them all. */
 export const maxPeersShown = 10;

@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { CertificatesPage, ShownPeers, ShownRoot } from '../../../../src/admin-api.ts';
-import { printableJson } from '../../../../src/cli/admin/printable.ts';
 import { certificatesText, maxPeersShown } from '../../../../src/cli/certs/page-text.ts';
+import { printableJson } from '../../../../src/printable.ts';
 
 const golden = resolve(import.meta.dirname, '../../../golden/certs');
 const hex = (digit: string) => digit.repeat(64);
