@@ -1,14 +1,12 @@
 import type { CertificatesPage, ShownCertificate, ShownPeers, ShownRoot } from '../../admin-api.ts';
-import { parseDate, timestamp } from '../../clock.ts';
-import { formatDuration } from '../../durations.ts';
+import { parseDate } from '../../clock.ts';
 import { printable } from '../../printable.ts';
+import { counted, indented, moment, roughly } from '../admin/words.ts';
 
 /** Names of peers that are shown of each root; the page has them all. */
 export const maxPeersShown = 10;
 
 const secondMs = 1000;
-const minuteMs = 60 * secondMs;
-const hourMs = 60 * minuteMs;
 
 /** The page for a person, as lines of text without any control character. */
 export function certificatesText(page: CertificatesPage): string[] {
@@ -69,13 +67,11 @@ function clockLine({ clockSkewSeconds }: CertificatesPage): string[] {
 }
 
 function revocationLine({ revocations: { certificates, identities, unknown } }: CertificatesPage): string {
-  const counts = `${counted(certificates, 'certificate', 'certificates')} and ${counted(identities, 'identity', 'identities')}`;
+  const counts = `${counted(certificates, 'certificate')} and ${counted(identities, 'identity', 'identities')}`;
   const revoked = certificates + identities === 0 ? 'Nobody is revoked' : `Revoked: ${counts}`;
   if (unknown === null) return revoked;
   return `NOBODY NEW IS TRUSTED: ${printable(unknown)}${certificates + identities === 0 ? '' : `; ${revoked.toLowerCase()}`}`;
 }
-
-const counted = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
 function certificateLines({ subject, issuer, serial, notBefore, notAfter, fingerprint }: ShownCertificate): string[] {
   const lasts = between(parseDate(notBefore), parseDate(notAfter));
@@ -126,23 +122,8 @@ function removedLines({ removedRoots }: CertificatesPage, nowMs: number): string
   ];
 }
 
-const indented = (columns: number, lines: readonly string[]) => lines.map((line) => `${' '.repeat(columns)}${line}`);
-
 const named = (name: string) => printable(name) || '(none)';
-
-/** A time to the second; what is none as it came. */
-function moment(text: string): string {
-  const atMs = parseDate(text);
-  return Number.isNaN(atMs) ? printable(text) : timestamp(atMs).replace(/\.\d{3}Z$/, 'Z');
-}
 
 function between(fromMs: number, untilMs: number): string {
   return roughly(untilMs - fromMs);
-}
-
-/** A duration as precise as a person needs it. */
-function roughly(durationMs: number): string {
-  if (!(durationMs >= 0)) return 'an unknown time';
-  const unitMs = durationMs < hourMs ? secondMs : durationMs < 48 * hourMs ? minuteMs : hourMs;
-  return formatDuration(Math.floor(durationMs / unitMs) * unitMs);
 }

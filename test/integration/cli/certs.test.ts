@@ -213,9 +213,9 @@ describe('remora certs --watch', () => {
   async function watch(
     args: readonly string[],
     chunks: number,
-    isTTY = false,
+    terminal = {},
   ): Promise<{ code: number; out: string[] }> {
-    const stdout = Object.assign(new PassThrough(), { isTTY });
+    const stdout = Object.assign(new PassThrough(), terminal);
     const out: string[] = [];
     let stop: () => void = () => undefined;
     stdout.on('data', (chunk: Buffer) => {
@@ -230,12 +230,22 @@ describe('remora certs --watch', () => {
     return { code, out };
   }
 
-  it('looks again until a signal, clears a terminal each time, and ends with 0', async () => {
-    const { code, out } = await watch(['--admin', await agent()], 2, true);
+  it('looks again until a signal, each in the place of the one before, and ends with 0', async () => {
+    const { code, out } = await watch(['--admin', await agent()], 2, { isTTY: true, rows: 60, columns: 120 });
     expect(code).toBe(0);
     expect(out).toHaveLength(2);
-    const start = '\u001b[H\u001b[Jspiffe://cluster.local/ns/shop/sa/web\n';
-    expect(out.map((page) => page.slice(0, start.length))).toEqual([start, start]);
+    for (const page of out) {
+      expect(page.startsWith('\u001b[Hspiffe://cluster.local/ns/shop/sa/web\u001b[K\n')).toBe(true);
+      expect(page.endsWith('\n\u001b[J')).toBe(true);
+      expect(page).not.toContain('more line');
+    }
+  });
+
+  it('leaves out what a small terminal has no room for, so that it never scrolls', async () => {
+    const { out } = await watch(['--admin', await agent()], 1, { isTTY: true, rows: 6, columns: 120 });
+    const rows = out[0]?.split('\u001b[K\n') ?? [];
+    expect(rows).toHaveLength(6);
+    expect(rows.slice(-2)).toEqual([expect.stringMatching(/^and \d\d more lines$/), '\u001b[J']);
   });
 
   it('writes one line of JSON each time, and goes on when no agent answers', async () => {

@@ -1,0 +1,83 @@
+import { readFileSync } from 'node:fs';
+import type { Command } from 'commander';
+import type { GenericSchema, InferOutput } from 'valibot';
+import type { Clock } from '../../clock.ts';
+import { systemClock } from '../../clock.ts';
+import type { AdminListener } from '../../config/address-kinds.ts';
+import { exitCodes, RemoraError } from '../../errors.ts';
+import type { Host } from '../../host.ts';
+import { printableJson } from '../../printable.ts';
+import { adminAddress } from './address.ts';
+import { askForPage } from './client.ts';
+import { createWatchScreen } from './watch-screen.ts';
+
+/** The options that every command has that looks at a running agent. */
+export interface LookOptions {
+  readonly json?: boolean;
+  readonly watch?: boolean;
+  readonly admin?: string;
+}
+
+/** One page of an agent, and how a person reads it. */
+export interface Look<Schema extends GenericSchema> {
+  /** With its query. */
+  readonly path: string;
+  readonly schema: Schema;
+  /** Lines without any control character. */
+  text(page: InferOutput<Schema>): readonly string[];
+  /** Default: 0. With `--watch` nobody asks. */
+  exitCode?(page: InferOutput<Schema>): number;
+}
+
+/** Between two looks of `--watch`; milliseconds. */
+const watchIntervalMs = 2000;
+
+/** Gives a command `--json`, `--watch` and `--admin`. */
+export function withLookOptions(command: Command): Command {
+  return command
+    .option('--json', 'print the admin page itself, one line each with --watch')
+    .option('--watch', 'look again every two seconds, until a signal')
+    .option('--admin <address>', 'admin pages of the agent, ip:port or the path of a unix socket');
+}
+
+/**
+ * Asks a running agent for one page, once or until a signal, and prints it. Resolves with the exit code; throws what
+ * `adminAddress` and `askForPage` throw.
+ */
+export async function lookAtAgent<Schema extends GenericSchema>(
+  host: Host,
+  options: LookOptions,
+  look: Look<Schema>,
+): Promise<number> {
+  const listener = adminAddress(options.admin, host.env, (path) => readFileSync(path, 'utf8'));
+  if (options.watch) return watchAgent(systemClock, host, listener, options, look);
+  const { page, json } = await askForPage(systemClock, listener, look.path, look.schema);
+  const lines = options.json ? [printableJson(json, 2)] : look.text(page);
+  host.stdout.write(`${lines.join('\n')}\n`);
+  return look.exitCode?.(page) ?? exitCodes.ok;
+}
+
+/** An agent that does not answer may answer the next time. */
+async function watchAgent<Schema extends GenericSchema>(
+  clock: Clock,
+  host: Host,
+  listener: AdminListener,
+  options: LookOptions,
+  look: Look<Schema>,
+): Promise<number> {
+  const stopping = new AbortController();
+  const unsubscribe = host.onStopSignal(() => stopping.abort());
+  const screen = createWatchScreen(host.stdout);
+  while (!stopping.signal.aborted) {
+    const seen = await askForPage(clock, listener, look.path, look.schema).catch((error: unknown) => {
+      if (error instanceof RemoraError) return error;
+      throw error;
+    });
+    const isAnswer = !(seen instanceof RemoraError);
+    if (options.json) host.stdout.write(`${printableJson(isAnswer ? seen.json : { error: seen.message }, 0)}\n`);
+    else screen.show(isAnswer ? look.text(seen.page) : [seen.message]);
+    await clock.sleep(watchIntervalMs, stopping.signal).catch(() => undefined);
+  }
+  unsubscribe();
+  return exitCodes.ok;
+}
