@@ -53,16 +53,24 @@ export function isCidr(text: string): boolean {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
 }
 
-/** A set of address ranges. `cidrs` must each satisfy `isCidr`. */
+/** A set of address ranges; a range of IPv6 holds no IPv4 address, `::/0` neither. `cidrs` must each satisfy `isCidr`. */
 export function cidrSet(cidrs: readonly string[]): { has(ip: string): boolean } {
-  const list = new BlockList();
+  // One list each: to a BlockList every IPv4 address lies in `::/0`, and to the kernel none does.
+  const lists = { ipv4: new BlockList(), ipv6: new BlockList() };
   for (const cidr of cidrs) {
     const [ip = '', prefix] = cidr.split('/');
-    const family = isIPv4(ip) ? 'ipv4' : 'ipv6';
-    list.addSubnet(ip, prefix === undefined ? (family === 'ipv4' ? 32 : 128) : Number(prefix), family);
+    const family = familyOf(ip);
+    lists[family].addSubnet(ip, prefix === undefined ? (family === 'ipv4' ? 32 : 128) : Number(prefix), family);
   }
-  return { has: (ip) => list.check(ip, isIPv4(ip) ? 'ipv4' : 'ipv6') };
+  return {
+    has(ip) {
+      const family = familyOf(ip);
+      return lists[family].check(ip, family);
+    },
+  };
 }
+
+const familyOf = (ip: string) => (isIPv4(ip) ? 'ipv4' : 'ipv6');
 
 const neverGlobal = cidrSet([
   '0.0.0.0/8',

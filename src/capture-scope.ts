@@ -12,22 +12,35 @@ export interface CaptureVerdict {
 
 /** What the redirect rules do with TCP connections that are not the sidecar's own. */
 export interface CaptureRules {
-  /** Of a connection that leaves the pod. */
+  /** Of a connection that an application of the pod makes. */
   outbound(destination: Address): CaptureVerdict;
   /** Of a connection to an address of this pod from elsewhere. */
   inbound(port: number): CaptureVerdict;
 }
 
-/** The rules as `remora init` makes them from the same settings, in their order; see `redirect/rules.ts`. */
-export function createCaptureRules(scope: CaptureScope, ports: SidecarPorts): CaptureRules {
+/** Where the kernel sends through `lo`, whatever the addresses of the pod are; whoever dials an unspecified address dials himself. */
+const loopback = cidrSet(['127.0.0.0/8', '0.0.0.0', '::1', '::6', '::']);
+
+/**
+ * The rules as `remora init` makes them from the same settings, in their order; see `redirect/rules.ts`. `isOwnAddress`
+ * says which addresses besides loopback are those of the pod.
+ */
+export function createCaptureRules(
+  scope: CaptureScope,
+  ports: SidecarPorts,
+  isOwnAddress: (ip: string) => boolean = () => false,
+): CaptureRules {
   const ownPorts = reservedInbound(ports);
   const excludedRanges = cidrSet(scope.excludeOutboundIpRanges);
   const includedRanges = cidrSet(scope.includeOutboundIpRanges === '*' ? [] : scope.includeOutboundIpRanges);
   return {
     outbound({ ip, port }) {
       const family = ip.includes(':') ? 'IPv6' : 'IPv4';
-      const isProbe = (ip === captureProbe.v4 || ip === captureProbe.v6) && port === captureProbe.port;
-      if (isProbe) return captured(`${family} capture probe`);
+      const isProbe = ip === captureProbe.v4 || ip === captureProbe.v6;
+      if (isProbe && port === captureProbe.port) return captured(`${family} capture probe`);
+      // Redirected to a port where nobody listens: it goes nowhere, and nothing of ours sees it.
+      if (isProbe && port === captureProbe.identityPort) return passed(`${family} identity probe of anyone else`);
+      if (loopback.has(ip) || isOwnAddress(ip)) return passed('Within the pod');
       if (isIn(port, scope.excludeOutboundPorts)) return passed('Excluded ports');
       if (excludedRanges.has(ip)) return passed(`Excluded ${family} ranges`);
       if (isIn(port, scope.includeOutboundPorts)) return captured('Included ports');
