@@ -333,6 +333,54 @@ export const renewalReasons = {
 
 export type RenewalReason = keyof typeof renewalReasons;
 
+/** Why a scrape of the sidecar's metrics came without the application's own. */
+export const applicationScrapeFailures = {
+  unreachable: {
+    happened: 'The application did not answer where its metrics should be',
+    remedy:
+      'Compare prometheus.io/port of the pod, or appMetrics, with where the application serves its metrics over HTTP',
+  },
+  timeout: {
+    happened: "The application's metrics did not come whole before the scrape had to be answered",
+    remedy: 'Make them faster, or give the scrape a longer timeout',
+  },
+  status: {
+    happened: 'The application did not answer 200 where its metrics should be',
+    remedy: 'Compare prometheus.io/path of the pod, or appMetrics; no redirect is followed and no credentials are sent',
+  },
+  content_type: {
+    happened: "The application's metrics are not in the text format that was asked for",
+    remedy: 'Let the application answer with text/plain; version=0.0.4, not compressed',
+  },
+  too_large: {
+    happened: "The application's metrics are larger than the limit",
+    remedy:
+      'Lower the number of their series, or scrape the application by itself: prometheus.istio.io/merge-metrics: "false"',
+  },
+  invalid: {
+    happened: "The application's metrics break the rules of the text format",
+    remedy: 'Correct the line; promtool check metrics reads them as well',
+  },
+  reserved: {
+    happened: "The application's metrics have a family that begins as those of the sidecar do",
+    remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_',
+  },
+  busy: {
+    happened: 'As many answers as may be under way at once carry metrics of the application already',
+    remedy: 'Look for scrapers that ask often and read slowly, and keep them from the metrics port',
+  },
+} as const satisfies Record<string, Words>;
+
+export type ApplicationScrapeFailure = keyof typeof applicationScrapeFailures;
+
+/** What became of the application's part of a scrape. */
+export const applicationScrapeResults = [
+  'success',
+  ...(Object.keys(applicationScrapeFailures) as ApplicationScrapeFailure[]),
+] as const;
+
+export type ApplicationScrapeResult = (typeof applicationScrapeResults)[number];
+
 /** Why a log line was dropped that no limit had left out: nobody reads the log. */
 export const outputBlocked = 'output_blocked';
 
