@@ -11,6 +11,7 @@ export const paths = {
   certificates: '/v1/certificates',
   stream: '/v1/stream',
   destinations: '/v1/destinations',
+  workloads: '/v1/workloads',
   reports: '/v1/reports',
   bundle: '/v1/bundle',
   health: '/healthz',
@@ -22,9 +23,13 @@ export const maxReplyBytes = 256 * 1024;
 /** Bytes of the largest request that the control plane reads. */
 export const maxRequestBytes = 64 * 1024;
 /** Bytes of the largest report that the control plane keeps. */
-export const maxReportBytes = 8 * 1024;
+export const maxReportBytes = 32 * 1024;
 /** The most destinations that one request may name. */
 export const maxDestinations = 1000;
+/** The most addresses whose workloads one request may ask for: the answers fit into a reply. */
+export const maxWorkloads = 50;
+/** The most ports with a Service that are told of one workload. */
+export const maxServicePorts = 20;
 /** A stream that is silent for longer than two of these is lost; milliseconds. */
 export const heartbeatIntervalMs = 15_000;
 
@@ -86,6 +91,41 @@ export const destinationsRequest = v.object({
 });
 export const destinationsReply = v.object({ destinations: v.array(destination) });
 
+/** Metrics are labelled with it: Kubernetes knows no longer names, and none with other characters. */
+const workloadLabel = v.pipe(v.string(), v.maxLength(253), v.regex(/^[A-Za-z0-9][-A-Za-z0-9_.]*$/));
+
+/** The pod at an address, as Istio's metrics name it. */
+export const namedWorkload = v.object({
+  /** As asked for. */
+  address: v.string(),
+  /** That of the Deployment, StatefulSet, DaemonSet, Job or CronJob, or of the pod itself. */
+  name: workloadLabel,
+  namespace: workloadLabel,
+  serviceAccount: workloadLabel,
+  app: workloadLabel,
+  version: workloadLabel,
+  canonicalName: workloadLabel,
+  canonicalRevision: workloadLabel,
+  cluster: workloadLabel,
+  /** By TCP port of the pod: `name.namespace` of the Service that sends connections there, of several the oldest. */
+  services: v.pipe(
+    v.array(
+      v.object({
+        port: v.pipe(v.number(), v.integer()),
+        service: v.pipe(v.string(), v.maxLength(128), v.regex(/^[-a-z0-9]+\.[-a-z0-9]+$/)),
+      }),
+    ),
+    v.maxLength(maxServicePorts),
+  ),
+});
+export type NamedWorkload = v.InferOutput<typeof namedWorkload>;
+
+export const workloadsRequest = v.object({
+  addresses: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(maxWorkloads)),
+});
+/** Addresses that are no pod's of its own are left out. */
+export const workloadsReply = v.object({ workloads: v.array(namedWorkload) });
+
 export const streamRequest = v.object({
   destinations: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(maxDestinations)),
 });
@@ -137,6 +177,58 @@ const count = v.pipe(v.number(), v.integer(), v.minValue(0));
 /** SHA-256 of a certificate, lower-case hexadecimal. */
 const fingerprint = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/));
 
+/** A word of somebody's closed list, perhaps of a newer version. */
+const word = v.pipe(v.string(), v.regex(/^\w{1,40}$/));
+/** RFC 3339. */
+const instant = v.pipe(v.string(), v.maxLength(40));
+const direction = v.picklist(['inbound', 'outbound']);
+
+/** How often connections of one kind failed since the sidecar started. */
+export const reportedFailure = v.object({
+  direction,
+  /** The closed list: `handshake`, `denied` or `closed`. */
+  outcome: word,
+  reason: word,
+  count,
+  lastAt: instant,
+});
+export type ReportedFailure = v.InferOutput<typeof reportedFailure>;
+
+/** Who was connected with whom, seen from one end. */
+export const reportedEdge = v.object({
+  direction,
+  /** The SPIFFE ID that was proved; absent in plaintext. */
+  peer: v.optional(v.pipe(v.string(), v.maxLength(256))),
+  /** `name.namespace` as it was dialled. */
+  service: v.optional(v.pipe(v.string(), v.maxLength(128))),
+  security: word,
+  /** Since the sidecar started, or since it was noticed again. */
+  connections: count,
+  lastAt: instant,
+});
+export type ReportedEdge = v.InferOutput<typeof reportedEdge>;
+
+/** How a sidecar fares. */
+export const sidecarState = v.object({
+  /** Readiness gates that are shut. */
+  notReady: v.pipe(v.array(word), v.maxLength(10)),
+  /** Modes of inbound ports; `*` is every other one. */
+  modes: v.pipe(v.array(v.object({ port: v.pipe(v.string(), v.maxLength(5)), mode: word })), v.maxLength(50)),
+  /** End of its certificate; absent before the first. */
+  notAfter: v.optional(instant),
+  /** Why the last renewal failed; absent when it did not. */
+  renewalFailure: v.optional(word),
+  interception: v.pipe(v.array(v.object({ direction, family: word, isOk: v.boolean() })), v.maxLength(8)),
+  /** Connections that go around the sidecar now. */
+  bypassed: count,
+  /** Connections that are carried now. */
+  open: v.object({ inbound: count, outbound: count }),
+  /** The latest first, and so are edges. */
+  failures: v.pipe(v.array(reportedFailure), v.maxLength(40)),
+  edges: v.pipe(v.array(reportedEdge), v.maxLength(30)),
+});
+export type SidecarState = v.InferOutput<typeof sidecarState>;
+
 /** What a sidecar may say of itself with `POST /v1/reports`; who it is comes from its token. */
 export const report = v.object({
   /** Of the sidecar's program. */
@@ -156,6 +248,7 @@ export const report = v.object({
   trustedRoots: v.optional(v.pipe(v.array(fingerprint), v.maxLength(50))),
   /** Roots that it trusts the control plane by: what its CA file holds. */
   controlPlaneRoots: v.optional(v.pipe(v.array(fingerprint), v.maxLength(50))),
+  state: v.optional(sidecarState),
 });
 export type Report = v.InferOutput<typeof report>;
 

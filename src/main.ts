@@ -60,6 +60,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: "show a running agent's certificates, and who needs which root",
     load: () => import('./cli/certs/command.ts'),
   },
+  mesh: {
+    does: 'list the sidecars of a mesh as they report themselves to the control plane',
+    load: () => import('./control-plane/mesh/command.ts'),
+  },
   demo: { does: 'run a whole mesh on this machine and show it', load: () => import('./cli/demo/command.ts') },
 };
 

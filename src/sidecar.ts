@@ -13,8 +13,10 @@ import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import { createInterceptionBook } from './agent/interception-book.ts';
 import { startReports } from './agent/reports.ts';
+import { sidecarStateOf } from './agent/sidecar-state.ts';
 import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
+import { alsoTelling, createTrafficBook } from './agent/traffic-book.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { agentTable } from './config/table.ts';
@@ -117,7 +119,9 @@ async function startSidecar(
   const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const failures = createRecentFailures();
-  const accounts = createAccounts({ observer: metrics, refusals, failures, log, clock });
+  const traffic = createTrafficBook(clock);
+  const observer = alsoTelling(metrics, traffic);
+  const accounts = createAccounts({ observer, refusals, failures, log, clock });
   const peers = createPeerBook(clock);
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;
@@ -146,7 +150,7 @@ async function startSidecar(
     clock,
     log,
     accounts,
-    observer: metrics,
+    observer,
     refusals,
     drain,
     connections: createSlots(Math.min(settings.maxConnections, fitting)),
@@ -173,7 +177,14 @@ async function startSidecar(
   const starting = new AbortController();
   const { plane, pages } = await bind();
   const { reporting } = sources;
-  const reports = reporting && startReports({ clock, log, reporting, identity: () => identity?.current(), peers });
+  const stateSources = {
+    ...{ readiness, policy: sources.policy, minimumMode: settings.minimumInboundMode, interception, traffic },
+    live: accounts.live,
+  };
+  const state = () =>
+    sidecarStateOf(stateSources, identity && { current: identity.current(), renewal: identity.renewal() });
+  const reports =
+    reporting && startReports({ clock, log, reporting, identity: () => identity?.current(), peers, state });
   log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 

@@ -1,7 +1,7 @@
 import type { Backoff } from '../backoff.ts';
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import type { Report } from '../control-api.ts';
+import type { Report, SidecarState } from '../control-api.ts';
 import { messageOf, RenewalError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { remainingMs } from '../identity/identity.ts';
@@ -28,11 +28,14 @@ export interface ReportParts {
   /** Undefined before the first. */
   identity(): Identity | undefined;
   readonly peers: { byRoot(): PeersByRoot };
+  /** How this sidecar fares. */
+  state(): SidecarState;
 }
 
 /** Milliseconds. Half of each wait is by chance, so that sidecars that see the same change do not all tell of it at once. */
 export const reportTimes = {
   lookMs: 5000,
+  countsMs: 60_000,
   repeatMs: 300_000,
   backoff: { baseMs: 5000, capMs: 150_000 } satisfies Backoff,
 };
@@ -41,12 +44,15 @@ export const reportTimes = {
 export const reportLimits = { roots: 40, rootsOfPeers: 20 };
 
 /**
- * Tells the control plane by which roots this sidecar lives and trusts, so that it can say which root may be removed. Soon
- * after a change and from time to time; when that fails it tries again later, and nothing else waits for it.
+ * Tells the control plane how this sidecar fares, and by which roots it lives and trusts, so that it can say which root may
+ * be removed. Soon after a change, a minute after one in numbers alone, and from time to time; when that fails it tries again
+ * later, and nothing else waits for it.
  */
-export function startReports({ clock, log, reporting, identity, peers }: ReportParts): { close(): Promise<void> } {
+export function startReports({ clock, log, reporting, identity, peers, state }: ReportParts): {
+  close(): Promise<void>;
+} {
   const stopping = new AbortController();
-  let sent: { readonly gist: string; readonly session: number; readonly repeatAtMs: number } | undefined;
+  let sent: Sent | undefined;
   let failures = 0;
 
   const jittered = (ms: number) => ms * (0.5 + clock.random());
@@ -55,12 +61,22 @@ export function startReports({ clock, log, reporting, identity, peers }: ReportP
     const held = identity();
     if (held === undefined) return;
     const session = reporting.session();
-    const report = reportOf(held, clock.now(), peers.byRoot(), await reporting.controlPlaneRoots());
+    const about = reportOf(held, clock.now(), peers.byRoot(), await reporting.controlPlaneRoots());
+    const report = { ...about, state: state() };
     const gist = gistOf(report);
-    const isKnown = sent?.gist === gist && sent.session === session && clock.monotonic() < sent.repeatAtMs;
-    if (isKnown) return;
+    const counts = JSON.stringify(report.state);
+    const nowMs = clock.monotonic();
+    const isKnown = sent?.gist === gist && sent.session === session && nowMs < sent.repeatAtMs;
+    if (isKnown && (sent?.counts === counts || nowMs < (sent?.countsAtMs ?? 0))) return;
     await reporting.send(report, stopping.signal);
-    sent = { gist, session, repeatAtMs: clock.monotonic() + reportTimes.repeatMs * (0.9 + 0.2 * clock.random()) };
+    const soonMs = (ms: number) => clock.monotonic() + ms * (0.9 + 0.2 * clock.random());
+    sent = {
+      gist,
+      counts,
+      session,
+      countsAtMs: soonMs(reportTimes.countsMs),
+      repeatAtMs: soonMs(reportTimes.repeatMs),
+    };
   };
 
   const failed = (error: unknown) => {
@@ -98,6 +114,15 @@ export function startReports({ clock, log, reporting, identity, peers }: ReportP
   };
 }
 
+/** The last one that was taken, and when another is due; monotonic. */
+interface Sent {
+  readonly gist: string;
+  readonly counts: string;
+  readonly session: number;
+  readonly countsAtMs: number;
+  readonly repeatAtMs: number;
+}
+
 /** A certificate that has ended, or was revoked, needs no root any more: its owner may never get another one. */
 function reportOf(identity: Identity, nowMs: number, peers: PeersByRoot, controlPlaneRoots: readonly string[]): Report {
   const { bundles, rootFingerprint, spiffeId } = identity;
@@ -123,7 +148,14 @@ function peersOf(peers: PeersByRoot, own: ReadonlySet<string>): Report['peersByR
   return [...ofOwn, ...counts.filter(({ root }) => !own.has(root))].slice(0, reportLimits.rootsOfPeers);
 }
 
-/** What is worth telling at once: numbers of peers go up and down all the time, but for the first and the last one. */
-function gistOf({ peersByRoot, ...rest }: Report): string {
-  return JSON.stringify({ ...rest, peers: peersByRoot?.map(({ root }) => root).sort() });
+/** What is worth telling at once: numbers go up and down all the time, but for the first and the last one of a kind. */
+function gistOf({ peersByRoot, state, ...rest }: Report): string {
+  const { failures = [], edges = [], open: _, bypassed = 0, ...steady } = state ?? {};
+  return JSON.stringify({
+    ...rest,
+    ...steady,
+    isBypassed: bypassed > 0,
+    peers: peersByRoot?.map(({ root }) => root).sort(),
+    kinds: [failures.length, edges.length],
+  });
 }

@@ -31,8 +31,9 @@ export async function callAdmin<S extends v.GenericSchema>(
   path: string,
   schema: S,
   body?: unknown,
+  maxReplyBytes = maxAdminReplyBytes,
 ): Promise<v.InferOutput<S>> {
-  const { statusCode, text } = await ask(socketPath, path, body).catch((error: unknown) => {
+  const { statusCode, text } = await ask(socketPath, path, body, maxReplyBytes).catch((error: unknown) => {
     throw failureOf(error, socketPath);
   });
   const parsed = v.safeParse(statusCode === 200 ? schema : problem, parse(text));
@@ -42,7 +43,12 @@ export async function callAdmin<S extends v.GenericSchema>(
   throw new FailureError(`The control plane at ${socketPath} could not do it: ${detail ?? title}`);
 }
 
-async function ask(socketPath: string, path: string, body: unknown): Promise<{ statusCode: number; text: string }> {
+async function ask(
+  socketPath: string,
+  path: string,
+  body: unknown,
+  maxBytes: number,
+): Promise<{ statusCode: number; text: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const headers = { 'content-type': 'application/json' };
   const method = body === undefined ? 'GET' : 'POST';
@@ -53,7 +59,7 @@ async function ask(socketPath: string, path: string, body: unknown): Promise<{ s
   let text = '';
   for await (const chunk of response) {
     text += String(chunk);
-    if (text.length > maxAdminReplyBytes) throw new Error('its answer is too large');
+    if (text.length > maxBytes) throw new Error('its answer is too large');
   }
   return { statusCode: response.statusCode ?? 0, text };
 }

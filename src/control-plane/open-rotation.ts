@@ -3,6 +3,7 @@ import type { AdminServer } from './admin-server.ts';
 import { startAdminServer } from './admin-server.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { followAuthority } from './follow-authority.ts';
+import { meshCalls } from './mesh/calls.ts';
 import type { RootSet } from './root-set.ts';
 import type { RotationParts } from './rotation.ts';
 import { createRotation } from './rotation.ts';
@@ -35,7 +36,7 @@ export async function openRotation(
   await using opened = new AsyncDisposableStack();
   if (place.kind === 'given')
     opened.adopt(followAuthority({ clock, log, authority, adopt }, place.folder), (one) => one.close());
-  const calls = rotationCalls(createRotation({ ...parts, adopt }));
+  const calls = new Map([...rotationCalls(createRotation({ ...parts, adopt })), ...meshCalls(parts)]);
   if (adminSocket !== undefined)
     opened.adopt(await startAdminServer({ clock, log }, calls, adminSocket), (one) => one.close());
   const all = opened.move();

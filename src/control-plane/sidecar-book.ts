@@ -2,9 +2,6 @@ import type { Clock } from '../clock.ts';
 import type { Report } from '../control-api.ts';
 import type { Workload } from './token-review.ts';
 
-/** What a sidecar says of roots. */
-export type RootReport = Pick<Report, 'issuedBy' | 'trustedRoots' | 'controlPlaneRoots' | 'peersByRoot'>;
-
 /** A sidecar that may be at work: a certificate of it has not ended, or it has a stream. */
 export interface LivingSidecar {
   /** `namespace/name`. */
@@ -14,8 +11,10 @@ export interface LivingSidecar {
   readonly streams: number;
   /** The roots that it was last told of; undefined when it was told nothing on a stream. */
   readonly toldRoots: readonly string[] | undefined;
-  /** Its last one. */
-  readonly report: RootReport | undefined;
+  readonly serviceAccount: string;
+  /** Its last one, and when it came; wall time. */
+  readonly report: Report | undefined;
+  readonly reportedAtMs: number | undefined;
 }
 
 export interface Living {
@@ -60,7 +59,9 @@ interface Entry {
   readonly certificates: Map<string, number>;
   streams: number;
   toldRoots: readonly string[] | undefined;
-  report: RootReport | undefined;
+  readonly serviceAccount: string;
+  report: Report | undefined;
+  reportedAtMs: number | undefined;
 }
 
 export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): SidecarBook {
@@ -87,7 +88,7 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
     for (const [root, untilMs] of oldest[1].certificates) extend(unnamedUntilMs, root, untilMs);
   };
   /** Moves it to the end: the order is that of the last word. */
-  const entryOf = ({ namespace, pod, podUid }: Workload): Entry => {
+  const entryOf = ({ namespace, pod, podUid, serviceAccount }: Workload): Entry => {
     const key = `${namespace}/${pod} ${podUid}`;
     const known = entries.get(key);
     if (known === undefined) makeRoom();
@@ -96,7 +97,9 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
       certificates: new Map(),
       streams: 0,
       toldRoots: undefined,
+      serviceAccount,
       report: undefined,
+      reportedAtMs: undefined,
     };
     entries.delete(key);
     entries.set(key, entry);
@@ -117,8 +120,10 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
         },
       };
     },
-    reported(workload, { issuedBy, trustedRoots: trusted, controlPlaneRoots, peersByRoot }) {
-      entryOf(workload).report = { issuedBy, trustedRoots: trusted, controlPlaneRoots, peersByRoot };
+    reported(workload, { plaintextCallers: _, ...report }) {
+      const entry = entryOf(workload);
+      entry.report = report;
+      entry.reportedAtMs = clock.now();
     },
     living() {
       dropEnded(clock.now());

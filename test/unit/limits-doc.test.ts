@@ -9,6 +9,7 @@ import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { reportLimits, reportTimes } from '../../src/agent/reports.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
+import { trafficBookLimits } from '../../src/agent/traffic-book.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
 import { adminTimeoutMs, maxPageBytes } from '../../src/cli/admin/client.ts';
 import { agentTable } from '../../src/config/table.ts';
@@ -203,8 +204,17 @@ describe('a fixed value', () => {
     ['roots of which it is known when a peer was there last', [peerBookLimits.roots]],
     ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
     ['between two looks whether there is something to report', [reportTimes.lookMs]],
+    ['before numbers alone are reported anew: connections that are open, failures', [reportTimes.countsMs]],
     ['between two reports without a change', [reportTimes.repeatMs]],
     ['before a report that was not taken is sent again', [reportTimes.backoff.baseMs, reportTimes.backoff.capMs]],
+    [
+      'edges (who was connected with whom) that are remembered; edges, and kinds of failures in a report',
+      [trafficBookLimits.edges, trafficBookLimits.reportedEdges, trafficBookLimits.reportedFailures],
+    ],
+    [
+      'bytes of the peer and of the service of an edge in a report',
+      [trafficBookLimits.peerBytes, trafficBookLimits.serviceBytes],
+    ],
     ['roots of one kind in a report, and roots with peers', [reportLimits.roots, reportLimits.rootsOfPeers]],
     ['addresses that are being asked for', [api.maxDestinations]],
     ['a whole probe, its redirects included', [1000, appProbeLimits.maxTimeoutSeconds * 1000]],
@@ -251,7 +261,7 @@ describe('a fixed value', () => {
     ],
     ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
     ['between two looks at the roots of an authority that somebody else keeps', [authorityPollIntervalMs]],
-    ['sidecars that are known by name, with what they report of roots', [maxNamedSidecars]],
+    ['sidecars that are known by name, with what they reported last', [maxNamedSidecars]],
     ['sidecars that stand in the way of a step, in one answer', [maxListedObstacles]],
     [
       "the operator's list of revocations: its file, and its part of a message",

@@ -1,5 +1,5 @@
 import type { Host } from '../../host.ts';
-import { counted } from './words.ts';
+import { counted } from '../../phrases.ts';
 
 /** Where `--watch` shows one look after the other. */
 export interface WatchScreen {

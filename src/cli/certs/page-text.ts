@@ -1,7 +1,7 @@
 import type { CertificatesPage, ShownCertificate, ShownPeers, ShownRoot } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
+import { counted, indented, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import { counted, indented, moment, roughly } from '../admin/words.ts';
 
 /** Names of peers that are shown of each root; the page has them all. */
 export const maxPeersShown = 10;

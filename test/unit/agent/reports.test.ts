@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PeersByRoot } from '../../../src/agent/reports.ts';
 import { reportTimes, startReports } from '../../../src/agent/reports.ts';
-import type { Report } from '../../../src/control-api.ts';
+import { trafficBookLimits } from '../../../src/agent/traffic-book.ts';
+import type { Report, SidecarState } from '../../../src/control-api.ts';
 import { maxReportBytes, parseJson, report as reportSchema } from '../../../src/control-api.ts';
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
@@ -33,6 +34,27 @@ afterEach(async () => {
   for (const close of closing.splice(0)) await close();
 });
 
+const idle: SidecarState = {
+  notReady: [],
+  modes: [{ port: '*', mode: 'STRICT' }],
+  interception: [],
+  bypassed: 0,
+  open: { inbound: 0, outbound: 0 },
+  failures: [],
+  edges: [],
+};
+const at = '2030-05-01T12:00:00.000Z';
+const failure = (count: number) =>
+  ({ direction: 'inbound', outcome: 'handshake', reason: 'expired', count, lastAt: at }) as const;
+const edge = (n: number) => ({
+  direction: 'outbound' as const,
+  peer: `spiffe://cluster.local/ns/shop/sa/${'x'.repeat(200)}${n}`,
+  service: `${'s'.repeat(100)}${n}.shop`,
+  security: 'mutual_tls',
+  connections: 1e12,
+  lastAt: at,
+});
+
 /** A sidecar that looks every 5 s exactly, and repeats after 300 s. */
 function start() {
   const clock = createFakeClock();
@@ -46,6 +68,7 @@ function start() {
     peers: peersOf(),
     roots: [root(7)] as readonly string[],
     session: 1,
+    fares: idle as SidecarState,
     answer: async (_signal: AbortSignal): Promise<void> => undefined,
   };
   const reports = startReports({
@@ -53,6 +76,7 @@ function start() {
     log: captured.log,
     identity: () => state.identity,
     peers: { byRoot: () => state.peers },
+    state: () => state.fares,
     reporting: {
       session: () => state.session,
       controlPlaneRoots: async () => state.roots,
@@ -99,6 +123,7 @@ describe('a report', () => {
           { root: own, peers: 3 },
           { root: root(9), peers: 42 },
         ],
+        state: idle,
       },
     ]);
   });
@@ -120,6 +145,9 @@ describe('a report', () => {
     sidecar.identity = identity;
     sidecar.roots = Array.from({ length: 100 }, (_, n) => root(n));
     sidecar.peers = peersOf(...Array.from({ length: 30 }, (_, n) => [root(n), 1e9] as [string, number]));
+    const failures = Array.from({ length: trafficBookLimits.reportedFailures }, () => failure(1e12));
+    const edges = Array.from({ length: trafficBookLimits.reportedEdges }, (_, n) => edge(n));
+    sidecar.fares = { ...idle, failures, edges };
     await sidecar.clock.advance(look);
     const [sent] = sidecar.sent;
     const text = JSON.stringify(sent);
@@ -152,6 +180,10 @@ describe('reports', () => {
     ['a name that was forgotten', (sidecar) => (sidecar.peers = peersOf([root(1), 0, 1]))],
     ['another root for the control plane', (sidecar) => (sidecar.roots = [root(7), root(8)])],
     ['a control plane that was away', (sidecar) => sidecar.session++],
+    ['a gate that was shut', (sidecar) => (sidecar.fares = { ...idle, notReady: ['policy'] })],
+    ['the first failure of its kind', (sidecar) => (sidecar.fares = { ...idle, failures: [failure(1)] })],
+    ['the first connection to somebody', (sidecar) => (sidecar.fares = { ...idle, edges: [edge(1)] })],
+    ['the first connection around the sidecar', (sidecar) => (sidecar.fares = { ...idle, bypassed: 1 })],
     ['a certificate under another root', (sidecar) => (sidecar.identity = createTestIdentity(other, { ...options }))],
   ])('are sent at the next look after %s, and once', async (_, change) => {
     const sidecar = start();
@@ -177,6 +209,19 @@ describe('reports', () => {
     sidecar.peers = peersOf([root(1), 0]);
     await sidecar.clock.advance(look);
     expect(sidecar.sent.map(({ peersByRoot }) => peersByRoot?.length)).toEqual([1, 1, 0]);
+  });
+
+  it('tell of numbers of connections and failures a minute later at the earliest', async () => {
+    const sidecar = start();
+    sidecar.fares = { ...idle, failures: [failure(1)] };
+    await sidecar.clock.advance(look);
+    sidecar.fares = { ...idle, failures: [failure(2)], open: { inbound: 7, outbound: 0 } };
+    await sidecar.clock.advance(reportTimes.countsMs - 1);
+    expect(sidecar.sent).toHaveLength(1);
+    await sidecar.clock.advance(1);
+    expect(sidecar.sent.at(-1)?.state).toEqual(sidecar.fares);
+    await sidecar.clock.advance(2 * reportTimes.countsMs);
+    expect(sidecar.sent).toHaveLength(2);
   });
 
   it('that fail are tried again, later each time, are told of in one line, and end nothing', async () => {
@@ -254,6 +299,7 @@ describe('reports', () => {
           log: captureLog().log,
           identity: () => identityUnder(ownRoots(authority)),
           peers: { byRoot: () => peersOf() },
+          state: () => idle,
           reporting: {
             session: () => 1,
             controlPlaneRoots: async () => [],

@@ -19,6 +19,8 @@ const switched: RootSet = { root: two, previous: one.certificate };
 /** Has said all that both steps ask for, and needs the old root no more. */
 const fine: LivingSidecar = {
   pod: 'shop/web-0',
+  serviceAccount: 'web',
+  reportedAtMs: nowMs,
   certificates: new Map([[latest, soonMs]]),
   streams: 1,
   toldRoots: [old, latest],

@@ -67,12 +67,13 @@ describe('createSidecarBook', () => {
     expect(names()).toEqual([]);
   });
 
-  it('keeps the last report of a sidecar, and of it what is about roots', () => {
-    const { book, inMs } = setUp();
+  it('keeps the last report of a sidecar, and when it came', async () => {
+    const { book, clock, inMs } = setUp();
     book.issued(pod('web-0'), 'old', inMs(minute));
     book.reported(pod('web-0'), { issuedBy: 'a' });
+    await clock.advance(1000);
     book.reported(pod('web-0'), { issuedBy: 'b', plaintextCallers: [{ caller: 'x', port: 1, connections: 1 }] });
-    expect(book.living().sidecars[0]?.report).toEqual({ issuedBy: 'b' });
+    expect(book.living().sidecars[0]).toMatchObject({ report: { issuedBy: 'b' }, reportedAtMs: clock.now() });
   });
 
   it('does not let the report of a pod speak for another one of the same name', () => {

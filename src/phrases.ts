@@ -1,6 +1,6 @@
-import { parseDate, timestamp } from '../../clock.ts';
-import { formatDuration } from '../../durations.ts';
-import { printable } from '../../printable.ts';
+import { parseDate, timestamp } from './clock.ts';
+import { formatDuration } from './durations.ts';
+import { printable } from './printable.ts';
 
 const secondMs = 1000;
 const minuteMs = 60 * secondMs;
