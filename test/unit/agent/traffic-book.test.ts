@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { CarriedConnection } from '../../../src/agent/traffic-book.ts';
+import type { CarriedConnection, Turns } from '../../../src/agent/traffic-book.ts';
 import { alsoTelling, createTrafficBook, trafficBookLimits } from '../../../src/agent/traffic-book.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
@@ -63,7 +63,7 @@ describe('the book of traffic', () => {
 
   it('hears everything that its neighbour hears, first', () => {
     const heard: string[] = [];
-    const recorder = (name: string) => ({
+    const recorder = (name: string): Turns => ({
       connectionOpened: () => void heard.push(`${name} opened`),
       connectionFailed: () => void heard.push(`${name} failed`),
       connectionDenied: () => void heard.push(`${name} denied`),
