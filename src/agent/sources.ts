@@ -121,6 +121,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
     revocations: crls,
     registry: {
       lookup: async () => ({ kind: 'unavailable', why: 'there is no control plane' }),
+      heldForMs: () => undefined,
       close: async () => undefined,
     },
     isControlPlaneUp: () => false,

@@ -1,6 +1,7 @@
 import type { Address } from '../addresses.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
+import type { DeniedReason } from '../outcomes.ts';
 import type { Mode } from './mode.ts';
 import { effectiveMode } from './mode.ts';
 import type { InboundPermit } from './permit.ts';
@@ -20,6 +21,14 @@ export interface InboundFloor {
   readonly allowedPeers: ReadonlySet<string> | undefined;
 }
 
+/** What lets a peer in: `allowed_peers` names it, or nothing narrows who may connect beyond the `mode`. */
+export type AuthorizedBy = 'allowed_peers' | 'mode';
+
+/** Whether a peer may reach a port, and what decides it. */
+export type Authorization =
+  | { readonly kind: 'permitted'; readonly by: AuthorizedBy }
+  | { readonly kind: 'refused'; readonly reason: DeniedReason; readonly why: string };
+
 /**
  * Whether a peer may reach a port of this pod. Throws `DeniedError`: without a policy everything is refused, so that a
  * sidecar never has an open window before its first policy arrives.
@@ -29,16 +38,25 @@ export function authorize(
   policy: PolicyState | undefined,
   floor: InboundFloor,
 ): InboundPermit {
-  if (policy === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
-  const mode = effectiveMode(policy.mode, floor.minimumMode);
-  if (request.principal === undefined && mode === 'STRICT') {
-    throw new DeniedError('default_deny', `Port ${request.destination.port} is STRICT and the peer has no identity`);
-  }
-  if (floor.allowedPeers !== undefined && !floor.allowedPeers.has(request.principal ?? '')) {
-    throw new DeniedError(
-      'default_deny',
-      `${request.principal ?? 'A peer without identity'} is not among the allowed peers`,
-    );
-  }
+  const decision = decideInbound(request, policy, floor);
+  if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);
   return permitInbound(request.destination);
+}
+
+/** What `authorize` goes by, for whoever asks why. */
+export function decideInbound(
+  { destination, principal }: InboundRequest,
+  policy: PolicyState | undefined,
+  { minimumMode, allowedPeers }: InboundFloor,
+): Authorization {
+  if (policy === undefined) return refused('policy_unavailable', 'No policy has arrived yet');
+  if (principal === undefined && effectiveMode(policy.mode, minimumMode) === 'STRICT')
+    return refused('default_deny', `Port ${destination.port} is STRICT and the peer has no identity`);
+  if (allowedPeers === undefined) return { kind: 'permitted', by: 'mode' };
+  if (allowedPeers.has(principal ?? '')) return { kind: 'permitted', by: 'allowed_peers' };
+  return refused('default_deny', `${principal ?? 'A peer without identity'} is not among the allowed peers`);
+}
+
+function refused(reason: DeniedReason, why: string): Authorization {
+  return { kind: 'refused', reason, why };
 }

@@ -21,6 +21,8 @@ export type Lookup =
 export interface Registry {
   /** Never rejects: `unavailable` at the latest when the signal is aborted. */
   lookup(address: Address, signal: AbortSignal): Promise<Lookup>;
+  /** How old the answer is that `lookup` would give without asking; undefined when it would ask. */
+  heldForMs(address: Address): number | undefined;
   close(): Promise<void>;
 }
 
@@ -100,6 +102,10 @@ export function createRegistry({ clock, client, stream }: RegistryParts, setting
       return answer.destination === undefined
         ? { kind: 'unknown' }
         : { kind: 'known', destination: answer.destination };
+    },
+    heldForMs(address) {
+      const cached = cache.peek(formatAddress(address));
+      return cached && clock.monotonic() - cached.askedMs;
     },
     async close() {
       timer.cancel();

@@ -13,6 +13,7 @@ export interface InboundGuard {
 /** The global addresses of this pod, as they are now. */
 export interface PodAddresses {
   has(ip: string): boolean;
+  all(): readonly string[];
 }
 
 /** Asking the kernel costs too much for each connection, and addresses of a pod change rarely. */
@@ -21,15 +22,14 @@ const addressesMaxAgeMs = 1000;
 export function createPodAddresses(clock: Clock): PodAddresses {
   let known: ReadonlySet<string> = new Set();
   let readAtMs = Number.NEGATIVE_INFINITY;
-  return {
-    has(ip) {
-      if (clock.monotonic() - readAtMs >= addressesMaxAgeMs) {
-        known = readAddresses();
-        readAtMs = clock.monotonic();
-      }
-      return known.has(ip);
-    },
+  const current = () => {
+    if (clock.monotonic() - readAtMs >= addressesMaxAgeMs) {
+      known = readAddresses();
+      readAtMs = clock.monotonic();
+    }
+    return known;
   };
+  return { has: (ip) => current().has(ip), all: () => [...current()] };
 }
 
 function readAddresses(): ReadonlySet<string> {
@@ -42,7 +42,7 @@ function readAddresses(): ReadonlySet<string> {
  * With capture: a global address of this pod, and not a port of ours. Never loopback, so that nobody reaches through the
  * sidecar what the application offers to itself alone; never another host, so that the sidecar is no open relay.
  */
-export function createPodGuard(addresses: PodAddresses, reservedPorts: ReadonlySet<number>): InboundGuard {
+export function createPodGuard(addresses: Pick<PodAddresses, 'has'>, reservedPorts: ReadonlySet<number>): InboundGuard {
   return {
     check(destination) {
       if (!isGlobal(destination.ip) || !addresses.has(destination.ip)) {

@@ -15,8 +15,20 @@ import type { Standing } from './choose.ts';
  */
 export const setAsideLimits = { baseMs: 1000, capMs: 60_000, endpoints: 1000, unansweredMs: 1000 } as const;
 
+/** Why an endpoint is set aside. */
+export interface SetAside {
+  /** Of the failure that was counted last. */
+  readonly outcome: Outcome;
+  /** In a row. */
+  readonly failures: number;
+  /** Until one connection may find out whether it is back; 0 while one is finding out. */
+  readonly forMs: number;
+}
+
 /** The sidecar's memory of the endpoints that it dials: those with connections, and those that could not be reached. */
 export interface EndpointBook extends Standing {
+  /** Undefined when it is not. */
+  whySetAside(endpoint: PermittedEndpoint): SetAside | undefined;
   /** Counts one connection to this endpoint until `end`. */
   begin(endpoint: PermittedEndpoint): Attempt;
   /** How many endpoints are set aside right now. */
@@ -36,6 +48,7 @@ export interface Attempt {
 }
 
 interface Failure {
+  readonly outcome: Outcome;
   readonly inARow: number;
   readonly untilMs: number;
   readonly isTold: boolean;
@@ -77,7 +90,7 @@ export function createEndpointBook({
     const waitMs = backoffMs(setAsideLimits, inARow, clock.random());
     const isTold = passes('endpoint');
     failures.delete(key);
-    failures.set(key, { inARow, untilMs: clock.monotonic() + waitMs, isTold, isBeingTried: false });
+    failures.set(key, { outcome, inARow, untilMs: clock.monotonic() + waitMs, isTold, isBeingTried: false });
     const [oldest] = failures.keys();
     if (failures.size > setAsideLimits.endpoints && oldest !== undefined) failures.delete(oldest);
     if (!isTold) return counter.logLineSuppressed(outcome.reason);
@@ -98,6 +111,12 @@ export function createEndpointBook({
     isSetAside({ key }) {
       const failure = failures.get(key);
       return failure !== undefined && isAside(failure);
+    },
+    whySetAside({ key }) {
+      const failure = failures.get(key);
+      if (failure === undefined || !isAside(failure)) return undefined;
+      const { outcome, inARow, untilMs } = failure;
+      return { outcome, failures: inARow, forMs: Math.max(0, Math.round(untilMs - clock.monotonic())) };
     },
     countSetAside: () => [...failures.values()].filter(isAside).length,
     countRemembered: () => new Set([...connections.keys(), ...failures.keys()]).size,

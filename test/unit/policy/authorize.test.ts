@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { PolicyState } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import type { InboundFloor, InboundRequest } from '../../../src/policy/authorize.ts';
-import { authorize } from '../../../src/policy/authorize.ts';
-import { effectiveMode, modes } from '../../../src/policy/mode.ts';
+import { authorize, decideInbound } from '../../../src/policy/authorize.ts';
+import { effectiveMode, isSetByFloor, modes } from '../../../src/policy/mode.ts';
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
 const destination = { ip: '10.0.0.7', port: 80 };
@@ -46,6 +46,31 @@ describe('authorize', () => {
       expect(verdict(other, { mode: 'DISABLE' }, { allowedPeers })).toBe('default_deny');
     }
     expect(verdict(web, { mode: 'STRICT' }, { allowedPeers: new Set() })).toBe('default_deny');
+  });
+});
+
+describe('whoever asks why', () => {
+  it('hears what authorize goes by', () => {
+    const floor = { ...noFloor, allowedPeers: new Set([web]) };
+    expect(decideInbound({ destination, principal: web }, { mode: 'STRICT' }, noFloor)).toEqual({
+      kind: 'permitted',
+      by: 'mode',
+    });
+    expect(decideInbound({ destination, principal: web }, { mode: 'STRICT' }, floor)).toEqual({
+      kind: 'permitted',
+      by: 'allowed_peers',
+    });
+    expect(decideInbound({ destination, principal: undefined }, { mode: 'STRICT' }, noFloor)).toEqual({
+      kind: 'refused',
+      reason: 'default_deny',
+      why: 'Port 80 is STRICT and the peer has no identity',
+    });
+  });
+
+  it('hears whether it is the floor of the pod that sets the mode', () => {
+    expect(isSetByFloor('PERMISSIVE', 'STRICT')).toBe(true);
+    expect(isSetByFloor('STRICT', 'STRICT')).toBe(false);
+    expect(isSetByFloor('STRICT', 'DISABLE')).toBe(false);
   });
 });
 

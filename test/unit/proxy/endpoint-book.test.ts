@@ -113,6 +113,18 @@ describe('an endpoint that could not be reached', () => {
     expect(await waitMs()).toBe(1000);
   });
 
+  it('says of what it is set aside, after how many failures, and for how long', async () => {
+    const { clock, book, fail, waitMs } = makeBook();
+    expect(book.whySetAside(endpoint())).toBe(undefined);
+    fail();
+    await clock.advance(400);
+    expect(book.whySetAside(endpoint())).toEqual({ outcome: refused, failures: 1, forMs: 600 });
+    await waitMs();
+    expect(book.whySetAside(endpoint())).toBe(undefined);
+    book.begin(endpoint());
+    expect(book.whySetAside(endpoint())).toEqual({ outcome: refused, failures: 1, forMs: 0 });
+  });
+
   it('is tried again by one connection at a time', async () => {
     const { book, fail, waitMs } = makeBook();
     fail();

@@ -66,4 +66,10 @@ describe('the addresses of the pod', () => {
     expect(addresses.has('127.0.0.1')).toBe(false);
     expect(addresses.has('::1')).toBe(false);
   });
+
+  it('lists the addresses that it has', () => {
+    const addresses = createPodAddresses(createFakeClock());
+    expect(addresses.all().every((ip) => addresses.has(ip))).toBe(true);
+    expect(addresses.all()).not.toContain('127.0.0.1');
+  });
 });

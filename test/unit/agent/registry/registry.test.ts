@@ -85,6 +85,18 @@ describe('the first lookup of an address', () => {
     expect(calls).toEqual([['10.0.0.7:80']]);
   });
 
+  it('is held for as long as ago it was asked, and then pushed', async () => {
+    expect(registry.heldForMs(at(80))).toBe(undefined);
+    await lookup(80);
+    await clock.advance(minute);
+    expect(registry.heldForMs(at(80))).toBe(minute);
+    expect(registry.heldForMs(at(81))).toBe(undefined);
+    push(known('10.0.0.7:80'));
+    await clock.advance(1000);
+    expect(registry.heldForMs(at(80))).toBe(1000);
+    expect(calls).toHaveLength(1);
+  });
+
   it('asks once for everybody who waits', async () => {
     const question = held();
     const lookups = Array.from({ length: 100 }, () => lookup(80));
