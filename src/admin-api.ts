@@ -1,8 +1,10 @@
 import * as v from 'valibot';
-import { renewalReasons } from './outcomes.ts';
+import { endpointTransport } from './control-api.ts';
+import { readinessGates, renewalReasons } from './outcomes.ts';
 
 /** The shapes of the admin pages of a sidecar, for both sides: JSON over HTTP on loopback or a unix socket. */
 export const adminPaths = {
+  index: '/',
   certificates: '/certs',
   ready: '/ready',
   status: '/status',
@@ -44,24 +46,61 @@ export const shownRenewalFailure = v.object({
   at: instant,
 });
 
-/** A connection that was refused, could not be made, or ended otherwise than by its applications: as its log line has it. */
-export const shownFailure = v.object({
+/** What is said of one connection, by the same names in the log and on the pages; docs/logs.md has every field. */
+export const connectionLine = v.object({
   /** In the log of both sidecars. */
   id: v.string(),
-  at: instant,
   direction: v.picklist(['inbound', 'outbound']),
+  /** Whoever dialled: the application outbound, the other pod inbound. */
   peerAddress: v.string(),
   originalDestination: v.optional(v.string()),
   endpoint: v.optional(v.string()),
   service: v.optional(v.string()),
   peerId: v.optional(v.string()),
   localId: v.optional(v.string()),
+  transport: v.optional(v.string()),
+  security: v.optional(v.string()),
+  tlsVersion: v.optional(v.string()),
+  cipher: v.optional(v.string()),
+  group: v.optional(v.string()),
+  /** Short name of the tunnel, and both ends of its TCP connection: the same on either side. */
+  tunnel: v.optional(v.string()),
+  tunnelFrom: v.optional(v.string()),
+  tunnelTo: v.optional(v.string()),
+  openedAt: instant,
+  durationMs: v.number(),
+  bytesSent: v.optional(v.number()),
+  bytesReceived: v.optional(v.number()),
   outcome: v.picklist(['closed', 'denied', 'handshake']),
   reason: v.string(),
-  happened: v.string(),
-  remedy: v.string(),
+  expectedId: v.optional(v.string()),
+  /** What the certificate says of itself, which need not be true. */
+  presentedId: v.optional(v.string()),
+  presentedSerial: v.optional(v.string()),
+  presentedIssuer: v.optional(v.string()),
+  presentedNotBefore: v.optional(instant),
+  presentedNotAfter: v.optional(instant),
+  expiredForSeconds: v.optional(v.number()),
+  validInSeconds: v.optional(v.number()),
+  /** The clock of the control plane minus this one. */
+  clockSkewSeconds: v.optional(v.number()),
+  /** Why the other side's sidecar refused it, in the words of its own log. */
+  otherReason: v.optional(v.string()),
+  otherHappened: v.optional(v.string()),
+  otherRemedy: v.optional(v.string()),
+  happened: v.optional(v.string()),
+  remedy: v.optional(v.string()),
   /** What exactly was found. */
   detail: v.optional(v.string()),
+});
+export type ConnectionLine = v.InferOutput<typeof connectionLine>;
+
+/** A connection that was refused, could not be made, or ended otherwise than by its applications: as its log line has it. */
+export const shownFailure = v.object({
+  ...connectionLine.entries,
+  at: instant,
+  happened: v.string(),
+  remedy: v.string(),
 });
 export type ShownFailure = v.InferOutput<typeof shownFailure>;
 
@@ -126,3 +165,189 @@ export const certificatesPage = v.object({
   removedRoots: v.array(v.object({ fingerprint: v.string(), peers: shownPeers })),
 });
 export type CertificatesPage = v.InferOutput<typeof certificatesPage>;
+
+const directionOf = v.picklist(['inbound', 'outbound']);
+const perDirection = v.object({ inbound: count, outbound: count });
+/** The mode, or null while everything is refused because no policy can be enforced. */
+const shownMode = v.nullable(v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']));
+
+/** A connection that is carried now: what its log line will say. */
+export const shownConnection = v.object({
+  id: v.string(),
+  direction: directionOf,
+  peerAddress: v.string(),
+  openedAt: instant,
+  ageSeconds: v.number(),
+  originalDestination: v.string(),
+  /** The address that was dialled for it. */
+  endpoint: v.optional(v.string()),
+  service: v.optional(v.string()),
+  transport: v.string(),
+  security: v.string(),
+  peerId: v.optional(v.string()),
+  localId: v.optional(v.string()),
+  /** Of the peer's certificate. */
+  peerNotAfter: v.optional(instant),
+  /** When it will be cut unless its peer is proved anew; null for never. */
+  endsAt: v.optional(v.nullable(instant)),
+  /** That carries it; the same at both ends. */
+  tunnel: v.optional(v.string()),
+  tls: v.optional(v.object({ version: v.string(), cipher: v.string(), group: v.string() })),
+  /** From the client to the server. */
+  bytesSent: count,
+  bytesReceived: count,
+});
+export type ShownConnection = v.InferOutput<typeof shownConnection>;
+export const connectionsPage = v.object({ now: instant, connections: v.array(shownConnection) });
+export type ConnectionsPage = v.InferOutput<typeof connectionsPage>;
+
+/** One HBONE tunnel. */
+export const shownTunnel = v.object({
+  /** The same at both ends. */
+  name: v.string(),
+  direction: directionOf,
+  peerId: v.string(),
+  /** Of the sidecar that was dialled, or that dialled. */
+  peerAddress: v.string(),
+  peerNotAfter: instant,
+  openedAt: instant,
+  ageSeconds: v.number(),
+  /** Connections in it, and those that are being opened. */
+  streams: count,
+  tls: v.object({ version: v.string(), cipher: v.string(), group: v.string() }),
+  /** When what it carries will be cut unless its peer is proved anew; null for never. */
+  endsAt: v.nullable(instant),
+  /** It takes nothing new, and ends when its last connection does. */
+  isRetiring: v.boolean(),
+});
+export type ShownTunnel = v.InferOutput<typeof shownTunnel>;
+export const tunnelsPage = v.object({ now: instant, tunnels: v.array(shownTunnel) });
+export type TunnelsPage = v.InferOutput<typeof tunnelsPage>;
+
+export const handshakesPage = v.object({ now: instant, handshakes: v.array(shownFailure) });
+export type HandshakesPage = v.InferOutput<typeof handshakesPage>;
+
+/** How far a sidecar has come on the way to its end. */
+export const shownDrain = v.object({
+  /** serving; leaving: not ready, and new connections are taken for the drain delay; draining: no new inbound connections. */
+  stage: v.picklist(['serving', 'leaving', 'draining']),
+  /** The process ends when nothing is open any more, or at the drain deadline. */
+  isStopping: v.boolean(),
+  /** Connections that are open or being opened. */
+  open: count,
+});
+/** What `POST /drain` and `POST /quitquitquit` answer. */
+export const drainReply = v.object({ did: v.string(), drain: shownDrain });
+export type DrainReply = v.InferOutput<typeof drainReply>;
+
+export const statusPage = v.object({
+  now: instant,
+  version: v.string(),
+  startedAt: instant,
+  /** Null where the settings do not say. */
+  pod: v.object({ name: v.nullable(v.string()), namespace: v.nullable(v.string()), workload: v.nullable(v.string()) }),
+  isReady: v.boolean(),
+  gates: v.array(v.object({ gate: v.picklist(readinessGates), isOpen: v.boolean(), why: v.nullable(v.string()) })),
+  /** Null before the first. */
+  identity: v.nullable(
+    v.object({
+      spiffeId: v.string(),
+      isExpired: v.boolean(),
+      endedBecause: v.nullable(v.string()),
+      notAfter: instant,
+      nextRenewal: v.nullable(instant),
+      lastFailure: v.nullable(shownRenewalFailure),
+    }),
+  ),
+  mode: shownMode,
+  /** The address is null without one. */
+  controlPlane: v.object({ address: v.nullable(v.string()), isUp: v.boolean() }),
+  connections: perDirection,
+  tunnels: perDirection,
+  interception: v.object({
+    /** What the last proof of each kind showed; empty without capture. */
+    proofs: v.array(v.object({ direction: directionOf, family: v.string(), isOk: v.boolean() })),
+    /** Connections of the application that go around the sidecar now. */
+    bypassed: perDirection,
+  }),
+  /** Connections that failed within the last ten minutes, the most frequent first; of each kind at most 50 are remembered. */
+  failures: v.array(
+    v.object({
+      direction: directionOf,
+      outcome: v.picklist(['closed', 'denied', 'handshake']),
+      reason: v.string(),
+      happened: v.string(),
+      remedy: v.string(),
+      count,
+      last: instant,
+      /** Of the last one, for the log and `remora explain`. */
+      lastId: v.string(),
+    }),
+  ),
+  drain: shownDrain,
+});
+export type StatusPage = v.InferOutput<typeof statusPage>;
+
+export const policyPage = v.object({
+  now: instant,
+  inbound: v.object({
+    /** In force, for every port. */
+    mode: shownMode,
+    setBy: v.nullable(v.picklist(['policy', 'floor'])),
+    /** In words, and why everything is refused when it is. */
+    why: v.string(),
+    fromPolicy: shownMode,
+    /** `minimumInboundMode`: no control plane can lower it. */
+    floor: shownMode,
+    /** Without a control plane: those who may connect at all; null when that is not restricted. */
+    allowedPeers: v.nullable(v.array(v.string())),
+  }),
+  outbound: v.object({
+    /** What happens to a destination outside the mesh networks. */
+    policy: v.string(),
+    /** `minimumOutbound`: the weakest way out of this pod. */
+    floor: v.string(),
+    meshNetworks: v.array(v.string()),
+  }),
+  /** When the policy in force came; null before the first. */
+  lastUpdate: v.nullable(instant),
+});
+export type PolicyPage = v.InferOutput<typeof policyPage>;
+
+/** A destination that the sidecar remembers, as the control plane told it last. */
+export const shownDestination = v.object({
+  address: v.string(),
+  service: v.nullable(v.string()),
+  /** Since it was told. While the control plane is up a change is told at once, so that an old one is right all the same. */
+  ageSeconds: v.number(),
+  endpoints: v.array(
+    v.object({
+      address: v.string(),
+      /** Expected of whoever answers there; null in plaintext. */
+      spiffeId: v.nullable(v.string()),
+      transport: endpointTransport,
+      zone: v.nullable(v.string()),
+      ready: v.boolean(),
+      terminating: v.boolean(),
+      /** It could not be reached lately, and is passed over for now. */
+      isSetAside: v.boolean(),
+    }),
+  ),
+});
+export type ShownDestination = v.InferOutput<typeof shownDestination>;
+export const destinationsPage = v.object({ now: instant, destinations: v.array(shownDestination) });
+export type DestinationsPage = v.InferOutput<typeof destinationsPage>;
+
+/** Every setting by its name in the file of settings. */
+export const configPage = v.object({
+  settings: v.record(
+    v.string(),
+    v.object({
+      /** As a person writes it, without what may be secret; null when it has none. */
+      value: v.nullable(v.string()),
+      /** The flag, the variable, the file with its line, or the default. */
+      from: v.string(),
+    }),
+  ),
+});
+export type ConfigPage = v.InferOutput<typeof configPage>;

@@ -1,5 +1,6 @@
 import { constants } from 'node:os';
 import type { ClosedReason, DeniedReason, HandshakeReason, RenewalReason } from './outcomes.ts';
+import type { RefusalFacts } from './refusal-facts.ts';
 
 /** Exit codes of the program; 128+n is added by a signal. The numbers are those of sysexits(3). */
 export const exitCodes = { ok: 0, failure: 1, usage: 2, unavailable: 69, permission: 77, configuration: 78 } as const;
@@ -57,37 +58,51 @@ export class FailureError extends RemoraError {
   }
 }
 
+type FailureOptions = ErrorOptions & { readonly facts?: RefusalFacts };
+
 /** A connection that this sidecar decided not to carry. */
 export class DeniedError extends Error {
   readonly reason: DeniedReason;
+  facts: RefusalFacts;
 
-  constructor(reason: DeniedReason, message: string, options?: ErrorOptions) {
+  constructor(reason: DeniedReason, message: string, options?: FailureOptions) {
     super(message, options);
     this.name = 'DeniedError';
     this.reason = reason;
+    this.facts = options?.facts ?? {};
   }
 }
 
 /** A TLS handshake that did not produce a verified peer. */
 export class HandshakeError extends Error {
   readonly reason: HandshakeReason;
+  facts: RefusalFacts;
 
-  constructor(reason: HandshakeReason, message: string, options?: ErrorOptions) {
+  constructor(reason: HandshakeReason, message: string, options?: FailureOptions) {
     super(message, options);
     this.name = 'HandshakeError';
     this.reason = reason;
+    this.facts = options?.facts ?? {};
   }
 }
 
 /** A connection that ended, or could not be made, for a reason other than a decision of ours. */
 export class ConnectionError extends Error {
   readonly reason: ClosedReason;
+  facts: RefusalFacts;
 
-  constructor(reason: ClosedReason, message: string, options?: ErrorOptions) {
+  constructor(reason: ClosedReason, message: string, options?: FailureOptions) {
     super(message, options);
     this.name = 'ConnectionError';
     this.reason = reason;
+    this.facts = options?.facts ?? {};
   }
+}
+
+/** Adds what is known at a place that the failure of a connection passes; what it knows already stays. */
+export function addFacts(error: unknown, facts: RefusalFacts): void {
+  if (error instanceof DeniedError || error instanceof HandshakeError || error instanceof ConnectionError)
+    error.facts = { ...facts, ...error.facts };
 }
 
 /** A renewal attempt that produced no usable identity; the identity in use is kept. */

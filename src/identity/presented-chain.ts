@@ -30,6 +30,12 @@ export function presentedChain(socket: TLSSocket): PresentedChain {
   return leaf === undefined ? { kind: 'none' } : { kind: 'chain', leaf, intermediates };
 }
 
+/** The first certificate that a peer presented, as DER; undefined when there was none. */
+export function presentedLeaf(socket: TLSSocket): Uint8Array | undefined {
+  const leaf: Partial<PeerCertificate> | null = socket.getPeerCertificate();
+  return leaf?.raw;
+}
+
 interface TlsHandle {
   getPeerX509Certificate?: () => unknown;
   isSessionReused(): boolean;

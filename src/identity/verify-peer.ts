@@ -1,13 +1,15 @@
 import type { TLSSocket } from 'node:tls';
 import { HandshakeError, messageOf } from '../errors.ts';
+import type { HandshakeReason } from '../outcomes.ts';
 import type { Certificate } from './certificate.ts';
 import { CertificateError, readCertificate } from './certificate.ts';
 import type { Decision } from './decide-peer.ts';
 import { decidePeer, maxChainLength } from './decide-peer.ts';
 import type { PresentedChain } from './presented-chain.ts';
-import { presentedChain } from './presented-chain.ts';
+import { presentedChain, presentedLeaf } from './presented-chain.ts';
 import { refusalOf } from './refusal.ts';
 import type { CertificateName, Revocations } from './revocations.ts';
+import { shownCertificate } from './shown-certificate.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 import type { TrustBundles } from './trust-bundle.ts';
 import type { Refusal } from './trust-path.ts';
@@ -53,14 +55,25 @@ export interface PeerExpectation {
  */
 export function verifyPeer(socket: TLSSocket, expectation: PeerExpectation): VerifiedPeer {
   const decision = judge(socket, expectation);
-  if (decision.kind === 'refused') {
-    throw new HandshakeError(decision.reason, `The ${expectation.peerRole} was refused: ${decision.why}`);
-  }
+  if (decision.kind === 'refused') throw refusalError(socket, expectation, decision.reason, decision.why);
   const peer = peerOf(decision);
   const { revocations } = expectation;
   const revoked = revocations.whyRevoked(peer) ?? revocations.unknown;
-  if (revoked !== undefined) throw new HandshakeError('revoked', `The ${expectation.peerRole} was refused: ${revoked}`);
+  if (revoked !== undefined) throw refusalError(socket, expectation, 'revoked', revoked);
   return peer;
+}
+
+/** With what was expected and what the certificate says, which a person compares. */
+function refusalError(
+  socket: TLSSocket,
+  { peerRole, expectedId }: PeerExpectation,
+  reason: HandshakeReason,
+  why: string,
+): HandshakeError {
+  const leaf = presentedLeaf(socket);
+  return new HandshakeError(reason, `The ${peerRole} was refused: ${why}`, {
+    facts: { expectedId: expectedId?.uri, presented: leaf && shownCertificate(leaf) },
+  });
 }
 
 function peerOf({ id, path }: Extract<Decision, { kind: 'accepted' }>): VerifiedPeer {

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import { ConnectionError, DeniedError, HandshakeError, isOutOfDescriptors, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
+import type { AccessLog } from '../logging.ts';
 import type {
   ClosedReason,
   DeniedReason,
@@ -15,28 +16,37 @@ import type {
   Security,
   Transport,
 } from '../outcomes.ts';
-import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
+import { printable } from '../printable.ts';
+import type { RefusalFacts, TunnelEnds } from '../refusal-facts.ts';
+import type { Ended } from './connection-line.ts';
+import { isEnd, lineOf, shownFacts, wordsOf } from './connection-line.ts';
 import type { Proof } from './proof.ts';
 import type { RecentFailures } from './recent-failures.ts';
-import type { RefusalLines, Refused, SuppressionCounter } from './refusal-lines.ts';
+import type { ConnectionLineKind, RefusalLines, SuppressionCounter } from './refusal-lines.ts';
 import type { ByteCount } from './relay.ts';
 
 /** How a connection ended: carried, refused by us, or never authenticated. */
-export type Outcome =
-  | { readonly kind: 'closed'; readonly reason: ClosedReason; readonly detail?: string }
-  | { readonly kind: 'denied'; readonly reason: DeniedReason; readonly detail?: string }
-  | { readonly kind: 'handshake'; readonly reason: HandshakeReason; readonly detail?: string };
+export type Outcome = (
+  | { readonly kind: 'closed'; readonly reason: ClosedReason }
+  | { readonly kind: 'denied'; readonly reason: DeniedReason }
+  | { readonly kind: 'handshake'; readonly reason: HandshakeReason }
+) & {
+  /** What exactly was found. */
+  readonly detail?: string;
+  readonly facts?: RefusalFacts;
+};
 
 /** What is known of a connection when it arrives. */
 export interface Arrival {
   /** The id that the other sidecar gave to the same connection; a new one is made without it. */
   readonly id?: string | undefined;
   readonly direction: Direction;
-  readonly peerAddress: string;
+  /** Whoever dialled: the application outbound, the other pod inbound. Undefined when it is gone already. */
+  readonly peerAddress: Address | undefined;
 }
 
 /** What is known once it is carried. Absent fields are absent in the log line. */
-export interface Established {
+export interface Established extends Partial<TunnelEnds> {
   readonly transport: Transport;
   readonly security: Security;
   readonly originalDestination: Address;
@@ -45,6 +55,10 @@ export interface Established {
   readonly service?: string | undefined;
   readonly peerId?: string | undefined;
   readonly localId?: string | undefined;
+  /** Absent in plaintext. */
+  readonly tls?: Negotiated | undefined;
+  /** Short name of the tunnel that carries it; the same at both ends. */
+  readonly tunnel?: string | undefined;
 }
 
 /** Sees each connection once at each of its turns; implemented by the metrics. */
@@ -85,7 +99,7 @@ export interface Account {
 export interface LiveConnection {
   readonly id: string;
   readonly direction: Direction;
-  readonly peerAddress: string;
+  readonly peerAddress: Address | undefined;
   readonly openedAtMs: number;
   readonly facts: Established;
   readonly bytes: Readonly<ByteCount>;
@@ -105,6 +119,8 @@ export function createAccounts({
   failures,
   log,
   clock,
+  accessLog = () => 'all',
+  clockSkewMs = () => undefined,
 }: {
   observer: Observer;
   refusals: RefusalLines;
@@ -112,6 +128,10 @@ export function createAccounts({
   failures?: RecentFailures;
   log: Log;
   clock: Clock;
+  /** Which connections get a line; default: all of them. */
+  accessLog?: () => AccessLog;
+  /** The clock of the control plane minus ours, milliseconds; undefined when it is not known. */
+  clockSkewMs?: () => number | undefined;
 }): Accounts {
   const prefix = randomBytes(5).toString('hex');
   const live = new Map<Account, LiveConnection>();
@@ -144,16 +164,22 @@ export function createAccounts({
         const carried = live.get(account);
         live.delete(account);
         count(observer, direction, carried, outcome);
-        const durationMs = Math.round(clock.monotonic() - startedMs);
-        if (!isEnd(outcome)) failures?.add(shownFailure({ id, direction, peerAddress, known, outcome }, clock.now()));
-        const write = () =>
-          writeLine(
-            log,
-            { id, direction, peerAddress, openedAtMs, durationMs, ...flatten(known), ...carried?.bytes },
-            outcome,
-          );
-        if (carried === undefined) refusals.tell(refusedBy(direction, outcome), write);
-        else write();
+        const ended = (): Ended => ({
+          id,
+          direction,
+          peerAddress,
+          openedAtMs,
+          durationMs: Math.round(clock.monotonic() - startedMs),
+          known,
+          bytes: carried?.bytes,
+          outcome,
+          nowMs: clock.now(),
+          clockSkewMs: clockSkewMs(),
+        });
+        if (!isEnd(outcome)) failures?.add(failureOf(ended()));
+        if (!isWanted(outcome, accessLog(), log)) return;
+        const kind = { direction, outcome: outcome.kind, reason: outcome.reason, isCarried: carried !== undefined };
+        refusals.tell(kind as ConnectionLineKind, () => write(log, ended()));
       },
     };
     return account;
@@ -161,34 +187,20 @@ export function createAccounts({
   return { open, live: () => live.values() };
 }
 
-/** The applications were done with it. */
-function isEnd({ kind, reason }: Outcome): boolean {
-  return kind === 'closed' && reason === 'eof';
+function failureOf(ended: Ended): ShownFailure {
+  return { at: timestamp(ended.nowMs), ...lineOf(ended), ...wordsOf(ended.outcome) };
 }
 
-interface Failed {
-  readonly id: string;
-  readonly direction: Direction;
-  readonly peerAddress: string;
-  readonly known: Partial<Established>;
-  readonly outcome: Outcome;
+/** What nobody wants takes no place from what is left out, and is not counted there. */
+function isWanted(outcome: Outcome, accessLog: AccessLog, log: Log): boolean {
+  if (isEnd(outcome)) return accessLog === 'all' && log.isLevelEnabled('info');
+  return accessLog !== 'off' && log.isLevelEnabled('warn');
 }
 
-function shownFailure({ known, outcome, ...rest }: Failed, nowMs: number): ShownFailure {
-  const { originalDestination, endpoint, service, peerId, localId } = known;
-  return {
-    ...rest,
-    at: timestamp(nowMs),
-    originalDestination: originalDestination && formatAddress(originalDestination),
-    endpoint: endpoint && formatAddress(endpoint),
-    service,
-    peerId,
-    localId,
-    outcome: outcome.kind,
-    reason: outcome.reason,
-    ...wordsOf(outcome),
-    detail: outcome.detail,
-  };
+function write(log: Log, ended: Ended): void {
+  const { happened, ...line } = lineOf(ended);
+  if (happened === undefined) log.info(line, 'Connection closed');
+  else log.warn(line, happened);
 }
 
 function count(observer: Observer, direction: Direction, carried: LiveConnection | undefined, outcome: Outcome): void {
@@ -208,61 +220,35 @@ function count(observer: Observer, direction: Direction, carried: LiveConnection
   }
 }
 
-function refusedBy(direction: Direction, outcome: Outcome): Refused {
-  const { kind, reason } = outcome;
-  return { direction, outcome: kind, reason } as Refused;
-}
-
-function flatten(facts: Partial<Established>): Record<string, unknown> {
-  const { originalDestination, endpoint, ...rest } = facts;
-  return {
-    ...rest,
-    originalDestination: originalDestination && formatAddress(originalDestination),
-    endpoint: endpoint && formatAddress(endpoint),
-  };
-}
-
-const words = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;
-
-function writeLine(log: Log, fields: { openedAtMs: number } & Record<string, unknown>, outcome: Outcome): void {
-  const { openedAtMs, ...rest } = fields;
-  const line = {
-    ...rest,
-    openedAt: timestamp(openedAtMs),
-    outcome: outcome.kind,
-    reason: outcome.reason,
-    detail: outcome.detail,
-  };
-  const { happened, remedy } = wordsOf(outcome);
-  if (isEnd(outcome)) log.info(line, 'Connection closed');
-  else log.warn({ ...line, remedy }, happened);
-}
-
-function wordsOf(outcome: Outcome): { happened: string; remedy: string } {
-  const table: Readonly<Record<string, { happened: string; remedy: string }>> = words[outcome.kind];
-  return table[outcome.reason] ?? { happened: 'Connection ended', remedy: '' };
-}
+/** Two SPIFFE IDs of the longest kind would be more, and are fields of their own. */
+const maxDetail = 1000;
 
 /** The outcome that a failed stage stands for. What is none of ours is `internal`, with its message as the detail. */
 export function outcomeOf(error: unknown): Outcome {
-  const detail = messageOf(error);
+  const detail = printable(messageOf(error), maxDetail);
   if (isOutOfDescriptors(error)) return { kind: 'denied', reason: 'descriptor_limit', detail };
-  if (error instanceof DeniedError) return { kind: 'denied', reason: error.reason, detail };
-  if (error instanceof HandshakeError) return { kind: 'handshake', reason: error.reason, detail };
-  if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail };
+  if (error instanceof DeniedError) return { kind: 'denied', reason: error.reason, detail, facts: error.facts };
+  if (error instanceof HandshakeError) return { kind: 'handshake', reason: error.reason, detail, facts: error.facts };
+  if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail, facts: error.facts };
   return { kind: 'denied', reason: 'internal', detail };
 }
 
 /** A connection as the admin pages show it: what its log line will say. */
-export function shownConnection({ id, direction, openedAtMs, facts, bytes, proof }: LiveConnection): object {
-  const { originalDestination, endpoint, ...rest } = facts;
+export function shownConnection({
+  id,
+  direction,
+  peerAddress,
+  openedAtMs,
+  facts,
+  bytes,
+  proof,
+}: LiveConnection): object {
   return {
     id,
     direction,
+    peerAddress: peerAddress && formatAddress(peerAddress),
     openedAt: timestamp(openedAtMs),
-    originalDestination: formatAddress(originalDestination),
-    ...(endpoint !== undefined && { endpoint: formatAddress(endpoint) }),
-    ...rest,
+    ...shownFacts(facts),
     ...(proof !== undefined && shownProof(proof)),
     ...bytes,
   };

@@ -50,13 +50,22 @@ export function takeConnection({ connections, memory }: Pick<ProxyParts, 'connec
 }
 
 /** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor or no memory for what it asks for. */
-export function takeSocket(socket: Socket, { descriptors, memory }: Pick<ProxyParts, 'descriptors' | 'memory'>): void {
+export function takeSocket(socket: Socket, parts: Pick<ProxyParts, 'descriptors' | 'memory'>): void {
+  const release = takeDescriptor(parts);
+  if (release !== undefined) socket.once('close', release);
+}
+
+/** A place for one more accepted socket, undefined where there is no limit; throws as `takeSocket` does. */
+export function takeDescriptor({
+  descriptors,
+  memory,
+}: Pick<ProxyParts, 'descriptors' | 'memory'>): (() => void) | undefined {
   refuseWhenShortOf(memory);
-  if (descriptors === undefined) return;
+  if (descriptors === undefined) return undefined;
   const release = descriptors.tryTake();
   if (release === undefined)
     throw new DeniedError('descriptor_limit', `${descriptors.inUse} sockets are open, all that nofile has room for`);
-  socket.once('close', release);
+  return release;
 }
 
 /** Also for an accepted socket: a handshake costs more than many a connection. */

@@ -127,7 +127,7 @@ describe.skipIf(noPodmanBecause !== undefined)(`a mesh of real pods ${noPodmanBe
     const seen = mesh.log('api-echo').lines.length;
     for (const host of [mesh.places.api.v4, mesh.places.api.v6])
       expect(await client('legacy-app', 'wait', host, port)).toEqual({ text: '', ended: 'ECONNRESET' });
-    const address = `"peerAddress":"${mesh.places.legacy.v4}"`;
+    const address = `"peerAddress":"${mesh.places.legacy.v4}:`;
     expect(await mesh.logged('api-remora', 'plaintext_in_strict', `:${port}"`, address)).toMatchObject({
       direction: 'inbound',
     });

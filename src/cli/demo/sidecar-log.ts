@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseAddress } from '../../addresses.ts';
 import { parseJson } from '../../control-api.ts';
 
 /** Connections that were carried from one identity to another. */
@@ -85,7 +86,7 @@ function edgeOf({ localId, peerId, originalDestination, service, security }: Con
 }
 
 function refusalOf(sidecar: string, { peerAddress, reason }: ConnectionLine): Refusal {
-  return { sidecar, peerIp: peerAddress.replace(/^::ffff:/, ''), reason, count: 1 };
+  return { sidecar, peerIp: parseAddress(peerAddress)?.ip ?? peerAddress, reason, count: 1 };
 }
 
 /** Rows are the same when everything but their count is. */

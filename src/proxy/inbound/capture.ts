@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
+import type { PolicyState } from '../../control-api.ts';
 import { DeniedError, HandshakeError } from '../../errors.ts';
+import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import { effectiveMode } from '../../policy/mode.ts';
 import { outcomeOf } from '../account.ts';
@@ -8,8 +10,10 @@ import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import { takeSocket } from '../parts.ts';
+import { peerAddressOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import { deliver } from './deliver.ts';
+import type { Detected } from './detect.ts';
 import { detect } from './detect.ts';
 import type { InboundParts, InboundSettings } from './tunnel.ts';
 
@@ -20,7 +24,7 @@ export interface CaptureParts extends InboundParts {
 
 /** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
-  const account = parts.accounts.open({ direction: 'inbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const account = parts.accounts.open({ direction: 'inbound', peerAddress: peerAddressOf(socket) });
   const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
@@ -50,34 +54,39 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   }
 }
 
-/** STRICT takes mutual TLS through the tunnel port alone; other modes take what comes, as it is. */
 async function refuseUnlessPlaintextIsAllowed(
   socket: Socket,
   destination: Address,
   { clock, policy }: CaptureParts,
   settings: InboundSettings,
 ): Promise<void> {
-  const state = policy.current();
-  if (state === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
-  if (effectiveMode(state.mode, settings.floor.minimumMode) !== 'STRICT') return;
+  if (isAnythingTaken(policy.current(), settings.floor)) return;
   const late = () => new HandshakeError('timeout', `The peer said nothing within ${settings.handshakeTimeoutMs} ms`);
   const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) =>
     detect(socket, signal),
   );
+  refuseDetected(detected, destination);
+}
+
+/**
+ * STRICT takes mutual TLS through the tunnel port alone; other modes take what comes, as it is. Throws `DeniedError` before
+ * the first policy.
+ */
+export function isAnythingTaken(policy: PolicyState | undefined, { minimumMode }: InboundFloor): boolean {
+  if (policy === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
+  return effectiveMode(policy.mode, minimumMode) !== 'STRICT';
+}
+
+/** Throws why what was seen on a captured port is not taken there. */
+export function refuseDetected(detected: Detected, { port }: Address): never {
   switch (detected.kind) {
     case 'ended':
       throw new HandshakeError('reset', 'The peer closed the connection before it said anything');
     case 'tls':
-      throw new HandshakeError(
-        'alpn',
-        `Port ${destination.port} is STRICT and the peer speaks a TLS that is not the mesh's`,
-      );
+      throw new HandshakeError('alpn', `Port ${port} is STRICT and the peer speaks a TLS that is not the mesh's`);
     case 'plaintext':
-      throw new HandshakeError(
-        'plaintext_in_strict',
-        `Port ${destination.port} is STRICT and the peer speaks plaintext`,
-      );
+      throw new HandshakeError('plaintext_in_strict', `Port ${port} is STRICT and the peer speaks plaintext`);
     default:
-      detected satisfies never;
+      return detected satisfies never;
   }
 }

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
-import { DeniedError, HandshakeError } from '../../errors.ts';
+import type { Address } from '../../addresses.ts';
+import { addFacts, DeniedError, HandshakeError } from '../../errors.ts';
+import { shownCertificate } from '../../identity/shown-certificate.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
@@ -13,7 +15,9 @@ import type { Proof } from '../proof.ts';
 import type { Proofs } from '../proofs.ts';
 import type { RelayLimits } from '../relay.ts';
 import type { Slots } from '../slots.ts';
+import { peerAddressOf, tunnelEndsOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
+import { tunnelFacts } from '../transport/hbone/facts.ts';
 import type { ServedTunnel, ServedTunnelLimits, StreamRequest } from '../transport/hbone/serve.ts';
 import { serveTunnel } from '../transport/hbone/serve.ts';
 import type { ProofRequest } from '../transport/hbone/wire.ts';
@@ -58,7 +62,8 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
   let isRetired = false;
 
   const accept = async (raw: Socket): Promise<void> => {
-    const peerAddress = raw.remoteAddress ?? 'unknown';
+    const peerAddress = peerAddressOf(raw);
+    const ends = tunnelEndsOf(raw, false);
     try {
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
       takeSocket(raw, parts);
@@ -79,6 +84,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       parts.observer.tunnelClosed('inbound');
     } catch (error) {
       resetSocket(raw);
+      addFacts(error, ends);
       if (error instanceof HandshakeError) parts.observer.handshakeFailed('inbound', error.reason);
       parts.accounts.open({ direction: 'inbound', peerAddress }).close(outcomeOf(error));
     }
@@ -137,7 +143,7 @@ function longestIdle(tunnels: Iterable<ServedTunnel>, sinceMs: number): ServedTu
 
 /** Where a connection comes from. */
 interface InboundPeer extends MutualTls {
-  readonly peerAddress: string;
+  readonly peerAddress: Address | undefined;
 }
 
 /** Serves a tunnel whose peer has proved who it is, for as long as that holds. */
@@ -173,25 +179,22 @@ async function serveProved(
 /** One connection inside a tunnel: destination, authorize, connect, 200, relay, account. */
 async function serve(
   request: StreamRequest,
-  { local, peerAddress }: InboundPeer,
+  from: InboundPeer,
   proof: Proof,
   parts: InboundParts,
   settings: InboundSettings,
 ): Promise<void> {
+  const { peerAddress } = from;
   const account = parts.accounts.open({ id: connectionIdOf(request.headers), direction: 'inbound', peerAddress });
+  const ofTunnel = tunnelFacts(from);
+  account.learned(ofTunnel);
   const untrack = parts.drain.track(() => request.abort(cutWhileOpening()));
   let release = () => {};
   try {
     const { peer } = proof;
     const originalDestination = destinationOf(request.headers);
-    const facts = {
-      transport: 'hbone',
-      security: 'mutual_tls',
-      originalDestination,
-      peerId: peer.spiffeId.uri,
-      localId: local.spiffeId.uri,
-    } as const;
-    account.learned(facts);
+    const facts = { ...ofTunnel, originalDestination };
+    account.learned({ originalDestination });
     refuseOutdated(peer, parts);
     const destination = parts.guard.check(originalDestination);
     const permit = authorize({ destination, principal: peer.spiffeId.uri }, parts.policy.current(), settings.floor);
@@ -215,5 +218,9 @@ function refuseOutdated(peer: VerifiedPeer, parts: InboundParts): void {
   // Nor after the end of our own certificate.
   currentIdentity(parts);
   const lapse = parts.proofs.lapseOf(peer);
-  if (lapse !== undefined) throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`);
+  if (lapse === undefined) return;
+  const [leaf] = peer.path;
+  throw new HandshakeError(lapse.reason, `The proof of the peer has lapsed: ${lapse.why}`, {
+    facts: { presented: leaf && shownCertificate(leaf) },
+  });
 }

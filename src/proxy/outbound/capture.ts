@@ -13,6 +13,7 @@ import { resetSocket, socketLeg } from '../leg.ts';
 import type { ProxyParts } from '../parts.ts';
 import { takeConnection, takeSocket } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
+import { peerAddressOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OpenParts, OpenSettings } from './open.ts';
 import { open } from './open.ts';
@@ -39,7 +40,7 @@ export async function acceptOutbound(socket: Socket, parts: OutboundParts, setti
   const originalDestination = parts.originalDestination(socket);
   if (originalDestination !== undefined && isProbe(originalDestination))
     return void socket.resume().end(settings.probeAnswer, () => socket.destroySoon());
-  const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const account = parts.accounts.open({ direction: 'outbound', peerAddress: peerAddressOf(socket) });
   await carryOutbound(socket, account, originalDestination, parts, settings);
 }
 
@@ -76,12 +77,14 @@ async function carryOutbound(
   }
 }
 
-function isProbe({ ip, port }: Address): boolean {
+/** Whether the sidecar itself answers whoever dials it. */
+export function isProbe({ ip, port }: Address): boolean {
   const isProbePort = port === captureProbe.port || port === captureProbe.identityPort;
   return isProbePort && (ip === captureProbe.v4 || ip === captureProbe.v6);
 }
 
-function refuseSelfCall(destination: Address, reservedPorts: ReadonlySet<number>): void {
+/** Throws `DeniedError`. */
+export function refuseSelfCall(destination: Address, reservedPorts: ReadonlySet<number>): void {
   if (reservedPorts.has(destination.port)) {
     throw new DeniedError('self_call', `${formatAddress(destination)} is a port of a sidecar`);
   }

@@ -7,6 +7,7 @@ import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
 import { resetSocket, socketLeg } from '../leg.ts';
 import { takeConnection, takeSocket } from '../parts.ts';
+import { peerAddressOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import type { OutboundParts, OutboundSettings } from './capture.ts';
 import type { Names } from './names.ts';
@@ -38,7 +39,7 @@ export async function acceptDeclared(
   parts: DeclaredParts,
   settings: DeclaredSettings,
 ): Promise<void> {
-  const account = parts.accounts.open({ direction: 'outbound', peerAddress: socket.remoteAddress ?? 'unknown' });
+  const account = parts.accounts.open({ direction: 'outbound', peerAddress: peerAddressOf(socket) });
   const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};

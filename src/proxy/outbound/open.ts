@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
-import { ConnectionError, codeOf, HandshakeError } from '../../errors.ts';
+import { addFacts, ConnectionError, codeOf, HandshakeError } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
+import type { RefusalFacts } from '../../refusal-facts.ts';
 import type { Established, Outcome } from '../account.ts';
 import { outcomeOf } from '../account.ts';
 import { withDeadline } from '../deadline.ts';
@@ -14,7 +15,8 @@ import { currentIdentity } from '../parts.ts';
 import type { Proof } from '../proof.ts';
 import type { SocketOptions } from '../transport/connect.ts';
 import { openSocket } from '../transport/connect.ts';
-import type { TunnelPool } from '../transport/hbone/pool.ts';
+import { tunnelFacts } from '../transport/hbone/facts.ts';
+import type { TunnelKey, TunnelPool } from '../transport/hbone/pool.ts';
 import { PeerFullError } from '../transport/hbone/wire.ts';
 import type { Affinities } from './affinities.ts';
 import { choose } from './choose.ts';
@@ -29,7 +31,7 @@ export interface OpenSettings extends SocketOptions {
 
 export interface Opened {
   readonly leg: Leg;
-  readonly facts: Pick<Established, 'transport' | 'security' | 'endpoint' | 'service' | 'peerId' | 'localId'>;
+  readonly facts: Omit<Established, 'originalDestination'>;
   /** Undefined in plaintext. */
   readonly proof: Proof | undefined;
 }
@@ -71,6 +73,7 @@ export async function open(
       whenClosed(leg.stream, attempt.end);
       return { leg, facts: { ...facts, service: permit.service }, proof };
     } catch (error) {
+      addFacts(error, factsOf(endpoint, permit));
       failure = error;
       const fault =
         faultOfEndpoint(error) ?? (outer.aborted ? faultUnanswered(parts.clock.monotonic() - startedMs) : undefined);
@@ -80,6 +83,12 @@ export async function open(
     }
   }
   throw failure;
+}
+
+/** What a failed attempt was for. */
+function factsOf(endpoint: PermittedEndpoint, { service }: OutboundPermit): RefusalFacts {
+  const expectedId = endpoint.transport === 'hbone' ? endpoint.spiffeId : undefined;
+  return { endpoint: endpoint.address, service, expectedId };
 }
 
 /** One that is leaving goes before those that stay and are set aside; as everywhere, failures never lead to plaintext. */
@@ -167,12 +176,27 @@ async function openPlaintext(
 }
 
 async function openTunnelled(
-  { address, spiffeId, via }: Extract<PermittedEndpoint, { transport: 'hbone' }>,
+  endpoint: TunnelledEndpoint,
   connectionId: string,
   parts: OpenParts,
   settings: OpenSettings,
   outer: AbortSignal,
 ): Promise<Opened> {
+  const { address } = endpoint;
+  const key = tunnelKeyOf(endpoint, parts, settings);
+  // Connect, handshake and request have a deadline each, so that a slow way is not taken for a silent peer.
+  const { leg, tunnel } = await parts.pool.open(key, { destination: address, connectionId }, outer);
+  return { leg, proof: tunnel.proof, facts: { ...tunnelFacts(tunnel.mutualTls), endpoint: address } };
+}
+
+export type TunnelledEndpoint = Extract<PermittedEndpoint, { transport: 'hbone' }>;
+
+/** The tunnels that may carry a connection to this endpoint. Throws `HandshakeError` and `DeniedError` where there can be none. */
+export function tunnelKeyOf(
+  { address, spiffeId, via }: TunnelledEndpoint,
+  parts: Pick<OpenParts, 'clock' | 'identity'>,
+  { hbonePort }: Pick<OpenSettings, 'hbonePort'>,
+): TunnelKey {
   const expected = parseSpiffeId(spiffeId);
   if (expected.kind === 'invalid') {
     throw new HandshakeError(
@@ -181,19 +205,5 @@ async function openTunnelled(
     );
   }
   const local = currentIdentity(parts);
-  const key = { address: via ?? { ip: address.ip, port: settings.hbonePort }, expectedId: expected.id, local };
-  // Connect, handshake and request have a deadline each, so that a slow way is not taken for a silent peer.
-  const { leg, tunnel } = await parts.pool.open(key, { destination: address, connectionId }, outer);
-  const { peer, local: shown } = tunnel.mutualTls;
-  return {
-    leg,
-    proof: tunnel.proof,
-    facts: {
-      transport: 'hbone',
-      security: 'mutual_tls',
-      endpoint: address,
-      peerId: peer.spiffeId.uri,
-      localId: shown.spiffeId.uri,
-    },
-  };
+  return { address: via ?? { ip: address.ip, port: hbonePort }, expectedId: expected.id, local };
 }

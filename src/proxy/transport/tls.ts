@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
-import { DeniedError, HandshakeError } from '../../errors.ts';
+import { addFacts, DeniedError, HandshakeError } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { Revocations } from '../../identity/revocations.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
@@ -9,8 +9,11 @@ import type { TunnelKeys } from '../../identity/tunnel-proof.ts';
 import { keyingMaterial, tunnelKeysOf } from '../../identity/tunnel-proof.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import { refusalOf, verifyPeer } from '../../identity/verify-peer.ts';
+import { printable } from '../../printable.ts';
+import type { TunnelEnds } from '../../refusal-facts.ts';
 import type { Negotiated } from '../account.ts';
 import { resetSocket } from '../leg.ts';
+import { tunnelEndsOf } from '../socket-ends.ts';
 
 /** RFC 8446 §7.5: the same as none. */
 const noContext = Buffer.alloc(0);
@@ -25,6 +28,10 @@ export interface MutualTls {
   /** The identity that this side showed. */
   readonly local: Identity;
   readonly negotiated: Negotiated;
+  /** Of the TCP connection below. */
+  readonly ends: Partial<TunnelEnds>;
+  /** Short, for people, and the same at both ends. */
+  readonly name: string;
   /** What both ends of this connection know, and nobody else. */
   readonly keys: TunnelKeys;
 }
@@ -139,11 +146,12 @@ export async function acceptMutualTls(
   { nowMs, revocations }: Judging,
   signal: AbortSignal,
 ): Promise<MutualTls> {
+  const ends = tunnelEndsOf(raw, false);
   const socket = await handshake(raw, signal, (secure, failed) => {
     pending.set(raw, { secure, failed });
     serverFor(local).emit('connection', raw);
   });
-  return verified(socket, raw, local, () =>
+  return verified(socket, raw, local, ends, () =>
     verifyPeer(socket, {
       peerRole: 'client',
       bundles: local.bundles,
@@ -165,6 +173,7 @@ export async function originateMutualTls(
   { nowMs, revocations }: Judging,
   signal: AbortSignal,
 ): Promise<MutualTls> {
+  const ends = tunnelEndsOf(raw, true);
   const socket = await handshake(raw, signal, (secure, failed) => {
     const client = tls.connect({
       socket: raw,
@@ -177,7 +186,7 @@ export async function originateMutualTls(
     client.once('secureConnect', () => secure(client));
     client.on('error', failed);
   });
-  return verified(socket, raw, local, () =>
+  return verified(socket, raw, local, ends, () =>
     verifyPeer(socket, {
       peerRole: 'server',
       bundles: local.bundles,
@@ -224,20 +233,33 @@ function toHandshakeError(error: Error): HandshakeError | DeniedError {
   return new HandshakeError(refusalOf(error), `The TLS handshake failed: ${error.message}`, { cause: error });
 }
 
-function verified(socket: tls.TLSSocket, raw: Socket, local: Identity, verify: () => VerifiedPeer): MutualTls {
+function verified(
+  socket: tls.TLSSocket,
+  raw: Socket,
+  local: Identity,
+  ends: Partial<TunnelEnds>,
+  verify: () => VerifiedPeer,
+): MutualTls {
   // Whatever happens to it later, an error of this socket is somebody's outcome and never an uncaught event.
   socket.on('error', () => undefined);
   try {
     const peer = verify();
     if (socket.alpnProtocol !== 'h2') {
-      throw new HandshakeError('alpn', `The peer selected the protocol ${socket.alpnProtocol || 'none'}, expected h2`);
+      const selected = printable(socket.alpnProtocol || 'none', 40);
+      throw new HandshakeError('alpn', `The peer selected the protocol ${selected}, expected h2`);
     }
     const keys = tunnelKeysOf(socket.exportKeyingMaterial(keyingMaterial.bytes, keyingMaterial.label, noContext));
-    return { socket, peer, local, negotiated: negotiatedBy(socket), keys };
+    return { socket, peer, local, negotiated: negotiatedBy(socket), ends, name: shortNameOf(keys), keys };
   } catch (error) {
+    addFacts(error, { localId: local.spiffeId.uri });
     resetSocket(raw);
     throw error;
   }
+}
+
+/** Twelve digits of the name that both ends have of it: enough to tell tunnels apart, and too little to ask for one. */
+function shortNameOf({ name }: TunnelKeys): string {
+  return Buffer.from(name, 'base64url').toString('hex', 0, 6);
 }
 
 function negotiatedBy(socket: tls.TLSSocket): Negotiated {

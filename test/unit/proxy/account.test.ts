@@ -30,6 +30,8 @@ function scene() {
   return { accounts: createAccounts({ observer, refusals, log, clock }), lines, events, clock };
 }
 
+const from = (port: number) => ({ ip: '10.0.0.9', port });
+
 const facts = {
   transport: 'hbone',
   security: 'mutual_tls',
@@ -41,7 +43,7 @@ describe('an account', () => {
   it('is one log line with addresses, identities, bytes and duration, and one count at each turn', async () => {
     const { accounts, lines, events, clock } = scene();
     const bytes = { bytesSent: 0, bytesReceived: 0 };
-    const account = accounts.open({ direction: 'inbound', peerAddress: '10.0.0.9', id: 'abc-1' });
+    const account = accounts.open({ direction: 'inbound', peerAddress: from(40112), id: 'abc-1' });
     account.established(facts, bytes);
     expect([...accounts.live()]).toMatchObject([{ id: 'abc-1', facts }]);
     bytes.bytesSent = 5;
@@ -54,7 +56,7 @@ describe('an account', () => {
         msg: 'Connection closed',
         id: 'abc-1',
         direction: 'inbound',
-        peerAddress: '10.0.0.9',
+        peerAddress: '10.0.0.9:40112',
         originalDestination: '[fd00::7]:80',
         peerId: facts.peerId,
         bytesSent: 5,
@@ -64,7 +66,7 @@ describe('an account', () => {
         reason: 'eof',
       },
     ]);
-    const carried = { id: 'abc-1', direction: 'inbound', peerAddress: '10.0.0.9', facts, bytes };
+    const carried = { id: 'abc-1', direction: 'inbound', peerAddress: from(40112), facts, bytes };
     expect(events).toMatchObject([
       ['connectionOpened', carried],
       ['connectionClosed', carried, 'eof'],
@@ -74,7 +76,7 @@ describe('an account', () => {
   it('says a refusal in words, with what to do, and counts it once', () => {
     const { accounts, lines, events } = scene();
     accounts
-      .open({ direction: 'outbound', peerAddress: '10.0.0.9' })
+      .open({ direction: 'outbound', peerAddress: from(1) })
       .close(outcomeOf(new DeniedError('self_call', 'it dialled 15001')));
     expect(lines).toMatchObject([
       {
@@ -91,14 +93,16 @@ describe('an account', () => {
   it('counts a connection that could not be made, but was never carried, as such', () => {
     const { accounts, events } = scene();
     accounts
-      .open({ direction: 'outbound', peerAddress: 'x' })
+      .open({ direction: 'outbound', peerAddress: from(1) })
       .close(outcomeOf(new ConnectionError('upstream_refused', 'no')));
     expect(events).toEqual([['connectionFailed', 'outbound', 'upstream_refused']]);
   });
 
   it('leaves the count of a failed handshake to the handshake', () => {
     const { accounts, events, lines } = scene();
-    accounts.open({ direction: 'inbound', peerAddress: 'x' }).close(outcomeOf(new HandshakeError('expired', 'old')));
+    accounts
+      .open({ direction: 'inbound', peerAddress: from(1) })
+      .close(outcomeOf(new HandshakeError('expired', 'old')));
     expect(events).toEqual([]);
     expect(lines).toMatchObject([{ outcome: 'handshake', reason: 'expired' }]);
   });
@@ -107,26 +111,28 @@ describe('an account', () => {
     const { accounts, lines, events } = scene();
     const bytes = { bytesSent: 0, bytesReceived: 0 };
     for (let number = 0; number < 1000; number += 1) {
-      accounts.open({ direction: 'inbound', peerAddress: 'x' }).close(outcomeOf(new ConnectionError('reset', 'gone')));
-      const served = accounts.open({ direction: 'inbound', peerAddress: 'y' });
+      accounts
+        .open({ direction: 'inbound', peerAddress: from(1) })
+        .close(outcomeOf(new ConnectionError('reset', 'gone')));
+      const served = accounts.open({ direction: 'inbound', peerAddress: from(2) });
       served.established(facts, bytes);
       served.close({ kind: 'closed', reason: 'reset' });
     }
-    expect(lines.filter(({ peerAddress }) => peerAddress === 'x').length).toBeLessThan(100);
-    expect(lines.filter(({ peerAddress }) => peerAddress === 'y')).toHaveLength(1000);
+    expect(lines.filter(({ peerAddress }) => peerAddress === '10.0.0.9:1').length).toBeLessThan(100);
+    expect(lines.filter(({ peerAddress }) => peerAddress === '10.0.0.9:2')).toHaveLength(1000);
     expect(events.filter(([event]) => event === 'connectionFailed')).toHaveLength(1000);
   });
 
   it('cannot be closed twice', () => {
     const { accounts } = scene();
-    const account = accounts.open({ direction: 'inbound', peerAddress: 'x' });
+    const account = accounts.open({ direction: 'inbound', peerAddress: from(1) });
     account.close({ kind: 'closed', reason: 'eof' });
     expect(() => account.close({ kind: 'closed', reason: 'eof' })).toThrow(TypeError);
   });
 
   it('has an id of its own that no other has', () => {
     const { accounts } = scene();
-    const ids = Array.from({ length: 100 }, () => accounts.open({ direction: 'inbound', peerAddress: 'x' }).id);
+    const ids = Array.from({ length: 100 }, () => accounts.open({ direction: 'inbound', peerAddress: from(1) }).id);
     expect(new Set(ids).size).toBe(100);
   });
 

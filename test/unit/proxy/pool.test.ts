@@ -31,6 +31,7 @@ function tunnelWithRoom(places: number, order = 1): Tunnel {
     path: [],
   };
   return {
+    name: 'a1b2c3',
     key,
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
     proof: { peer, end: { order } } as unknown as Tunnel['proof'],

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { Refused } from '../../../src/proxy/refusal-lines.ts';
+import type { ConnectionLineKind } from '../../../src/proxy/refusal-lines.ts';
 import { createRefusalLines, refusalLineLimits } from '../../../src/proxy/refusal-lines.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const { burst, linesPerSecond, summaryMs } = refusalLineLimits;
-const denied: Refused = { direction: 'inbound', outcome: 'denied', reason: 'default_deny' };
-const garbage: Refused = { direction: 'inbound', outcome: 'handshake', reason: 'bad_record' };
+const denied: ConnectionLineKind = { direction: 'inbound', outcome: 'denied', reason: 'default_deny' };
+const garbage: ConnectionLineKind = { direction: 'inbound', outcome: 'handshake', reason: 'bad_record' };
 
 function scene() {
   const clock = createFakeClock();
@@ -15,7 +15,7 @@ function scene() {
   const counter = { logLineSuppressed: (reason: string) => void counted.push(reason) };
   const refusals = createRefusalLines({ counter, log, clock });
   let written = 0;
-  const flood = (refused: Refused, times: number) => {
+  const flood = (refused: ConnectionLineKind, times: number) => {
     for (let number = 0; number < times; number += 1) refusals.tell(refused, () => (written += 1));
   };
   return { clock, lines, counted, refusals, flood, written: () => written };

@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 import { describe, expect, it } from 'vitest';
-import { ConnectionError, DeniedError } from '../../../src/errors.ts';
+import { ConnectionError, DeniedError, HandshakeError } from '../../../src/errors.ts';
+import { closedReasons, deniedReasons, handshakeReasons } from '../../../src/outcomes.ts';
 import {
   connectHeaders,
   connectionIdOf,
@@ -75,9 +76,37 @@ describe('a refusal', () => {
     expect(refusalHeaders(new ConnectionError('upstream_refused', 'connect ECONNREFUSED'), 'a-1')[':status']).toBe(503);
   });
 
-  it('is the same outcome at the other side for an application that could not be reached', () => {
-    const error = refusalFrom({ ':status': 503, 'remora-reason': 'upstream_refused' });
-    expect(error).toMatchObject({ name: 'ConnectionError', reason: 'upstream_refused' });
+  it.each(['upstream_refused', 'upstream_timeout', 'upstream_unreachable'] as const)(
+    'is the same outcome at the other side for an application that could not be reached: %s',
+    (reason) => {
+      const error = refusalFrom({ ':status': 503, 'remora-reason': reason });
+      expect(error).toMatchObject({
+        name: 'ConnectionError',
+        reason,
+        facts: { other: { outcome: 'closed', reason } },
+      });
+    },
+  );
+
+  it('brings every reason that the other side can have in its log, by the list that it is of', () => {
+    const lists = { denied: deniedReasons, handshake: handshakeReasons, closed: closedReasons };
+    const errors = { denied: DeniedError, handshake: HandshakeError, closed: ConnectionError };
+    for (const outcome of ['denied', 'handshake', 'closed'] as const) {
+      for (const reason of Object.keys(lists[outcome])) {
+        const error = new errors[outcome](reason as never, 'x');
+        const sent = refusalHeaders(error, 'a-1');
+        // What failed inside is said without a list: in both it means the same.
+        const listed = outcome === 'handshake' && reason === 'internal' ? 'denied' : outcome;
+        expect(refusalFrom(sent)).toMatchObject({ facts: { other: { outcome: listed, reason } } });
+      }
+    }
+  });
+
+  it('is never taken for a verdict of ours on the peer', () => {
+    for (const reason of [...Object.keys(handshakeReasons), ...Object.keys(deniedReasons)])
+      expect(refusalFrom({ ':status': 403, 'remora-reason': reason })).toMatchObject({ reason: 'peer_refused' });
+    for (const reason of ['revoked', 'bundle_change', 'draining', 'tunnel_lost', 'eof'])
+      expect(refusalFrom({ ':status': 503, 'remora-reason': reason })).toMatchObject({ reason: 'peer_refused' });
   });
 
   it.each([
@@ -105,7 +134,8 @@ describe('a refusal', () => {
     (reason) => {
       const error = refusalFrom({ ':status': 403, 'remora-reason': reason });
       expect(error).toMatchObject({ name: 'DeniedError', reason: 'peer_refused' });
-      expect(error.message).toBe("The other side's sidecar answered 403: no reason");
+      expect(error.message).toBe('The sidecar of the other side answered 403 without a reason');
+      expect(error).toMatchObject({ facts: { other: undefined } });
     },
   );
 });

@@ -1,8 +1,9 @@
 import { formatAddress } from '../../../addresses.ts';
-import { ConnectionError, HandshakeError } from '../../../errors.ts';
+import { addFacts, ConnectionError, HandshakeError } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { ProxyParts } from '../../parts.ts';
 import type { Proofs } from '../../proofs.ts';
+import { tunnelEndsOf } from '../../socket-ends.ts';
 import type { SocketOptions } from '../connect.ts';
 import { openSocket } from '../connect.ts';
 import { originateMutualTls } from '../tls.ts';
@@ -35,7 +36,11 @@ export function createDialer(
   };
 
   return async (key, onClose) => {
-    const raw = await connectTo(key);
+    const raw = await connectTo(key).catch((error: unknown) => {
+      addFacts(error, { tunnelTo: key.address });
+      throw error;
+    });
+    const ends = tunnelEndsOf(raw, true);
     const startedMs = clock.monotonic();
     const late = () =>
       new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
@@ -52,6 +57,7 @@ export function createDialer(
         return tunnel;
       });
     } catch (error) {
+      addFacts(error, { ...ends, localId: key.local.spiffeId.uri });
       if (error instanceof HandshakeError) observer.handshakeFailed('outbound', error.reason);
       throw error;
     }

@@ -33,6 +33,8 @@ export interface StreamRequest {
 
 /** The server end of one HBONE tunnel. */
 export interface ServedTunnel {
+  /** Short, for people, and the same at both ends. */
+  readonly name: string;
   readonly mutualTls: MutualTls;
   /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
@@ -92,7 +94,7 @@ export async function serveTunnel(
     resolve();
   });
   const { idleSinceMs, retire } = usage;
-  return { mutualTls, closed, idleSinceMs, retire, destroy: () => end() };
+  return { name: mutualTls.name, mutualTls, closed, idleSinceMs, retire, destroy: () => end() };
 }
 
 /** Counts the streams. A tunnel that has had none for the idle timeout is closed, and one that is retired when its last one has ended. */

@@ -3,7 +3,7 @@ import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
 import type { Clock } from '../../../clock.ts';
-import { ConnectionError } from '../../../errors.ts';
+import { addFacts, ConnectionError } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
@@ -11,6 +11,7 @@ import type { Proof } from '../../proof.ts';
 import type { Proofs } from '../../proofs.ts';
 import type { MutualTls } from '../tls.ts';
 import { endSession } from './end-session.ts';
+import { tunnelFacts } from './facts.ts';
 import type { TunnelKey } from './pool.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelLifeLimits } from './tunnel-life.ts';
@@ -25,6 +26,8 @@ export interface TunnelLimits extends TunnelCapacity, TunnelLifeLimits {
 
 /** The client end of one HBONE tunnel. */
 export interface Tunnel {
+  /** Short, for people, and the same at both ends. */
+  readonly name: string;
   readonly key: TunnelKey;
   readonly mutualTls: MutualTls;
   readonly proof: Proof;
@@ -97,6 +100,7 @@ function createTunnel(
   });
 
   return {
+    name: mutualTls.name,
     key,
     mutualTls,
     proof,
@@ -121,6 +125,7 @@ function createTunnel(
         return leg;
       } catch (error) {
         leg.abort(error as Error);
+        addFacts(error, tunnelFacts(mutualTls));
         // Also when the peer refused this one stream alone: it would refuse the next attempt as well.
         if (error instanceof TunnelRetiredError) retire();
         throw error;

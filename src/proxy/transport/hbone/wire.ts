@@ -3,8 +3,10 @@ import { constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import { formatAddress, parseAddress } from '../../../addresses.ts';
 import { ConnectionError, DeniedError } from '../../../errors.ts';
-import type { ClosedReason, DeniedReason } from '../../../outcomes.ts';
-import { closedReasons, deniedReasons } from '../../../outcomes.ts';
+import type { ClosedReason, DeniedReason, HandshakeReason } from '../../../outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons } from '../../../outcomes.ts';
+import { printable } from '../../../printable.ts';
+import type { OtherRefusal } from '../../../refusal-facts.ts';
 import { outcomeOf } from '../../account.ts';
 
 /**
@@ -110,10 +112,8 @@ export function destinationOf(headers: IncomingHttpHeaders): Address {
   const authority = headers[constants.HTTP2_HEADER_AUTHORITY];
   const address = typeof authority === 'string' ? parseAddress(authority) : undefined;
   if (method !== 'CONNECT' || address === undefined || headers[':protocol'] !== undefined) {
-    throw new DeniedError(
-      'bad_authority',
-      `The request is ${method} ${authority}, expected CONNECT to an IP address and a port`,
-    );
+    const asked = printable(`${method} ${authority}`, 100);
+    throw new DeniedError('bad_authority', `The request is ${asked}, expected CONNECT to an IP address and a port`);
   }
   return address;
 }
@@ -132,6 +132,13 @@ const wantsOfRoom: ReadonlySet<string> = new Set<DeniedReason>([
   'memory_pressure',
 ]);
 
+/** What a sidecar says of the application behind it. */
+const aboutApplication: ReadonlySet<string> = new Set<ClosedReason>([
+  'upstream_refused',
+  'upstream_timeout',
+  'upstream_unreachable',
+]);
+
 /** The other side's sidecar has no room for a connection; nothing was delivered, so another endpoint may take it. */
 export class PeerFullError extends DeniedError {}
 
@@ -147,14 +154,25 @@ export function refusalHeaders(error: unknown, connectionId: string): OutgoingHt
   };
 }
 
-/** The error that a reply other than 200 stands for; reasons that we do not know are `peer_refused`. */
+/**
+ * The error that a reply other than 200 stands for. Its reason is a word of our lists, or it is none: that the application
+ * there cannot be reached is the same outcome here, and everything else is `peer_refused`.
+ */
 export function refusalFrom(headers: Readonly<Record<string, unknown>>): Error {
-  const status = headers[constants.HTTP2_HEADER_STATUS];
-  const reason = String(headers[reasonHeader] ?? '');
-  if (Object.hasOwn(closedReasons, reason)) {
-    return new ConnectionError(reason as ClosedReason, `The other side's sidecar answered ${status}: ${reason}`);
-  }
-  const known = Object.hasOwn(deniedReasons, reason) ? (reason as DeniedReason) : 'no reason';
-  const message = `The other side's sidecar answered ${status}: ${known}`;
-  return wantsOfRoom.has(known) ? new PeerFullError('peer_refused', message) : new DeniedError('peer_refused', message);
+  const status = Number(headers[constants.HTTP2_HEADER_STATUS]);
+  const other = otherRefusal(status, String(headers[reasonHeader] ?? ''));
+  const message = `The sidecar of the other side answered ${status} ${other?.reason ?? 'without a reason'}`;
+  if (other?.outcome === 'closed' && aboutApplication.has(other.reason))
+    return new ConnectionError(other.reason, message, { facts: { other } });
+  const isFull = other !== undefined && wantsOfRoom.has(other.reason);
+  return new (isFull ? PeerFullError : DeniedError)('peer_refused', message, { facts: { other } });
+}
+
+/** By the list that the status stands for: some words are in several, and mean something else in each. */
+function otherRefusal(status: number, reason: string): OtherRefusal | undefined {
+  if (status === 503)
+    return Object.hasOwn(closedReasons, reason) ? { outcome: 'closed', reason: reason as ClosedReason } : undefined;
+  if (Object.hasOwn(deniedReasons, reason)) return { outcome: 'denied', reason: reason as DeniedReason };
+  if (Object.hasOwn(handshakeReasons, reason)) return { outcome: 'handshake', reason: reason as HandshakeReason };
+  return undefined;
 }

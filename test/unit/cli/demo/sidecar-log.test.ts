@@ -10,14 +10,14 @@ const carried = {
   direction: 'outbound',
   outcome: 'closed',
   reason: 'eof',
-  peerAddress: '10.77.0.11',
+  peerAddress: '10.77.0.11:40112',
   originalDestination: '10.96.0.10:80',
   service: 'api.demo',
   security: 'mutual_tls',
   localId: web,
   peerId: api,
 };
-const refused = { direction: 'inbound', outcome: 'handshake', reason: 'alpn', peerAddress: '::ffff:10.77.0.13' };
+const refused = { direction: 'inbound', outcome: 'handshake', reason: 'alpn', peerAddress: '10.77.0.13:40113' };
 
 function seeing(lines: readonly unknown[]) {
   const log = createSidecarLog();
@@ -51,7 +51,11 @@ describe('the log lines of the sidecars', () => {
   });
 
   it('are added up over the addresses of one pod', () => {
-    const rows = seeing([refused, { ...refused, peerAddress: 'fd77::13' }, { ...refused, peerAddress: '10.0.0.9' }]);
+    const rows = seeing([
+      refused,
+      { ...refused, peerAddress: '[fd77::13]:40113' },
+      { ...refused, peerAddress: '10.0.0.9:1' },
+    ]);
     const nameOf = (ip: string) => (ip === '10.0.0.9' ? ip : 'legacy');
     expect(refusalPictures(rows.refusals(), nameOf)).toEqual([
       { sidecar: 'api', peer: 'legacy', reason: 'alpn', count: 2 },
@@ -70,7 +74,7 @@ describe('the log lines of the sidecars', () => {
   });
 
   it('do not fill the memory when each peer is another one', () => {
-    const lines = Array.from({ length: 1000 }, (_, n) => ({ ...refused, peerAddress: `10.0.${n >> 8}.${n & 255}` }));
+    const lines = Array.from({ length: 1000 }, (_, n) => ({ ...refused, peerAddress: `10.0.${n >> 8}.${n & 255}:1` }));
     expect(seeing(lines).refusals().length).toBe(200);
   });
 });

@@ -1,0 +1,135 @@
+import type { Address } from '../addresses.ts';
+import { formatAddress } from '../addresses.ts';
+import type { ConnectionLine } from '../admin-api.ts';
+import { timestamp } from '../clock.ts';
+import type { Direction, Words } from '../outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
+import type { OtherRefusal, PresentedCertificate } from '../refusal-facts.ts';
+import type { Established, Outcome } from './account.ts';
+import type { ByteCount } from './relay.ts';
+
+/** A connection that has ended, one way or another. */
+export interface Ended {
+  readonly id: string;
+  readonly direction: Direction;
+  readonly peerAddress: Address | undefined;
+  readonly openedAtMs: number;
+  readonly durationMs: number;
+  readonly known: Partial<Established>;
+  /** Undefined when nothing was carried. */
+  readonly bytes: Readonly<ByteCount> | undefined;
+  readonly outcome: Outcome;
+  /** Wall time, milliseconds since the epoch. */
+  readonly nowMs: number;
+  /** The clock of the control plane minus ours; undefined when it is not known. */
+  readonly clockSkewMs: number | undefined;
+}
+
+/** Everything that is said of a connection, in its log line and on the pages; what is not known is absent. */
+export function lineOf({ known, bytes, outcome, ...ended }: Ended): ConnectionLine {
+  const { facts = {} } = outcome;
+  const of = { ...facts, ...known };
+  return {
+    id: ended.id,
+    direction: ended.direction,
+    peerAddress: ended.peerAddress === undefined ? 'unknown' : formatAddress(ended.peerAddress),
+    ...shownFacts(of),
+    openedAt: timestamp(ended.openedAtMs),
+    durationMs: ended.durationMs,
+    ...bytes,
+    outcome: outcome.kind,
+    reason: outcome.reason,
+    ...(isEnd(outcome) ? undefined : whatFailed(outcome, ended)),
+  };
+}
+
+/** The applications were done with it. */
+export function isEnd({ kind, reason }: Outcome): boolean {
+  return kind === 'closed' && reason === 'eof';
+}
+
+/** What is known of a connection whether or not it failed, in the form of its log line. */
+export function shownFacts({
+  originalDestination,
+  endpoint,
+  service,
+  peerId,
+  localId,
+  transport,
+  security,
+  tls,
+  tunnel,
+  tunnelFrom,
+  tunnelTo,
+}: Partial<Established>) {
+  return {
+    originalDestination: originalDestination && formatAddress(originalDestination),
+    endpoint: endpoint && formatAddress(endpoint),
+    service,
+    peerId,
+    localId,
+    transport,
+    security,
+    tlsVersion: tls?.version,
+    cipher: tls?.cipher,
+    group: tls?.group,
+    tunnel,
+    tunnelFrom: tunnelFrom && formatAddress(tunnelFrom),
+    tunnelTo: tunnelTo && formatAddress(tunnelTo),
+  };
+}
+
+function whatFailed(outcome: Outcome, { nowMs, clockSkewMs }: Pick<Ended, 'nowMs' | 'clockSkewMs'>) {
+  const { facts: { expectedId, presented, other } = {}, detail } = outcome;
+  const isAboutTime = outcome.reason === 'expired' || outcome.reason === 'not_yet_valid';
+  return {
+    expectedId,
+    ...(presented && shownCertificate(presented)),
+    ...(isAboutTime && presented && distances(presented, nowMs)),
+    clockSkewSeconds: isAboutTime && clockSkewMs !== undefined ? clockSkewMs / 1000 : undefined,
+    ...(other && shownOther(other)),
+    ...wordsOf(outcome),
+    detail,
+  };
+}
+
+function shownCertificate({ ids, serial, issuer, notBeforeMs, notAfterMs }: PresentedCertificate) {
+  return {
+    presentedId: ids.length === 0 ? undefined : ids.join(' '),
+    presentedSerial: serial,
+    presentedIssuer: issuer,
+    presentedNotBefore: shownInstant(notBeforeMs),
+    presentedNotAfter: shownInstant(notAfterMs),
+  };
+}
+
+function shownInstant(wallMs: number): string | undefined {
+  return Number.isNaN(wallMs) ? undefined : timestamp(wallMs);
+}
+
+/** How far our clock is outside the dates of the certificate; when neither is there, another one of the chain was. */
+function distances({ notBeforeMs, notAfterMs }: PresentedCertificate, nowMs: number) {
+  return {
+    expiredForSeconds: nowMs >= notAfterMs ? (nowMs - notAfterMs) / 1000 : undefined,
+    validInSeconds: nowMs < notBeforeMs ? (notBeforeMs - nowMs) / 1000 : undefined,
+  };
+}
+
+function shownOther({ outcome, reason }: OtherRefusal) {
+  const { happened, remedy } = wordsIn({ kind: outcome, reason });
+  return { otherReason: reason, otherHappened: happened, otherRemedy: remedy };
+}
+
+/** What the other side could not reach is its application, and nothing that stands here. */
+export function wordsOf(outcome: Outcome): Words {
+  const { happened, remedy } = wordsIn(outcome);
+  if (outcome.facts?.other === undefined || outcome.kind !== 'closed') return { happened, remedy };
+  return { happened: `${happened}, says the sidecar of the other side`, remedy: `${remedy}, over there` };
+}
+
+const tables = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;
+
+function wordsIn({ kind, reason }: { readonly kind: keyof typeof tables; readonly reason: string }): Words {
+  const table: Readonly<Record<string, Words>> = tables[kind];
+  return table[reason] ?? { happened: 'The connection ended', remedy: 'Report it with the log line' };
+}

@@ -1,0 +1,44 @@
+import type { Address } from './addresses.ts';
+import type { ClosedReason, DeniedReason, HandshakeReason } from './outcomes.ts';
+
+/** What a certificate says of itself, in printable form. Nothing of it need be true: it may have been refused. */
+export interface PresentedCertificate {
+  /** The URIs that it names, the first two of them. */
+  readonly ids: readonly string[];
+  /** Hexadecimal, upper case. */
+  readonly serial: string;
+  readonly issuer: string;
+  /** Milliseconds since the epoch; NaN when it cannot be read. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+/** How the other side's sidecar has it in its log that it did not carry a connection of ours; words of our own lists. */
+export type OtherRefusal =
+  | { readonly outcome: 'closed'; readonly reason: ClosedReason }
+  | { readonly outcome: 'denied'; readonly reason: DeniedReason }
+  | { readonly outcome: 'handshake'; readonly reason: HandshakeReason };
+
+/** Both ends of the TCP connection between two sidecars: the same on either side, so that lines of both can be matched. */
+export interface TunnelEnds {
+  /** The end of whoever dialled. */
+  readonly tunnelFrom: Address;
+  readonly tunnelTo: Address;
+}
+
+/** What is known of a failed connection where it failed, for its log line. */
+export interface RefusalFacts extends Partial<TunnelEnds> {
+  /** The address that was dialled for it. */
+  readonly endpoint?: Address | undefined;
+  readonly service?: string | undefined;
+  /** Short name of the tunnel; the same at both ends. */
+  readonly tunnel?: string | undefined;
+  /** The SPIFFE ID that the peer had to prove. */
+  readonly expectedId?: string | undefined;
+  /** The SPIFFE ID that the peer has proved. */
+  readonly peerId?: string | undefined;
+  /** The SPIFFE ID that this side has shown. */
+  readonly localId?: string | undefined;
+  readonly presented?: PresentedCertificate | undefined;
+  readonly other?: OtherRefusal | undefined;
+}
