@@ -30,6 +30,7 @@ export function contradictions(settings: SettledSettings, owner: Owner): string[
     ...deliveryProblems(settings),
     ...captureProblems(settings, owner),
     ...probeProblems(settings),
+    ...appMetricsProblems(settings),
   ];
 }
 
@@ -174,6 +175,13 @@ function probeProblems({ appProbes, ports }: SettledSettings): string[] {
       ? []
       : [`appProbes has port ${portOfProbe(probe)} at ${path}, the port of ${owner}, expected an application`];
   });
+}
+
+function appMetricsProblems({ appMetrics, ports }: SettledSettings): string[] {
+  const owner = appMetrics && ownerOfPort(ports, appMetrics.port);
+  return owner === undefined
+    ? []
+    : [`appMetrics has port ${appMetrics?.port}, the port of ${owner}, expected an application`];
 }
 
 function duplicated(texts: readonly string[]): string[] {

@@ -6,6 +6,7 @@ import { outboundFloors, outboundPolicies } from '../policy/admit.ts';
 import { modes } from '../policy/mode.ts';
 import { sidecarPorts, sidecarUid } from '../ports.ts';
 import * as address from './address-kinds.ts';
+import { appMetricsPlace } from './app-metrics.ts';
 import { appProbes } from './app-probes.ts';
 import { captureList } from './capture-kinds.ts';
 import { federatedBundle } from './federated-bundle.ts';
@@ -215,6 +216,11 @@ const traffic = {
     appProbes,
     {},
     'Probes and hooks of the applications that are answered on the metrics port; remora inject writes them',
+  ),
+  appMetrics: optional(
+    appMetricsPlace,
+    'none',
+    "Where the application serves its metrics over HTTP: they follow the sidecar's own on the metrics port",
   ),
 };
 

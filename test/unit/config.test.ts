@@ -519,6 +519,39 @@ describe('the probes of applications', () => {
   });
 });
 
+describe('the place of the metrics of an application', () => {
+  const place = (text: string) => load({ args: ['--app-metrics', text] }).settings.appMetrics;
+
+  it('is a port and a path', () => {
+    expect(place('9102/metrics')).toEqual({ port: 9102, path: '/metrics' });
+    expect(place('80/')).toEqual({ port: 80, path: '/' });
+    expect(place('8080/a/b?c%5B%5D=d')).toEqual({ port: 8080, path: '/a/b?c%5B%5D=d' });
+    expect(load({}).settings.appMetrics).toBeUndefined();
+  });
+
+  it.each([
+    '9102',
+    '/metrics',
+    '0/metrics',
+    '65536/metrics',
+    ':9102/metrics',
+    '9102/a b',
+    '9102/é',
+    '9102/$(HOME)',
+    '9102/a\nb',
+  ])('is not %j', (text) => {
+    expect(problemsOf({ args: ['--app-metrics', text] })[0]).toContain(
+      'is not the place of metrics, expected a port and a path such as 9102/metrics',
+    );
+  });
+
+  it('is never the sidecar itself', () => {
+    expect(problemsOf({ args: ['--app-metrics', '9200/metrics', '--metrics-port', '9200'] })).toEqual([
+      'appMetrics has port 9200, the port of metricsPort, expected an application',
+    ]);
+  });
+});
+
 describe('what people read', () => {
   it('documents every setting as docs/configuration.md does', async () => {
     await expect(configurationDocument()).toMatchFileSnapshot('../../docs/configuration.md');
