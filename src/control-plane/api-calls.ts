@@ -12,6 +12,7 @@ import {
   paths,
   report,
   streamRequest,
+  workloadsRequest,
 } from '../control-api.ts';
 import { workloadSpiffeId } from '../identity/spiffe-id.ts';
 import type { Log } from '../log.ts';
@@ -63,6 +64,14 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
       proved(async ({ request, response }, workload) => {
         const { addresses } = await readBody(request, destinationsRequest, { bytes: maxRequestBytes });
         sendJson(response, { destinations: answersTo(addresses, workload, publication) });
+      }),
+    ],
+    [
+      paths.workloads,
+      proved(async ({ request, response }) => {
+        const { addresses } = await readBody(request, workloadsRequest, { bytes: maxRequestBytes });
+        const workloads = addresses.map(publication.workloadAt).filter((one) => one !== undefined);
+        sendJson(response, { workloads });
       }),
     ],
     [

@@ -95,7 +95,7 @@ function stopSignal(host: Host): Promise<string> {
 }
 
 function commandLine() {
-  const { trustDomain, certificateLifetimeMs } = controlPlaneDefaults;
+  const { trustDomain, clusterName, certificateLifetimeMs } = controlPlaneDefaults;
   return createCommand('control-plane', 'Runs the certificate authority, discovery and policy server of a mesh')
     .option(
       '--state-dir <directory>',
@@ -111,6 +111,7 @@ function commandLine() {
       'read Pods, Services and EndpointSlices from the YAML files in it, and again when they change',
     )
     .option('--trust-domain <name>', 'name that identities begin with', trustDomain)
+    .option('--cluster-name <name>', "what Istio's metrics call this cluster", clusterName)
     .option(
       '--certificate-lifetime <duration>',
       'longest lifetime of workload certificates',

@@ -67,6 +67,8 @@ export interface ControlPlaneSettings extends RevocationSettings, RotationSettin
   readonly federatedBundles: readonly FederatedBundle[];
   /** How long a sidecar may use an answer of discovery while this control plane is away; seconds. */
   readonly destinationTtlSeconds: number;
+  /** What Istio's metrics call this cluster. */
+  readonly clusterName: string;
 }
 
 export const controlPlaneDefaults = {
@@ -79,6 +81,7 @@ export const controlPlaneDefaults = {
   crlFiles: [],
   staleCrl: 'accept',
   destinationTtlSeconds: 300,
+  clusterName: 'Kubernetes',
 } as const satisfies Partial<ControlPlaneSettings>;
 
 export interface ControlPlaneCollaborators {

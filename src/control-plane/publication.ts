@@ -1,5 +1,5 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { Destination, PolicyState, StreamMessage } from '../control-api.ts';
+import type { Destination, NamedWorkload, PolicyState, StreamMessage } from '../control-api.ts';
 import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
@@ -7,6 +7,8 @@ import type { RevocationBook } from './revocation/revocations.ts';
 import type { Store } from './store/store.ts';
 import type { Workload } from './token-review.ts';
 import type { TrustBundleBook } from './trust-bundles.ts';
+import type { WorkloadSettings } from './workloads.ts';
+import { createWorkloads } from './workloads.ts';
 
 /** A part of the state that changes on its own. */
 export type Topic =
@@ -27,6 +29,8 @@ export interface Publication {
   trustBundles(): Readonly<Record<string, string>>;
   /** As the asking pod has to take it. */
   destination(address: string, workload: Workload): Destination;
+  /** The pod that has an IP address of its own. */
+  workloadAt(address: string): NamedWorkload | undefined;
   /** The line of a topic for one workload, with its line feed. */
   line(topic: Topic, workload: Workload): Line;
   /** Calls `listener` when something may have changed, until the returned function is called. */
@@ -45,19 +49,21 @@ export function createPublication(
     readonly store: Store;
     readonly revocations: Pick<RevocationBook, 'current' | 'subscribe'>;
   },
-  settings: DiscoverySettings,
+  settings: DiscoverySettings & WorkloadSettings,
 ): Publication {
   const epoch = randomBytes(8).toString('hex');
   const listeners = createListeners();
   const printed = createPrinter();
   let version = 1;
   let discover = createDiscovery(store.current(), settings);
+  let workloads = createWorkloads(store.current(), settings);
   const changed = () => {
     version += 1;
     listeners.tell();
   };
   const unsubscribe = store.subscribe((objects) => {
     discover = createDiscovery(objects, settings);
+    workloads = createWorkloads(objects, settings);
     changed();
   });
   const forgetRevocations = revocations.subscribe(changed);
@@ -81,6 +87,7 @@ export function createPublication(
     epoch,
     trustBundles: bundles.current,
     destination: (address, workload) => discover(address, workload),
+    workloadAt: (address) => workloads(address),
     line(topic, workload) {
       const { json, digest } = printed(dataOf(topic, workload));
       const head = JSON.stringify({ topic: topic.topic, epoch, version });

@@ -94,7 +94,8 @@ function externalIpsOf(service: Service): readonly string[] {
   return [...spec.externalIPs, ...ingress.map(({ ip }) => ip).filter((ip) => ip !== undefined)];
 }
 
-function byAge({ metadata: one }: Service, { metadata: other }: Service): number {
+/** The oldest first. */
+export function byAge({ metadata: one }: Service, { metadata: other }: Service): number {
   const [first, second] = [one, other].map((metadata) => `${metadata.creationTimestamp ?? ''} ${nameOf(metadata)}`);
   return (first ?? '') < (second ?? '') ? -1 : 1;
 }

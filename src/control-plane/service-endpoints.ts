@@ -84,13 +84,13 @@ function stateOf({
 /** The endpoints that the control plane of a cluster would derive, for a directory that holds none. */
 function selectedEndpoints(
   service: Service,
-  { targetPort, port }: ServicePort,
+  servicePort: ServicePort,
   family: 'IPv4' | 'IPv6',
   { index, trustDomain }: EndpointSource,
 ): PlacedEndpoint[] {
   return index.podsSelectedBy(service).flatMap((pod) => {
     const ip = index.addressesOf(pod).find((one) => isIPv6(one) === (family === 'IPv6'));
-    const podPort = targetPort === undefined ? port : portOf(pod, targetPort);
+    const podPort = podPortOf(pod, servicePort);
     if (ip === undefined || podPort === undefined) return [];
     const serving = isReady(pod);
     const terminating = pod.metadata.deletionTimestamp !== undefined;
@@ -107,7 +107,8 @@ function isReady({ status }: Pod): boolean {
   return condition === undefined || condition.status === 'True';
 }
 
-function portOf({ spec }: Pod, targetPort: number | string): number | undefined {
+/** Where a Service sends connections to one of its pods; undefined when it names a port that the pod does not have. */
+export function podPortOf({ spec }: Pod, { port, targetPort = port }: ServicePort): number | undefined {
   if (typeof targetPort === 'number') return targetPort;
   const ports = [...spec.containers, ...spec.initContainers].flatMap((container) => container.ports);
   const named = ports.find(({ name, protocol }) => name === targetPort && protocol === 'TCP');

@@ -24,6 +24,7 @@ export interface ControlPlaneFlags {
   readonly metricsListen: string;
   readonly webhookListen?: string;
   readonly trustDomain: string;
+  readonly clusterName: string;
   readonly stateDir?: string;
   readonly authority?: string;
   readonly inMemory?: true;
@@ -82,6 +83,7 @@ export function readControlPlaneSettings(
     that(isTrustDomain),
     'a trust domain such as cluster.local',
   );
+  check('cluster-name', flags.clusterName, that(isClusterName), 'a name of letters, digits, -, _ and dots');
   const lifetimeMs = check(
     'certificate-lifetime',
     flags.certificateLifetime,
@@ -121,6 +123,7 @@ export function readControlPlaneSettings(
     settings: {
       ...controlPlaneDefaults,
       trustDomain,
+      clusterName: flags.clusterName,
       listen,
       metricsListen,
       webhook: injection && { listen: webhookListen, injection },
@@ -211,6 +214,11 @@ function parseListenAddress(text: string): ListenAddress | undefined {
 
 function isServingName(text: string): boolean {
   return canonicalIp(text) !== undefined || isDnsSubdomain(text);
+}
+
+/** As a label of metrics. */
+function isClusterName(text: string): boolean {
+  return text.length <= 253 && /^[A-Za-z0-9][-A-Za-z0-9_.]*$/.test(text);
 }
 
 /** RFC 7519 4.1.1: an issuer with a colon is a URI. */

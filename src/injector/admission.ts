@@ -1,9 +1,9 @@
 import * as v from 'valibot';
+import { workloadOf } from '../pod-workload.ts';
 import type { Injection, PodContext, SkipReason } from './inject.ts';
 import { injectPod } from './inject.ts';
 import type { InjectionSettings } from './settings.ts';
 import { fittingWarnings, oneMessage } from './warnings.ts';
-import { workloadOf } from './workload.ts';
 
 /** Every result of a request, for metrics and logs; `failed` is a request that the API server cannot have sent. */
 export const admissionResults = ['injected', 'skipped', 'refused', 'failed'] as const;

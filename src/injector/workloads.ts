@@ -1,6 +1,6 @@
+import { workloadOf } from '../pod-workload.ts';
 import type { PodContext } from './inject.ts';
 import { pointer } from './patch.ts';
-import { workloadOf } from './workload.ts';
 
 /** A pod or a pod template inside of an object. */
 export interface PlacedPod {

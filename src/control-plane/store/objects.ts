@@ -38,13 +38,23 @@ const metadata = v.object({
   deletionTimestamp: absent(v.string()),
 });
 
+/** What made a pod is a name for people: whatever is not as expected counts as absent. */
+const podMetadata = v.object({
+  ...metadata.entries,
+  generateName: v.fallback(absent(v.string()), undefined),
+  ownerReferences: v.fallback(
+    absent(v.array(v.object({ kind: v.string(), name: v.string(), controller: absent(v.boolean()) }))),
+    undefined,
+  ),
+});
+
 const container = v.object({
   name: v.string(),
   ports: v.nullish(v.array(v.object({ name: absent(v.string()), containerPort: port, protocol })), []),
 });
 
 export const pod = v.object({
-  metadata,
+  metadata: podMetadata,
   spec: v.object({
     serviceAccountName: v.nullish(dnsName, 'default'),
     nodeName: absent(v.string()),

@@ -146,7 +146,7 @@ describe('POST /v1/certificates', () => {
 });
 
 describe('a caller', () => {
-  const proved = [paths.certificates, paths.destinations, paths.reports, paths.stream];
+  const proved = [paths.certificates, paths.destinations, paths.workloads, paths.reports, paths.stream];
 
   it.each(proved)('without a token is refused at %s with 401', async (path) => {
     const reply = await call(plane, path, { body: {} });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { workloadOf } from '../../../src/injector/workload.ts';
+import { workloadOf } from '../../src/pod-workload.ts';
 
 const pod = (metadata: object) => ({ metadata, spec: {} });
 const ownedBy = (kind: string, name: string, labels: object = {}, more: object = {}) =>
