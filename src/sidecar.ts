@@ -12,6 +12,7 @@ import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import { createInterceptionBook } from './agent/interception-book.ts';
+import { watchPolicy } from './agent/policy-watch.ts';
 import { startReports } from './agent/reports.ts';
 import { sidecarStateOf } from './agent/sidecar-state.ts';
 import type { RenewalCounter } from './agent/sources.ts';
@@ -112,6 +113,7 @@ async function startSidecar(
     identity: () => identity && identityFacts(identity, remainingMs(identity.current(), clock.now())),
     peersByRoot: peers.byRoot,
     isControlPlaneUp: sources.isControlPlaneUp,
+    policy: policyInForce,
     memory: pools,
     interception: interception.facts,
   }));
@@ -134,6 +136,7 @@ async function startSidecar(
     },
   };
   const sources = startSources({ clock, log, counter }, settings);
+  const policyInForce = watchPolicy(clock, sources.policy, settings.minimumInboundMode, readiness);
 
   const podAddresses = createPodAddresses(clock);
   const currentIdentity = (): Identity => {
@@ -189,11 +192,6 @@ async function startSidecar(
   readiness.open('listeners');
 
   sources.revocations.subscribe(plane.revocationsChanged);
-  sources.policy.subscribe((policy) => {
-    if (policy === undefined)
-      readiness.close('policy', 'No policy has arrived yet, or the last one cannot be enforced');
-    else readiness.open('policy');
-  });
   const failed = Promise.withResolvers<never>();
   const stopProbe = watchInterception(clock, settings, surroundings, { readiness, book: interception }, failed.reject);
   const obtaining = sources.identity(starting.signal).then(

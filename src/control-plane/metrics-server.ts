@@ -1,7 +1,9 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { limitConnections } from '../connection-places.ts';
-import { messageOf } from '../errors.ts';
+import type { MetricsPage } from '../metrics/scrape-server.ts';
+import { answerScrape } from '../metrics/scrape-server.ts';
 import type { ListenAddress } from './listen.ts';
 import { listen } from './listen.ts';
 
@@ -15,30 +17,17 @@ export interface MetricsServer {
 const takeTimeoutMs = 10_000;
 
 /** Plain HTTP: `/metrics` for Prometheus, `/healthz` for probes. Throws as `listen` does. */
-export async function startMetricsServer(
-  page: { readonly contentType: string; text(): Promise<string> },
-  address: ListenAddress,
-): Promise<MetricsServer> {
-  const pages: Readonly<Record<string, { readonly contentType: string; text(): Promise<string> }>> = {
-    '/metrics': page,
-    '/healthz': { contentType: 'text/plain', text: async () => 'ok\n' },
-  };
+export async function startMetricsServer(page: MetricsPage, address: ListenAddress): Promise<MetricsServer> {
   const server = createServer(
     { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 1_000 },
     (request, response) => {
       const path = request.url?.split('?', 1)[0] ?? '';
-      const found = Object.hasOwn(pages, path) ? pages[path] : undefined;
       response.on('error', () => undefined);
-      if (found === undefined) return void response.writeHead(404).end('Not found, expected /metrics or /healthz\n');
-      if (request.method !== 'GET' && request.method !== 'HEAD') {
-        return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
-      }
       // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
       if (response.socket === null) return void request.socket.resetAndDestroy();
-      found.text().then(
-        (text) => response.writeHead(200, { 'content-type': found.contentType }).end(text),
-        (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
-      );
+      if (path === '/metrics') answerScrape(page, request, response);
+      else if (path === '/healthz') answerHealth(request, response);
+      else response.writeHead(404).end('Not found, expected /metrics or /healthz\n');
     },
   );
   limitConnections(server);
@@ -51,4 +40,9 @@ export async function startMetricsServer(
         server.closeAllConnections();
       }),
   };
+}
+
+function answerHealth({ method }: IncomingMessage, response: ServerResponse): void {
+  if (method === 'GET' || method === 'HEAD') response.writeHead(200, { 'content-type': 'text/plain' }).end('ok\n');
+  else response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
 }

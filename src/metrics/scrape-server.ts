@@ -6,11 +6,14 @@ import { bindError } from '../bind-error.ts';
 import type { Places } from '../connection-places.ts';
 import { limitConnections } from '../connection-places.ts';
 import { messageOf } from '../errors.ts';
+import type { ExpositionFormat } from './exposition.ts';
+import { contentTypes } from './exposition.ts';
+import { formatFor } from './negotiation.ts';
 
 /** What a Prometheus reads. */
 export interface MetricsPage {
-  readonly contentType: string;
-  text(): Promise<string>;
+  /** All of it, as it is now. */
+  text(format: ExpositionFormat): Promise<string>;
 }
 
 export interface ScrapeServer {
@@ -40,16 +43,10 @@ export async function startScrapeServer(
       const path = request.url?.split('?')[0];
       if (path !== '/metrics' && others.answer(request, response)) return;
       if (path !== '/metrics') return void response.writeHead(404).end('Not found, expected /metrics\n');
-      if (request.method !== 'GET' && request.method !== 'HEAD') {
-        return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
-      }
       // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
       if (response.socket === null) return void request.socket.resetAndDestroy();
       response.setTimeout(takeTimeoutMs);
-      page.text().then(
-        (text) => response.writeHead(200, { 'content-type': page.contentType }).end(text),
-        (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
-      );
+      answerScrape(page, request, response);
     },
   );
   limitConnections(server, places);
@@ -68,4 +65,15 @@ export async function startScrapeServer(
       server.closeAllConnections();
     },
   };
+}
+
+/** Answers in the format that the client accepts. */
+export function answerScrape(page: MetricsPage, request: IncomingMessage, response: ServerResponse): void {
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
+  const format = formatFor(request.headers.accept);
+  page.text(format).then(
+    (text) => response.writeHead(200, { 'content-type': contentTypes[format], vary: 'accept' }).end(text),
+    (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
+  );
 }

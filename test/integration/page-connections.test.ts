@@ -36,10 +36,10 @@ function gatedPage() {
     asked();
     return promise;
   };
-  return { page: { contentType: 'text/plain', text }, asked, answer: resolve };
+  return { page: { text }, asked, answer: resolve };
 }
 
-const quick = { contentType: 'text/plain', text: async () => 'metrics\n' };
+const quick = { text: async () => 'metrics\n' };
 
 async function health() {
   const server = await startHealthServer(loopback, { readiness: createReadiness([]), log: createLog('silent') });
@@ -222,7 +222,7 @@ describe('an answer that is not taken', () => {
     const { promise: healthy, resolve: becomeHealthy } = Promise.withResolvers<void>();
     const server = await startScrapeServer(
       loopback,
-      { contentType: 'text/plain', text },
+      { text },
       {
         answer(request, response) {
           const isProbe = request.url === '/app-health/web/livez';

@@ -44,7 +44,7 @@ import { bundleLimits, maxRootNameBytes } from '../../src/identity/trust-bundle.
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
-import { maxRootLabels } from '../../src/metrics/sidecar-metrics.ts';
+import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';

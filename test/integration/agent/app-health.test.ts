@@ -75,7 +75,7 @@ async function sidecar(probes: AppProbes, reserved: readonly number[] = [], ip =
   const log = captureLog();
   const drain = createDrain(clock);
   const appHealth = createAppHealth({ clock, log: log.log, drain, probes, reservedPorts: new Set(reserved) });
-  const page = { contentType: 'text/plain', text: async () => 'metrics' };
+  const page = { text: async () => 'metrics' };
   const server = await startScrapeServer({ ip, port: 0 }, page, appHealth);
   closing.push(() => server.close(), appHealth.close);
   return { port: server.address.port, appHealth, drain, log };

@@ -4,8 +4,9 @@ import type { Identity } from '../../../src/identity/identity.ts';
 import { remainingMs } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { identityFacts } from '../../../src/metrics/identity-facts.ts';
+import { maxRootLabels } from '../../../src/metrics/sidecar-families.ts';
 import type { MetricSources, SidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
-import { createSidecarMetrics, maxRootLabels } from '../../../src/metrics/sidecar-metrics.ts';
+import { createSidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
 const nowMs = Math.floor(Date.now() / 1000) * 1000;
@@ -52,12 +53,13 @@ async function samples(
     identity: () => (current === undefined ? undefined : identityFacts(source, remainingMs(current, atMs))),
     peersByRoot: () => peers,
     isControlPlaneUp: () => true,
+    policy: () => undefined,
   } as unknown as MetricSources;
   const metrics = createSidecarMetrics({ version: '0', node: '0', openssl: '0' }, () => sources);
   before(metrics);
   // Twice: what a scrape shows must not depend on the one before.
-  await metrics.text();
-  return (await metrics.text()).split('\n').filter((line) => !line.startsWith('#') && pattern.test(line));
+  await metrics.text('prometheus');
+  return (await metrics.text('prometheus')).split('\n').filter((line) => !line.startsWith('#') && pattern.test(line));
 }
 
 const ofTime = /^remora_(?:certificate_(?:next|not_before|generation)|identity_|clock_skew)/;
