@@ -12,7 +12,6 @@ export const paths = {
   stream: '/v1/stream',
   destinations: '/v1/destinations',
   workloads: '/v1/workloads',
-  workloads: '/v1/workloads',
   reports: '/v1/reports',
   bundle: '/v1/bundle',
   health: '/healthz',
@@ -27,10 +26,6 @@ export const maxRequestBytes = 64 * 1024;
 export const maxReportBytes = 32 * 1024;
 /** The most destinations that one request may name. */
 export const maxDestinations = 1000;
-/** The most addresses whose workloads one request may ask for: the answers fit into a reply. */
-export const maxWorkloads = 50;
-/** The most ports with a Service that are told of one workload. */
-export const maxServicePorts = 20;
 /** The most addresses whose workloads one request may ask for: the answers fit into a reply. */
 export const maxWorkloads = 50;
 /** The most ports with a Service that are told of one workload. */
@@ -95,41 +90,6 @@ export const destinationsRequest = v.object({
   addresses: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(maxDestinations)),
 });
 export const destinationsReply = v.object({ destinations: v.array(destination) });
-
-/** Metrics are labelled with it: Kubernetes knows no longer names, and none with other characters. */
-const workloadLabel = v.pipe(v.string(), v.maxLength(253), v.regex(/^[A-Za-z0-9][-A-Za-z0-9_.]*$/));
-
-/** The pod at an address, as Istio's metrics name it. */
-export const namedWorkload = v.object({
-  /** As asked for. */
-  address: v.string(),
-  /** That of the Deployment, StatefulSet, DaemonSet, Job or CronJob, or of the pod itself. */
-  name: workloadLabel,
-  namespace: workloadLabel,
-  serviceAccount: workloadLabel,
-  app: workloadLabel,
-  version: workloadLabel,
-  canonicalName: workloadLabel,
-  canonicalRevision: workloadLabel,
-  cluster: workloadLabel,
-  /** By TCP port of the pod: `name.namespace` of the Service that sends connections there, of several the oldest. */
-  services: v.pipe(
-    v.array(
-      v.object({
-        port: v.pipe(v.number(), v.integer()),
-        service: v.pipe(v.string(), v.maxLength(128), v.regex(/^[-a-z0-9]+\.[-a-z0-9]+$/)),
-      }),
-    ),
-    v.maxLength(maxServicePorts),
-  ),
-});
-export type NamedWorkload = v.InferOutput<typeof namedWorkload>;
-
-export const workloadsRequest = v.object({
-  addresses: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(maxWorkloads)),
-});
-/** Addresses that are no pod's of its own are left out. */
-export const workloadsReply = v.object({ workloads: v.array(namedWorkload) });
 
 /** Metrics are labelled with it: Kubernetes knows no longer names, and none with other characters. */
 const workloadLabel = v.pipe(v.string(), v.maxLength(253), v.regex(/^[A-Za-z0-9][-A-Za-z0-9_.]*$/));
