@@ -1,0 +1,91 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { request as httpRequest } from 'node:http';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startMetricsServer } from '../../src/control-plane/metrics-server.ts';
+import type { MetricsPage } from '../../src/metrics/scrape-server.ts';
+import { startScrapeServer } from '../../src/metrics/scrape-server.ts';
+import { sidecarMetrics } from '../support/metrics.ts';
+
+let closing: (() => unknown)[];
+
+beforeEach(() => {
+  closing = [];
+});
+afterEach(async () => {
+  for (const close of closing.reverse()) await close();
+});
+
+const loopback = { ip: '127.0.0.1', port: 0 };
+const openMetrics = 'application/openmetrics-text; version=1.0.0; charset=utf-8';
+const prometheus = 'text/plain; version=0.0.4; charset=utf-8';
+const fromPrometheus = 'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1';
+
+async function ask(port: number, accept?: string, method = 'GET'): Promise<IncomingMessage & { text: string }> {
+  const headers = accept === undefined ? {} : { accept };
+  const request = httpRequest({ host: '127.0.0.1', port, path: '/metrics?x=1', method, headers, agent: false });
+  request.end();
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  let text = '';
+  for await (const chunk of response) text += chunk;
+  return Object.assign(response, { text });
+}
+
+describe.each<[string, (page: MetricsPage) => Promise<{ address: { port: number }; close(): unknown }>]>([
+  ['a sidecar', (page) => startScrapeServer(loopback, page)],
+  ['the control plane', (page) => startMetricsServer(page, loopback)],
+])('/metrics of %s', (_, start) => {
+  const serve = async (page: MetricsPage = sidecarMetrics()) => {
+    const server = await start(page);
+    closing.push(() => server.close());
+    return server.address.port;
+  };
+
+  it('is OpenMetrics for a Prometheus and Prometheus text for whoever says nothing', async () => {
+    const port = await serve();
+    const forPrometheus = await ask(port, fromPrometheus);
+    expect(forPrometheus.headers).toMatchObject({ 'content-type': openMetrics, vary: 'accept' });
+    expect(forPrometheus.text).toMatch(
+      /^# HELP remora_tls_handshakes .*\n# TYPE remora_tls_handshakes counter\n[\s\S]*\n# EOF\n$/,
+    );
+    const forCurl = await ask(port);
+    expect(forCurl.headers).toMatchObject({ 'content-type': prometheus, vary: 'accept' });
+    expect(forCurl.text).toMatch(
+      /^# HELP remora_tls_handshakes_total .*\n# TYPE remora_tls_handshakes_total counter\n/,
+    );
+    expect(forCurl.text).not.toContain('# EOF');
+  });
+
+  it('is to each its own while scrapes of both formats run at once', async () => {
+    const port = await serve();
+    const wanted = Array.from({ length: 30 }, (_entry, index) => (index % 2 === 0 ? fromPrometheus : 'text/plain'));
+    for (const [index, { headers, text }] of (await Promise.all(wanted.map((accept) => ask(port, accept)))).entries()) {
+      expect(headers['content-type']).toBe(index % 2 === 0 ? openMetrics : prometheus);
+      expect(text.endsWith('\n# EOF\n')).toBe(index % 2 === 0);
+      expect(text).toContain(`# TYPE remora_bytes${index % 2 === 0 ? '' : '_total'} counter\n`);
+    }
+  });
+
+  it('answers HEAD as GET, without the page', async () => {
+    const port = await serve();
+    const [get, head] = [await ask(port, fromPrometheus), await ask(port, fromPrometheus, 'HEAD')];
+    expect(head.statusCode).toBe(200);
+    expect(head.text).toBe('');
+    expect(head.headers['content-type']).toBe(get.headers['content-type']);
+    expect(head.headers['content-length']).toBe(get.headers['content-length']);
+  });
+
+  it('refuses what is neither GET nor HEAD', async () => {
+    const answer = await ask(await serve(), undefined, 'POST');
+    expect([answer.statusCode, answer.headers.allow]).toEqual([405, 'GET, HEAD']);
+  });
+
+  it('says in one sentence why there is no page, and has one at the next scrape', async () => {
+    let problem: Error | undefined = new Error('The memory cannot be read');
+    const port = await serve({ text: async () => (problem === undefined ? 'x 1\n' : Promise.reject(problem)) });
+    const answer = await ask(port);
+    expect([answer.statusCode, answer.text]).toEqual([500, 'The memory cannot be read\n']);
+    problem = undefined;
+    expect((await ask(port)).text).toBe('x 1\n');
+  });
+});
