@@ -3,7 +3,10 @@ import type { Logger } from 'pino';
 import { pino } from 'pino';
 import type { LogOutput } from './log-output.ts';
 import { createLogOutput } from './log-output.ts';
+import { redacted } from './log-redaction.ts';
+import { textLine } from './log-text.ts';
 import { outputBlocked } from './outcomes.ts';
+import { escapeSteering } from './printable.ts';
 
 /**
  * Structured logs, one JSON object a line. Messages are in sentence case without a full stop; details are fields. A key,
@@ -14,20 +17,27 @@ export type Log = Logger;
 export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-const neverLogged = ['key', 'privateKey', 'token', 'authorization', 'password', 'headers'];
+/** `json`: one object a line, for machines; `text`: one line an entry, for people. */
+export const logFormats = ['json', 'text'] as const;
+export type LogFormat = (typeof logFormats)[number];
 
 /**
  * A log that writes to `output`, or to standard output when there is none. When an output that has dropped lines takes
  * them again, one line says how many there were.
  */
-export function createLog(level: LogLevel, output: Writable | LogOutput = createLogOutput()): Log {
+export function createLog(
+  level: LogLevel,
+  output: Writable | LogOutput = createLogOutput(),
+  format: LogFormat = 'json',
+): Log {
   const log = pino(
     {
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label: string) => ({ level: label }) },
-      redact: { paths: neverLogged.flatMap((field) => [field, `*.${field}`]), censor: '[redacted]' },
+      formatters: { level: (label: string) => ({ level: label }), log: redacted },
+      // Whatever a stranger has said, an entry is one line, and nothing in it steers the terminal of who reads it.
+      hooks: { streamWrite: format === 'text' ? textLine : escapeSteering },
     },
     output,
   );

@@ -20,6 +20,8 @@ export function printableJson(value: unknown, indent?: number): string {
 
 /** JSON text with the same meaning and without such characters, line breaks between its parts excepted. */
 export function escapeSteering(json: string): string {
+  // Most of what is written is ASCII, and then the question costs nothing.
+  if (/^[\x20-\x7e]*\n?$/.test(json)) return json;
   return json.replaceAll(steering, (found) => (found === '\n' ? found : escaped(found)));
 }
 

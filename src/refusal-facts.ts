@@ -21,9 +21,9 @@ export type OtherRefusal =
 
 /** Both ends of the TCP connection between two sidecars: the same on either side, so that lines of both can be matched. */
 export interface TunnelEnds {
-  /** The end of whoever dialled. */
-  readonly tunnelFrom: Address;
-  readonly tunnelTo: Address;
+  /** The end of whoever dialled, `ip:port`. */
+  readonly tunnelFrom: string;
+  readonly tunnelTo: string;
 }
 
 /** What is known of a failed connection where it failed, for its log line. */

@@ -27,13 +27,11 @@ export interface Ended {
 
 /** Everything that is said of a connection, in its log line and on the pages; what is not known is absent. */
 export function lineOf({ known, bytes, outcome, ...ended }: Ended): ConnectionLine {
-  const { facts = {} } = outcome;
-  const of = { ...facts, ...known };
   return {
     id: ended.id,
     direction: ended.direction,
     peerAddress: ended.peerAddress === undefined ? 'unknown' : formatAddress(ended.peerAddress),
-    ...shownFacts(of),
+    ...shownFacts(outcome.facts === undefined ? known : { ...outcome.facts, ...known }),
     openedAt: timestamp(ended.openedAtMs),
     durationMs: ended.durationMs,
     ...bytes,
@@ -74,8 +72,8 @@ export function shownFacts({
     cipher: tls?.cipher,
     group: tls?.group,
     tunnel,
-    tunnelFrom: tunnelFrom && formatAddress(tunnelFrom),
-    tunnelTo: tunnelTo && formatAddress(tunnelTo),
+    tunnelFrom,
+    tunnelTo,
   };
 }
 

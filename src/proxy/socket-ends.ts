@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../addresses.ts';
-import { canonicalIp } from '../addresses.ts';
+import { canonicalIp, formatAddress } from '../addresses.ts';
 import type { TunnelEnds } from '../refusal-facts.ts';
 
 /** Who dialled a socket that was accepted; undefined when it is gone already. */
@@ -10,9 +10,10 @@ export function peerAddressOf({ remoteAddress, remotePort }: Socket): Address | 
 
 /** The two ends of a connection that this side dialled or accepted; empty when it is gone already. */
 export function tunnelEndsOf(socket: Socket, isDialled: boolean): TunnelEnds | Record<string, never> {
-  const local = addressOf(socket.localAddress, socket.localPort);
-  const remote = addressOf(socket.remoteAddress, socket.remotePort);
-  if (local === undefined || remote === undefined) return {};
+  const near = addressOf(socket.localAddress, socket.localPort);
+  const far = peerAddressOf(socket);
+  if (near === undefined || far === undefined) return {};
+  const [local, remote] = [formatAddress(near), formatAddress(far)];
   return isDialled ? { tunnelFrom: local, tunnelTo: remote } : { tunnelFrom: remote, tunnelTo: local };
 }
 

@@ -37,7 +37,7 @@ export function createDialer(
 
   return async (key, onClose) => {
     const raw = await connectTo(key).catch((error: unknown) => {
-      addFacts(error, { tunnelTo: key.address });
+      addFacts(error, { tunnelTo: formatAddress(key.address) });
       throw error;
     });
     const ends = tunnelEndsOf(raw, true);
