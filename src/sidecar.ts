@@ -37,6 +37,7 @@ import type { Log } from './log.ts';
 import { createLog } from './log.ts';
 import type { LogOutput } from './log-output.ts';
 import { createLogOutput } from './log-output.ts';
+import { createLogging } from './logging.ts';
 import { containerMemory, heapMemory } from './memory-limit.ts';
 import { watchMemory } from './memory-pressure.ts';
 import { identityFacts } from './metrics/identity-facts.ts';
@@ -69,7 +70,7 @@ export const run: Subcommand = async (host) => {
   hideMemory();
   const { settings } = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
   const output = createLogOutput();
-  const log = createLog(settings.logLevel, output);
+  const log = createLog(settings.logLevel, output, settings.logFormat);
   const stopped = stopSignal(host, systemClock);
   const sidecar = await startSidecar(host, systemClock, { log, output }, settings);
   log.info({ signal: await Promise.race([stopped, sidecar.failed]) }, 'Stopping');
@@ -119,11 +120,20 @@ async function startSidecar(
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
-  const refusals = createRefusalLines({ counter: metrics, log, clock });
+  const logging = createLogging(log, settings.accessLog);
+  const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();
   const traffic = createTrafficBook(clock);
   const observer = alsoTelling(metrics, traffic);
-  const accounts = createAccounts({ observer, refusals, failures, log, clock });
+  const accounts = createAccounts({
+    observer,
+    refusals,
+    failures,
+    log,
+    clock,
+    accessLog: () => logging.current().accessLog,
+    clockSkewMs: () => identity?.renewal().clockSkewMs,
+  });
   const peers = createPeerBook(clock);
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;

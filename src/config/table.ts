@@ -1,7 +1,8 @@
 import type { CaptureSetting } from '../annotations.ts';
 import { wholePod } from '../annotations.ts';
 import { maxDestinations } from '../control-api.ts';
-import { logLevels } from '../log.ts';
+import { logFormats, logLevels } from '../log.ts';
+import { accessLogs } from '../logging.ts';
 import { outboundFloors, outboundPolicies } from '../policy/admit.ts';
 import { modes } from '../policy/mode.ts';
 import { sidecarPorts, sidecarUid } from '../ports.ts';
@@ -282,6 +283,21 @@ const limits = {
 
 const observability = {
   logLevel: setting(oneOf('a log level', logLevels), 'info', 'The least severe log lines that are written'),
+  logFormat: setting(
+    oneOf('a log format', logFormats),
+    'json',
+    'How log lines are written: one JSON object each, or one line of text each for people',
+  ),
+  accessLog: setting(
+    oneOf('a choice of connections', accessLogs),
+    'all',
+    'The connections that get a log line when they end: all, those alone that failed, or none',
+  ),
+  accessLogRate: setting(
+    integer(1, 1_000_000),
+    1000,
+    'Log lines a second about connections that were carried, of one direction and reason',
+  ),
 };
 
 /** Every setting of `remora agent`, by section. */

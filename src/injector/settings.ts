@@ -29,6 +29,9 @@ const namespaceOrAll = scalar<string>({
 /** Settings of `remora agent` that an operator may set for every pod; the injector sets those that are missing here. */
 const ofEverySidecar = {
   logLevel: agentTable.logLevel,
+  logFormat: agentTable.logFormat,
+  accessLog: agentTable.accessLog,
+  accessLogRate: agentTable.accessLogRate,
   outboundPolicy: agentTable.outboundPolicy,
   minimumInboundMode: agentTable.minimumInboundMode,
   minimumOutbound: agentTable.minimumOutbound,
@@ -60,6 +63,8 @@ const ofEverySidecar = {
 /** Those that the annotations of a pod may set as well: none of them opens what the operator closed. */
 export const podSettings = [
   'logLevel',
+  'logFormat',
+  'accessLog',
   'deliverFrom',
   'connectTimeout',
   'halfCloseTimeout',

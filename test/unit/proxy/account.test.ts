@@ -2,13 +2,14 @@ import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { ConnectionError, DeniedError, HandshakeError } from '../../../src/errors.ts';
 import { createLog } from '../../../src/log.ts';
-import { deniedReasons } from '../../../src/outcomes.ts';
+import type { AccessLog } from '../../../src/logging.ts';
+import { deniedReasons, handshakeReasons } from '../../../src/outcomes.ts';
 import type { Observer } from '../../../src/proxy/account.ts';
 import { createAccounts, outcomeOf } from '../../../src/proxy/account.ts';
 import { createRefusalLines } from '../../../src/proxy/refusal-lines.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-function scene() {
+function scene(accessLog?: AccessLog) {
   const lines: Record<string, unknown>[] = [];
   const events: unknown[][] = [];
   const output = new Writable({
@@ -27,7 +28,19 @@ function scene() {
   const clock = createFakeClock(Date.parse('2026-01-02T03:04:05Z'));
   const log = createLog('info', output);
   const refusals = createRefusalLines({ counter: observer, log, clock });
-  return { accounts: createAccounts({ observer, refusals, log, clock }), lines, events, clock };
+  return {
+    accounts: createAccounts({
+      observer,
+      refusals,
+      log,
+      clock,
+      clockSkewMs: () => -90_000,
+      ...(accessLog && { accessLog: () => accessLog }),
+    }),
+    lines,
+    events,
+    clock,
+  };
 }
 
 const from = (port: number) => ({ ip: '10.0.0.9', port });
@@ -107,7 +120,7 @@ describe('an account', () => {
     expect(lines).toMatchObject([{ outcome: 'handshake', reason: 'expired' }]);
   });
 
-  it('is counted when its line is left out of a flood of refusals, and one that was carried always has its line', () => {
+  it('is counted when its line is left out of a flood of refusals, which hides nobody who was carried', () => {
     const { accounts, lines, events } = scene();
     const bytes = { bytesSent: 0, bytesReceived: 0 };
     for (let number = 0; number < 1000; number += 1) {
@@ -121,6 +134,84 @@ describe('an account', () => {
     expect(lines.filter(({ peerAddress }) => peerAddress === '10.0.0.9:1').length).toBeLessThan(100);
     expect(lines.filter(({ peerAddress }) => peerAddress === '10.0.0.9:2')).toHaveLength(1000);
     expect(events.filter(([event]) => event === 'connectionFailed')).toHaveLength(1000);
+  });
+
+  it.each([
+    ['all', ['eof', 'reset', 'default_deny']],
+    ['failures', ['reset', 'default_deny']],
+    ['off', []],
+  ] as const)('has its line when the access log is %s, and is counted anyway', (accessLog, reasons) => {
+    const { accounts, lines, events } = scene(accessLog);
+    for (const reason of ['eof', 'reset'] as const) {
+      const carried = accounts.open({ direction: 'inbound', peerAddress: from(1) });
+      carried.established(facts, { bytesSent: 0, bytesReceived: 0 });
+      carried.close({ kind: 'closed', reason });
+    }
+    accounts.open({ direction: 'inbound', peerAddress: from(1) }).close({ kind: 'denied', reason: 'default_deny' });
+    expect(lines.map(({ reason }) => reason)).toEqual(reasons);
+    expect(events.map(([event]) => event)).toEqual(
+      expect.arrayContaining(['connectionClosed', 'connectionClosed', 'connectionDenied']),
+    );
+    expect(events.map(([event]) => event)).not.toContain('logLineSuppressed');
+  });
+
+  it('says all that is known of a peer that was refused, and how far off its dates are', () => {
+    const { accounts, lines } = scene();
+    const presented = {
+      ids: ['spiffe://cluster.local/ns/shop/sa/api'],
+      serial: '0A',
+      issuer: 'CN=Issuer',
+      notBeforeMs: Date.parse('2026-01-02T02:00:00Z'),
+      notAfterMs: Date.parse('2026-01-02T03:04:00Z'),
+    };
+    const error = new HandshakeError('expired', 'The server was refused', {
+      facts: {
+        expectedId: 'spiffe://cluster.local/ns/shop/sa/db',
+        presented,
+        tunnelFrom: '10.0.0.5:1',
+        service: 'db.shop',
+      },
+    });
+    accounts.open({ direction: 'outbound', peerAddress: from(1) }).close(outcomeOf(error));
+    expect(lines).toMatchObject([
+      {
+        outcome: 'handshake',
+        reason: 'expired',
+        expectedId: 'spiffe://cluster.local/ns/shop/sa/db',
+        presentedId: 'spiffe://cluster.local/ns/shop/sa/api',
+        presentedSerial: '0A',
+        presentedIssuer: 'CN=Issuer',
+        presentedNotBefore: '2026-01-02T02:00:00.000Z',
+        presentedNotAfter: '2026-01-02T03:04:00.000Z',
+        expiredForSeconds: 5,
+        clockSkewSeconds: -90,
+        tunnelFrom: '10.0.0.5:1',
+        service: 'db.shop',
+      },
+    ]);
+    expect(lines[0]).not.toHaveProperty('validInSeconds');
+  });
+
+  it('says in whose words the other side refused, and that its application is the one that cannot be reached', () => {
+    const { accounts, lines } = scene();
+    const refused = new DeniedError('peer_refused', 'It answered', {
+      facts: { other: { outcome: 'handshake', reason: 'revoked' } },
+    });
+    const away = new ConnectionError('upstream_refused', 'It answered', {
+      facts: { other: { outcome: 'closed', reason: 'upstream_refused' } },
+    });
+    for (const error of [refused, away])
+      accounts.open({ direction: 'outbound', peerAddress: from(1) }).close(outcomeOf(error));
+    expect(lines).toMatchObject([
+      {
+        reason: 'peer_refused',
+        msg: deniedReasons.peer_refused.happened,
+        otherReason: 'revoked',
+        otherHappened: handshakeReasons.revoked.happened,
+        otherRemedy: handshakeReasons.revoked.remedy,
+      },
+      { reason: 'upstream_refused', otherReason: 'upstream_refused', msg: expect.stringContaining('the other side') },
+    ]);
   });
 
   it('cannot be closed twice', () => {

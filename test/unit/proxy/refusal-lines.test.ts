@@ -4,6 +4,7 @@ import { createRefusalLines, refusalLineLimits } from '../../../src/proxy/refusa
 import { captureLog } from '../../support/captured-log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
+const accessLogRate = 100;
 const { burst, linesPerSecond, summaryMs } = refusalLineLimits;
 const denied: ConnectionLineKind = { direction: 'inbound', outcome: 'denied', reason: 'default_deny' };
 const garbage: ConnectionLineKind = { direction: 'inbound', outcome: 'handshake', reason: 'bad_record' };
@@ -13,7 +14,7 @@ function scene() {
   const { log, lines } = captureLog();
   const counted: string[] = [];
   const counter = { logLineSuppressed: (reason: string) => void counted.push(reason) };
-  const refusals = createRefusalLines({ counter, log, clock });
+  const refusals = createRefusalLines({ counter, log, clock, accessLogRate });
   let written = 0;
   const flood = (refused: ConnectionLineKind, times: number) => {
     for (let number = 0; number < times; number += 1) refusals.tell(refused, () => (written += 1));
@@ -57,6 +58,24 @@ describe('lines about refusals', () => {
     await clock.advance(10 * summaryMs);
     expect(lines).toHaveLength(1);
     expect(clock.pending).toBe(0);
+  });
+
+  it('X11: a flood of connections that were carried writes so many lines, and hides no refusal', async () => {
+    const { clock, lines, counted, flood, written } = scene();
+    const carried: ConnectionLineKind = { direction: 'inbound', outcome: 'closed', reason: 'eof', isCarried: true };
+    flood(carried, 5000);
+    expect(written()).toBe(2 * accessLogRate);
+    flood(denied, burst);
+    flood({ ...carried, reason: 'reset' }, 1);
+    flood({ ...carried, reason: 'reset', isCarried: false }, 1);
+    expect(written()).toBe(2 * accessLogRate + burst + 2);
+    await clock.advance(summaryMs);
+    const left = 5000 - 2 * accessLogRate;
+    expect(lines).toMatchObject([
+      { msg: 'Log lines of carried connections suppressed', direction: 'inbound', reason: 'eof', suppressed: left },
+    ]);
+    expect(lines[0]).not.toHaveProperty('isCarried');
+    expect(counted).toEqual(Array.from({ length: left }, () => 'eof'));
   });
 
   it('says at the end what was left out until then, once', async () => {
