@@ -192,7 +192,12 @@ export const shownConnection = v.object({
   endsAt: v.optional(v.nullable(instant)),
   /** That carries it; the same at both ends. */
   tunnel: v.optional(v.string()),
-  tls: v.optional(v.object({ version: v.string(), cipher: v.string(), group: v.string() })),
+  /** Both ends of the tunnel's TCP connection: the same on either side. */
+  tunnelFrom: v.optional(v.string()),
+  tunnelTo: v.optional(v.string()),
+  tlsVersion: v.optional(v.string()),
+  cipher: v.optional(v.string()),
+  group: v.optional(v.string()),
   /** From the client to the server. */
   bytesSent: count,
   bytesReceived: count,
@@ -214,7 +219,9 @@ export const shownTunnel = v.object({
   ageSeconds: v.number(),
   /** Connections in it, and those that are being opened. */
   streams: count,
-  tls: v.object({ version: v.string(), cipher: v.string(), group: v.string() }),
+  tlsVersion: v.string(),
+  cipher: v.string(),
+  group: v.string(),
   /** When what it carries will be cut unless its peer is proved anew; null for never. */
   endsAt: v.nullable(instant),
   /** It takes nothing new, and ends when its last connection does. */

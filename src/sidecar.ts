@@ -21,7 +21,7 @@ import { alsoTelling, createTrafficBook } from './agent/traffic-book.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { agentTable } from './config/table.ts';
-import type { AgentSettings } from './config.ts';
+import type { AgentSettings, Origins } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
 import type { Places } from './connection-places.ts';
 import { createPlaces, sharedPagePlaces } from './connection-places.ts';
@@ -46,7 +46,7 @@ import { startScrapeServer } from './metrics/scrape-server.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { outputBlocked, renewalReasons } from './outcomes.ts';
 import { reservedInbound } from './ports.ts';
-import { createAccounts, shownConnection } from './proxy/account.ts';
+import { createAccounts } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
@@ -55,11 +55,10 @@ import { createPeerBook } from './proxy/peer-book.ts';
 import { createRecentFailures } from './proxy/recent-failures.ts';
 import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
+import { setAsideBy, shownTraffic } from './proxy/shown.ts';
 import { createSlots } from './proxy/slots.ts';
+import { createStopping } from './stopping.ts';
 import { version } from './version.ts';
-
-/** How long peers may take what was sent last, where the drain deadline leaves less. */
-export const lastBytesTimeoutMs = 1000;
 
 /** `remora agent`: the composition root of the sidecar. Runs until it is told to stop. */
 export const run: Subcommand = async (host) => {
@@ -68,12 +67,12 @@ export const run: Subcommand = async (host) => {
     return exitCodes.ok;
   }
   hideMemory();
-  const { settings } = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
+  const loaded = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
   const output = createLogOutput();
-  const log = createLog(settings.logLevel, output, settings.logFormat);
-  const stopped = stopSignal(host, systemClock);
-  const sidecar = await startSidecar(host, systemClock, { log, output }, settings);
-  log.info({ signal: await Promise.race([stopped, sidecar.failed]) }, 'Stopping');
+  const log = createLog(loaded.settings.logLevel, output, settings.logFormat);
+  const stop = createStopRequest(host, systemClock);
+  const sidecar = await startSidecar(host, systemClock, { log, output }, loaded, stop.ask);
+  log.info({ signal: await Promise.race([stop.asked, sidecar.failed]) }, 'Stopping');
   const forced = await sidecar.stop();
   log.info({ forced }, 'Stopped');
   return forced === 0 ? exitCodes.ok : exitCodes.failure;
@@ -91,7 +90,8 @@ async function startSidecar(
   host: Host,
   clock: Clock,
   { log, output }: { log: Log; output: LogOutput },
-  settings: AgentSettings,
+  { settings, origins }: { settings: AgentSettings; origins: Origins },
+  askToStop: (by: string) => void,
 ): Promise<Sidecar> {
   const budget = descriptorBudget(host.descriptorLimit());
   warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
@@ -103,6 +103,7 @@ async function startSidecar(
     returnFreeMemory();
   };
   const memory = watchMemory({ pools, reclaim, clock, log });
+  const startedAtMs = clock.now();
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
   const interception = createInterceptionBook();
@@ -188,7 +189,7 @@ async function startSidecar(
     reservedPorts: reservedInbound(settings.ports),
   });
   const starting = new AbortController();
-  const { plane, pages } = await bind();
+  const { plane, stopping, pages } = await bind();
   const { reporting } = sources;
   const stateSources = {
     ...{ readiness, policy: sources.policy, minimumMode: settings.minimumInboundMode, interception, traffic },
@@ -220,7 +221,9 @@ async function startSidecar(
   async function bind() {
     let bound: DataPlane | undefined;
     try {
-      bound = await startDataPlane(parts, dataPlaneSettings(settings, surroundings));
+      const planeSettings = dataPlaneSettings(settings, surroundings);
+      bound = await startDataPlane(parts, planeSettings);
+      const stopping = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
       const admin = {
         clock,
@@ -230,11 +233,15 @@ async function startSidecar(
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
         peers,
         revocations: sources.revocations,
-        connections: () => [...accounts.live()].map(shownConnection),
-        failures,
+        ...{ startedAtMs, settings, origins, interception: interception.facts, failures, stopping, drain },
+        policy: { current: sources.policy.current, inForce: policyInForce },
+        isControlPlaneUp: sources.isControlPlaneUp,
+        destinations: { known: sources.registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },
+        ...shownTraffic(clock, accounts, bound),
+        quit: () => askToStop('POST /quitquitquit'),
       };
       const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };
-      return { plane: bound, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
+      return { plane: bound, stopping, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
     } catch (error) {
       bound?.retireInbound();
       bound?.retireOutbound();
@@ -246,14 +253,7 @@ async function startSidecar(
   return {
     failed: failed.promise,
     async stop() {
-      readiness.close('not_draining', 'The sidecar is shutting down');
-      await clock.sleep(settings.drainDelayMs);
-      plane.retireInbound();
-      log.info({ open: drain.size }, 'Draining');
-      const deadlineMs = clock.monotonic() + settings.drainDeadlineMs;
-      const forced = await drain.finish(settings.drainDeadlineMs);
-      plane.retireOutbound();
-      await plane.close(Math.max(deadlineMs - clock.monotonic(), lastBytesTimeoutMs));
+      const forced = await stopping.stop();
       refusals.close();
       memory.close();
       eventLoop.close();
@@ -311,8 +311,11 @@ async function startPages(
   };
 }
 
-/** Resolves with the first stop signal. Under a terminal it may come twice at once; a second one after a second ends the process. */
-function stopSignal(host: Host, clock: Clock): Promise<string> {
+/**
+ * `asked` resolves with who was the first to ask for a stop. A signal may come twice at once under a terminal; a second one
+ * after a second ends the process.
+ */
+function createStopRequest(host: Host, clock: Clock): { readonly asked: Promise<string>; ask(by: string): void } {
   const { promise, resolve } = Promise.withResolvers<string>();
   let firstMs: number | undefined;
   host.onStopSignal((signal) => {
@@ -320,7 +323,7 @@ function stopSignal(host: Host, clock: Clock): Promise<string> {
     if (clock.monotonic() - firstMs > 1000) host.exit(128 + constants.signals[signal]);
     resolve(signal);
   });
-  return promise;
+  return { asked: promise, ask: resolve };
 }
 
 function hasIpv6(): boolean {

@@ -1,74 +1,158 @@
-import type { IncomingMessage } from 'node:http';
-import type { ShownFailure } from '../admin-api.ts';
+import type { ShownConnection, ShownFailure, ShownTunnel } from '../admin-api.ts';
 import { adminPaths } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
-import type { Identity } from '../identity/identity.ts';
+import { timestamp } from '../clock.ts';
+import type { Endpoint, PolicyState } from '../control-api.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { Readiness } from '../lifecycle.ts';
+import type { HeldIdentity } from './certificates-page.ts';
 import { certificatesPageOf } from './certificates-page.ts';
+import type { ConfigShown } from './config-page.ts';
+import { configPageOf } from './config-page.ts';
+import { destinationsPageOf } from './destinations-page.ts';
+import type { EndingParts } from './ending.ts';
+import { drainAction, quitAction, shownDrain } from './ending.ts';
 import { readyPage } from './health.ts';
-import type { RenewalState } from './identity-sources/source.ts';
-import type { Page, PageListener, PageServer, PageServerParts } from './page-server.ts';
+import type { InterceptionFacts } from './interception-book.ts';
+import { refuseForeign } from './local-requests.ts';
+import type { Page, PageHandler, PageListener, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
+import { policyPageOf } from './policy-page.ts';
+import type { PolicyInForce } from './policy-watch.ts';
+import type { CachedDestination } from './registry/destination-cache.ts';
 import type { PeerCounts } from './root-use.ts';
+import { statusPageOf } from './status-page.ts';
 
-export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'> {
+export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, ConfigShown, EndingParts {
   readonly clock: Clock;
+  /** Wall time, milliseconds since the epoch. */
+  readonly startedAtMs: number;
   readonly readiness: Pick<Readiness, 'closed'>;
   /** Undefined before the first identity. */
-  identity(): { readonly current: Identity; readonly renewal: RenewalState } | undefined;
+  identity(): HeldIdentity | undefined;
   readonly peers: PeerCounts;
   readonly revocations: { current(): Revocations };
-  /** The connections that are carried now, as they are to be shown. */
-  connections(): readonly object[];
+  readonly policy: { current(): PolicyState | undefined; inForce(): PolicyInForce | undefined };
+  readonly destinations: { known(): Iterable<CachedDestination>; isSetAside(endpoint: Endpoint): boolean };
+  isControlPlaneUp(): boolean;
+  interception(): InterceptionFacts;
+  /** The connections that are carried now, and the tunnels that are open. */
+  connections(): readonly ShownConnection[];
+  tunnels(): readonly ShownTunnel[];
   /** Connections that failed lately, the latest first. */
   readonly failures: { all(): readonly ShownFailure[]; find(id: string): ShownFailure | undefined };
 }
 
 export type AdminServer = PageServer;
 
+/** One line of the list of pages. */
+interface Entry {
+  readonly path: string;
+  readonly does: string;
+  readonly get?: PageHandler;
+  /** Whoever is in the pod may do this. */
+  readonly post?: PageHandler;
+}
+
 /**
- * Serves the admin pages, which change nothing and show no key, to whoever is on this host: a request that a browser
- * makes for another site is refused by its Host and Origin. Throws `FailureError` or `PermissionError`.
+ * Serves the admin pages, which show no key, to whoever is on this host: a request that a browser makes for another site
+ * is refused by its Host and Origin, and what changes something is for no browser at all. Throws `FailureError` or
+ * `PermissionError`.
  */
 export function startAdminServer(listener: PageListener, parts: AdminParts): Promise<AdminServer> {
-  const { log, places, readiness, connections, failures } = parts;
+  const { log, places } = parts;
+  const entries = entriesOf(parts);
+  const index = Object.fromEntries(entries.map((entry) => [`${methodsOf(entry)} ${entry.path}`, entry.does]));
   return startPageServer(listener, {
     log,
     places,
     refuse: refuseForeign,
-    pages: {
-      [adminPaths.certificates]: () => certificatesReply(parts.identity(), parts),
-      [adminPaths.ready]: () => readyPage(readiness),
-      [adminPaths.handshakes]: () => ({
-        status: 200,
-        body: { handshakes: failures.all().filter(({ outcome }) => outcome === 'handshake') },
-      }),
-      [adminPaths.connections]: () => ({ status: 200, body: { connections: connections() } }),
-    },
+    pages: { [adminPaths.index]: () => ok(index), ...handlersOf(entries, 'get') },
+    actions: handlersOf(entries, 'post'),
   });
 }
 
-const localHost = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
-
-/** DNS rebinding gives a foreign name our address, but it cannot change the Host that the browser sends. */
-function refuseForeign({ headers, headersDistinct }: IncomingMessage): string | undefined {
-  // All of them: `headers` would show the first of two.
-  if (!localHost.test(headersDistinct.host?.join() ?? '')) {
-    return 'The Host header is not localhost, 127.0.0.1 or [::1]';
-  }
-  const { origin } = headers;
-  if (origin !== undefined && !(origin.startsWith('http://') && localHost.test(origin.slice('http://'.length)))) {
-    return 'The request comes from a page of another site';
-  }
-  return headers['sec-fetch-site'] === 'cross-site' ? 'The request comes from a page of another site' : undefined;
+function entriesOf(parts: AdminParts): readonly Entry[] {
+  const { clock, failures, policy, settings, destinations } = parts;
+  const now = () => timestamp(clock.now());
+  const handshakes = () => failures.all().filter(({ outcome }) => outcome === 'handshake');
+  return [
+    { path: adminPaths.status, does: 'this sidecar at one glance', get: () => statusReply(parts) },
+    {
+      path: adminPaths.certificates,
+      does: 'the identity, its renewals, the trust bundles, and who needs which root',
+      get: () => certificatesReply(parts),
+    },
+    {
+      path: adminPaths.connections,
+      does: 'the connections that are carried now',
+      get: () => ok({ now: now(), connections: parts.connections() }),
+    },
+    {
+      path: adminPaths.tunnels,
+      does: 'the tunnels that are open',
+      get: () => ok({ now: now(), tunnels: parts.tunnels() }),
+    },
+    {
+      path: adminPaths.handshakes,
+      does: 'the handshakes that failed last, in words',
+      get: () => ok({ now: now(), handshakes: handshakes() }),
+    },
+    {
+      path: adminPaths.policy,
+      does: 'the mode in force, and what sets it',
+      get: () =>
+        ok(policyPageOf({ nowMs: clock.now(), policy: policy.current(), inForce: policy.inForce(), settings })),
+    },
+    {
+      path: adminPaths.destinations,
+      does: 'the destinations that are remembered, with their endpoints',
+      get: () =>
+        ok(destinationsPageOf({ clock, destinations: destinations.known(), isSetAside: destinations.isSetAside })),
+    },
+    { path: adminPaths.config, does: 'every setting, and where it comes from', get: () => ok(configPageOf(parts)) },
+    { path: adminPaths.ready, does: 'ready, or the gates that are closed', get: () => readyPage(parts.readiness) },
+    {
+      path: adminPaths.drain,
+      does: 'not ready, then no new inbound connections; what is open goes on, and so does the process',
+      post: () => drainAction(parts),
+    },
+    { path: adminPaths.quit, does: 'a graceful stop and the end of the process', post: () => quitAction(parts) },
+  ];
 }
 
-function certificatesReply(held: ReturnType<AdminParts['identity']>, parts: AdminParts): Page {
+function methodsOf({ get, post }: Entry): string {
+  return [...(get ? ['GET'] : []), ...(post ? ['POST'] : [])].join(', ');
+}
+
+function handlersOf(entries: readonly Entry[], method: 'get' | 'post'): Record<string, PageHandler> {
+  return Object.fromEntries(
+    entries.flatMap(({ path, [method]: handler }) => (handler === undefined ? [] : [[path, handler]])),
+  );
+}
+
+const ok = (body: object): Page => ({ status: 200, body });
+
+function statusReply(parts: AdminParts): Page {
+  const { clock, policy } = parts;
+  return ok(
+    statusPageOf({
+      ...parts,
+      nowMs: clock.now(),
+      identity: parts.identity(),
+      mode: policy.inForce()?.mode,
+      isControlPlaneUp: parts.isControlPlaneUp(),
+      connections: parts.connections(),
+      tunnels: parts.tunnels(),
+      interception: parts.interception(),
+      failures: parts.failures.all(),
+      drain: shownDrain(parts),
+    }),
+  );
+}
+
+function certificatesReply({ clock, identity, peers, revocations }: AdminParts): Page {
+  const held = identity();
   if (held === undefined) return { status: 503, body: 'There is no certificate yet\n' };
-  const { clock, peers, revocations } = parts;
-  return {
-    status: 200,
-    body: certificatesPageOf({ ...held, peers, revocations: revocations.current(), nowMs: clock.now() }),
-  };
+  return ok(certificatesPageOf({ ...held, peers, revocations: revocations.current(), nowMs: clock.now() }));
 }

@@ -10,9 +10,13 @@ import type { RenewalState } from './identity-sources/source.ts';
 import type { PeerCounts, RootUse } from './root-use.ts';
 import { removalOf } from './root-use.ts';
 
-export interface CertificatesShown {
+/** The identity in use, and what becomes of it. */
+export interface HeldIdentity {
   readonly current: Identity;
   readonly renewal: RenewalState;
+}
+
+export interface CertificatesShown extends HeldIdentity {
   readonly peers: PeerCounts;
   readonly revocations: Pick<Revocations, 'counts' | 'unknown'>;
   /** Wall time, milliseconds since the epoch. */
@@ -48,7 +52,7 @@ export function certificatesPageOf({
     chain: current.chain.map(shown),
     issuedBy: current.rootFingerprint,
     nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
-    lastFailure: lastFailure === undefined ? null : shownFailure(lastFailure),
+    lastFailure: lastFailure === undefined ? null : shownRenewalFailure(lastFailure),
     clockSkewSeconds: clockSkewMs === undefined ? null : clockSkewMs / 1000,
     revocations: { ...revocations.counts, unknown: revocations.unknown ?? null },
     peersSince: timestamp(sinceMs),
@@ -59,11 +63,12 @@ export function certificatesPageOf({
   };
 }
 
-function shownFailure({
+/** In words. */
+export function shownRenewalFailure({
   reason,
   message,
   atMs,
-}: NonNullable<RenewalState['lastFailure']>): CertificatesPage['lastFailure'] {
+}: NonNullable<RenewalState['lastFailure']>): NonNullable<CertificatesPage['lastFailure']> {
   return { reason, ...renewalReasons[reason], message, at: timestamp(atMs) };
 }
 

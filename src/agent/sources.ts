@@ -122,6 +122,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
     registry: {
       lookup: async () => ({ kind: 'unavailable', why: 'there is no control plane' }),
       heldForMs: () => undefined,
+      known: () => [],
       close: async () => undefined,
     },
     isControlPlaneUp: () => false,

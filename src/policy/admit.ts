@@ -120,7 +120,8 @@ function spokenOf(endpoints: readonly Endpoint[], rules: OutboundRules): readonl
   return endpoints.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
 }
 
-function reachedBy(endpoint: Endpoint, { self }: OutboundRules): PermittedEndpoint | undefined {
+/** How an endpoint of the registry is dialled; undefined when this sidecar does not speak its transport. */
+export function reachedBy(endpoint: Endpoint, { self }: Pick<OutboundRules, 'self'>): PermittedEndpoint | undefined {
   const address = parseAddress(endpoint.address);
   if (address === undefined) return undefined;
   // The pod's own endpoint always goes through its own inbound side: dialled as it is it would bypass the policy there.

@@ -1,6 +1,5 @@
 import { randomBytes } from 'node:crypto';
 import type { Address } from '../addresses.ts';
-import { formatAddress } from '../addresses.ts';
 import type { ShownFailure } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
@@ -19,7 +18,7 @@ import type {
 import { printable } from '../printable.ts';
 import type { RefusalFacts, TunnelEnds } from '../refusal-facts.ts';
 import type { Ended } from './connection-line.ts';
-import { isEnd, lineOf, shownFacts, wordsOf } from './connection-line.ts';
+import { isEnd, lineOf, wordsOf } from './connection-line.ts';
 import type { Proof } from './proof.ts';
 import type { RecentFailures } from './recent-failures.ts';
 import type { ConnectionLineKind, RefusalLines, SuppressionCounter } from './refusal-lines.ts';
@@ -231,33 +230,4 @@ export function outcomeOf(error: unknown): Outcome {
   if (error instanceof HandshakeError) return { kind: 'handshake', reason: error.reason, detail, facts: error.facts };
   if (error instanceof ConnectionError) return { kind: 'closed', reason: error.reason, detail, facts: error.facts };
   return { kind: 'denied', reason: 'internal', detail };
-}
-
-/** A connection as the admin pages show it: what its log line will say. */
-export function shownConnection({
-  id,
-  direction,
-  peerAddress,
-  openedAtMs,
-  facts,
-  bytes,
-  proof,
-}: LiveConnection): object {
-  return {
-    id,
-    direction,
-    peerAddress: peerAddress && formatAddress(peerAddress),
-    openedAt: timestamp(openedAtMs),
-    ...shownFacts(facts),
-    ...(proof !== undefined && shownProof(proof)),
-    ...bytes,
-  };
-}
-
-/** `endsAt` is when the connection will be cut if the peer is not proved anew until then. */
-function shownProof({ peer, endsAtMs }: Proof): object {
-  return {
-    peerNotAfter: timestamp(peer.notAfterMs),
-    endsAt: Number.isFinite(endsAtMs) ? timestamp(endsAtMs) : null,
-  };
 }

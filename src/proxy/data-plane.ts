@@ -20,6 +20,7 @@ import { createNames } from './outbound/names.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
 import { createProofs } from './proofs.ts';
+import type { LiveTunnel } from './shown.ts';
 import { createSlots } from './slots.ts';
 import type { DialSettings } from './transport/hbone/dial.ts';
 import { createDialer } from './transport/hbone/dial.ts';
@@ -62,6 +63,8 @@ export interface DataPlane {
     readonly declared: readonly Address[];
   };
   readonly pool: TunnelPool;
+  /** Those that are open, of both directions. */
+  tunnels(): Iterable<LiveTunnel>;
   /** Our certificate or the trust bundles are others: tunnels are proved anew, and those of peers that are not trusted any more are cut. */
   identityChanged(identity: Identity): void;
   /** Cuts the connections of those who are revoked now. */
@@ -146,6 +149,10 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         declared: addressesOf(declared),
       },
       pool,
+      *tunnels() {
+        yield* tunnels.tunnels();
+        yield* pool.tunnels();
+      },
       identityChanged(identity) {
         pool.retireOthersThan(identity);
         renewals.rotated();

@@ -58,7 +58,7 @@ import { pingIntervalMs } from '../../src/proxy/transport/hbone/liveness.ts';
 import { maxAttempts } from '../../src/proxy/transport/hbone/pool.ts';
 import { readAheadLimits } from '../../src/proxy/transport/hbone/read-ahead.ts';
 import { dialDeadlineMs } from '../../src/redirect/proof.ts';
-import { lastBytesTimeoutMs } from '../../src/sidecar.ts';
+import { lastBytesTimeoutMs } from '../../src/stopping.ts';
 
 const fullPages = sharedPagePlaces(descriptorBudget(Number.POSITIVE_INFINITY).pages);
 

@@ -17,6 +17,7 @@ export interface DestinationCache {
   /** Drops what was not used for `idleMs`. */
   sweep(idleMs: number): void;
   keys(): string[];
+  values(): CachedDestination[];
 }
 
 /** `onKeys` is called when the set of keys has changed. */
@@ -58,5 +59,6 @@ export function createDestinationCache(clock: Clock, maxDestinations: number, on
       if (entries.size < before) onKeys();
     },
     keys: () => [...entries.keys()],
+    values: () => [...entries.values()].map(({ cached }) => cached),
   };
 }

@@ -23,6 +23,8 @@ export interface Registry {
   lookup(address: Address, signal: AbortSignal): Promise<Lookup>;
   /** How old the answer is that `lookup` would give without asking; undefined when it would ask. */
   heldForMs(address: Address): number | undefined;
+  /** Everything that is remembered. */
+  known(): readonly CachedDestination[];
   close(): Promise<void>;
 }
 
@@ -107,6 +109,7 @@ export function createRegistry({ clock, client, stream }: RegistryParts, setting
       const cached = cache.peek(formatAddress(address));
       return cached && clock.monotonic() - cached.askedMs;
     },
+    known: cache.values,
     async close() {
       timer.cancel();
       unsubscribe();

@@ -47,6 +47,8 @@ export interface InboundParts extends ProxyParts {
 /** HBONE, port 15008: tunnels of verified peers, and the connections in them. */
 export interface InboundTunnels {
   accept(raw: Socket): Promise<void>;
+  /** Those that are open. */
+  tunnels(): Iterable<InboundTunnel>;
   /** GOAWAY to every peer, and no new tunnel; what is open goes on. */
   retire(): void;
   /** Retires all; resolves when they have ended. */
@@ -55,8 +57,13 @@ export interface InboundTunnels {
   destroy(): void;
 }
 
+/** A tunnel, with what its peer has proved. */
+export interface InboundTunnel extends ServedTunnel {
+  readonly proof: Proof;
+}
+
 export function createInboundTunnels(parts: InboundParts, settings: InboundSettings): InboundTunnels {
-  const tunnels = new Set<ServedTunnel>();
+  const tunnels = new Set<InboundTunnel>();
   const handshakes = createHandshakes(handshakesFor(parts));
   let accepted = 0;
   let isRetired = false;
@@ -97,6 +104,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
 
   return {
     accept,
+    tunnels: () => tunnels,
     retire,
     async close() {
       retire();
@@ -152,7 +160,7 @@ async function serveProved(
   parts: InboundParts,
   settings: InboundSettings,
   signal: AbortSignal,
-): Promise<ServedTunnel> {
+): Promise<InboundTunnel> {
   const { clock, proofs } = parts;
   let tunnel: ServedTunnel | undefined;
   let isRetired = false;
@@ -169,7 +177,7 @@ async function serveProved(
     tunnel = await serveTunnel(from, clock, settings, requests, signal);
     void tunnel.closed.then(proof.close);
     if (isRetired) tunnel.retire();
-    return tunnel;
+    return { ...tunnel, proof };
   } catch (error) {
     proof.close();
     throw error;

@@ -17,7 +17,7 @@ import type { RenewalState } from '../../../src/agent/identity-sources/source.ts
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
-import { createRecentFailures } from '../../../src/proxy/recent-failures.ts';
+import { adminParts } from '../../support/admin-parts.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -102,21 +102,8 @@ const revocations = {
 };
 
 async function admin(parts: Partial<AdminParts> = {}) {
-  const readiness = createReadiness([]);
-  const server = await startAdminServer(
-    { kind: 'tcp', address: loopback },
-    {
-      clock,
-      log,
-      readiness,
-      identity: () => ({ current: identity, renewal }),
-      connections: () => [],
-      failures: createRecentFailures(),
-      peers,
-      revocations,
-      ...parts,
-    },
-  );
+  const shown = { clock, log, identity: () => ({ current: identity, renewal }), peers, revocations };
+  const server = await startAdminServer({ kind: 'tcp', address: loopback }, adminParts({ ...shown, ...parts }));
   closing.push(server);
   return server.address?.port ?? 0;
 }
@@ -246,19 +233,31 @@ describe('admin pages', () => {
     });
   });
 
-  it('show readiness and connections', async () => {
-    const port = await admin({ connections: () => [{ id: 'a-1' }] });
+  it('show readiness', async () => {
+    const port = await admin();
     expect(await ask({ port }, { path: '/ready' })).toMatchObject({ status: 200, body: 'ready\n' });
-    const { body } = await ask({ port }, { path: '/connections' });
-    expect(JSON.parse(body)).toEqual({ connections: [{ id: 'a-1' }] });
+  });
+
+  it('begin with a list of all, which HEAD asks for without a body', async () => {
+    const port = await admin();
+    const index = JSON.parse((await ask({ port })).body);
+    expect(Object.keys(index)).toEqual(expect.arrayContaining(['GET /status', 'GET /certs', 'POST /quitquitquit']));
+    for (const [name, does] of Object.entries(index)) {
+      expect(does).toMatch(/^[a-z].+[^.]$/);
+      const [methods = '', path = ''] = name.split(/ (?=\/)/);
+      if (!methods.startsWith('GET') || path === '/explain') continue;
+      expect(await ask({ port }, { path, method: 'HEAD' })).toMatchObject({ status: 200, body: '' });
+    }
   });
 
   it('name what exists when a page does not', async () => {
     const port = await admin();
-    for (const path of ['/', '/certs/', '/__proto__', '/constructor', '//certs']) {
+    for (const path of ['/certs/', '/__proto__', '/constructor', '//certs', '/status/drain']) {
       expect(await ask({ port }, { path })).toMatchObject({
         status: 404,
-        body: 'There is no such page, expected one of /certs, /ready, /handshakes, /connections\n',
+        body: expect.stringMatching(
+          /^There is no such page, expected one of \/, \/status, \/certs, .*\/quitquitquit\n$/,
+        ),
       });
     }
   });
@@ -356,20 +355,7 @@ describe('admin pages', () => {
 });
 
 describe('a unix socket', () => {
-  const start = (path: string) =>
-    startAdminServer(
-      { kind: 'unix', path },
-      {
-        clock,
-        log,
-        readiness: createReadiness([]),
-        identity: () => undefined,
-        connections: () => [],
-        failures: createRecentFailures(),
-        peers,
-        revocations,
-      },
-    );
+  const start = (path: string) => startAdminServer({ kind: 'unix', path }, adminParts({ clock }));
 
   it('A1: serves the admin pages to its owner alone', async () => {
     const path = join(directory, 'admin.sock');

@@ -14,10 +14,8 @@ import { askForPage } from '../../../src/cli/admin/client.ts';
 import { run } from '../../../src/cli/certs/command.ts';
 import { RemoraError } from '../../../src/errors.ts';
 import type { Host } from '../../../src/host.ts';
-import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
-import { createLog } from '../../../src/log.ts';
-import { createRecentFailures } from '../../../src/proxy/recent-failures.ts';
+import { adminParts } from '../../support/admin-parts.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -41,17 +39,8 @@ async function agent(
   listener: Parameters<typeof startAdminServer>[0] = { kind: 'tcp', address: { ip: '127.0.0.1', port: 0 } },
 ): Promise<string> {
   const renewal = { nextAttemptMs: clock.now() + 1000, lastFailure: undefined, clockSkewMs: 0 };
-  const server = await startAdminServer(listener, {
-    clock,
-    log: createLog('silent'),
-    readiness: createReadiness([]),
-    identity: () => ({ current: identity, renewal }),
-    peers: { byRoot: () => new Map(), sinceMs: clock.now() },
-    revocations: { current: () => noRevocations },
-    connections: () => [],
-    failures: createRecentFailures(),
-    ...parts,
-  });
+  const held = () => ({ current: identity, renewal });
+  const server = await startAdminServer(listener, adminParts({ clock, identity: held, ...parts }));
   closing.push(() => server.close());
   return `127.0.0.1:${server.address?.port}`;
 }

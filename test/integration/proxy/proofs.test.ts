@@ -7,10 +7,10 @@ import type { Clock } from '../../../src/clock.ts';
 import { systemClock, timestamp } from '../../../src/clock.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import type { TrustBundles } from '../../../src/identity/trust-bundle.ts';
-import { shownConnection } from '../../../src/proxy/account.ts';
 import type { PeerBook } from '../../../src/proxy/peer-book.ts';
 import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Proof } from '../../../src/proxy/proof.ts';
+import { shownConnection } from '../../../src/proxy/shown.ts';
 import { makeAuthority } from '../../support/certificates.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
@@ -285,7 +285,7 @@ describe('a connection whose peer does not prove itself anew', () => {
     expect(endsAtMs).toBe(proofOf(web).peer.notAfterMs + graceMs);
     expect(Math.abs(proofOf(api).endsAtMs - clock.now() - hourMs - graceMs)).toBeLessThan(60_000);
     const [connection] = web.accounts.live();
-    expect(connection && shownConnection(connection)).toMatchObject({
+    expect(connection && shownConnection(connection, clock.now())).toMatchObject({
       peerNotAfter: timestamp(endsAtMs - graceMs),
       endsAt: timestamp(endsAtMs),
     });

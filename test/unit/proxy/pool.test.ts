@@ -35,8 +35,10 @@ function tunnelWithRoom(places: number, order = 1): Tunnel {
     key,
     mutualTls: { peer, local } as unknown as Tunnel['mutualTls'],
     proof: { peer, end: { order } } as unknown as Tunnel['proof'],
+    openedAtMs: clock.now(),
     closed: Promise.resolve(),
     streams: () => streams,
+    isRetiring: () => false,
     hasRoom: () => streams < places,
     async open() {
       streams += 1;

@@ -36,8 +36,14 @@ export interface ServedTunnel {
   /** Short, for people, and the same at both ends. */
   readonly name: string;
   readonly mutualTls: MutualTls;
+  /** Wall time, milliseconds since the epoch. */
+  readonly openedAtMs: number;
   /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
+  /** Streams that are open. */
+  streams(): number;
+  /** It takes nothing new, and ends when its last stream does. */
+  isRetiring(): boolean;
   /** Since when it has had no stream, monotonic; undefined while it has some, or is closing. */
   idleSinceMs(): number | undefined;
   /** GOAWAY: the peer opens no new streams; closed when the last one has ended. Idempotent. */
@@ -93,8 +99,10 @@ export async function serveTunnel(
     usage.cancel();
     resolve();
   });
-  const { idleSinceMs, retire } = usage;
-  return { name: mutualTls.name, mutualTls, closed, idleSinceMs, retire, destroy: () => end() };
+  const { streams, idleSinceMs, retire } = usage;
+  const isRetiring = () => session.closed || session.destroyed;
+  const facts = { name: mutualTls.name, mutualTls, openedAtMs: clock.now() };
+  return { ...facts, closed, streams, isRetiring, idleSinceMs, retire, destroy: () => end() };
 }
 
 /** Counts the streams. A tunnel that has had none for the idle timeout is closed, and one that is retired when its last one has ended. */
@@ -104,7 +112,7 @@ function trackStreams(
   clock: Clock,
   idleTimeoutMs: number,
   onStream: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void,
-): { idleSinceMs(): number | undefined; retire(): void; cancel(): void } {
+): { streams(): number; idleSinceMs(): number | undefined; retire(): void; cancel(): void } {
   let streams = 0;
   let idleSinceMs = 0;
   let timer: Timer | undefined;
@@ -131,6 +139,7 @@ function trackStreams(
   });
   watch();
   return {
+    streams: () => streams,
     idleSinceMs: () => (streams > 0 || session.closed || session.destroyed ? undefined : idleSinceMs),
     retire() {
       session.close();

@@ -31,12 +31,16 @@ export interface Tunnel {
   readonly key: TunnelKey;
   readonly mutualTls: MutualTls;
   readonly proof: Proof;
+  /** Wall time, milliseconds since the epoch. */
+  readonly openedAtMs: number;
   /** Resolves when it has ended: what was sent in it has arrived, unless it was destroyed or lost. */
   readonly closed: Promise<void>;
   /** Streams of ours that are open or asked for. */
   streams(): number;
   /** Whether it takes a further stream. */
   hasRoom(): boolean;
+  /** It takes nothing new, and ends when its last stream does. */
+  isRetiring(): boolean;
   /**
    * Asks the peer for a connection to `destination`; resolves when it has answered 200, and only then application bytes
    * may be read. Throws `DeniedError` or `ConnectionError` for its refusal, `TunnelRetiredError` for a race.
@@ -104,8 +108,10 @@ function createTunnel(
     key,
     mutualTls,
     proof,
+    openedAtMs: clock.now(),
     closed: life.closed,
     streams: life.streams,
+    isRetiring: () => !life.isUsable(),
     hasRoom: () =>
       life.isUsable() &&
       life.streams() < Math.min(limits.maxStreams, session.remoteSettings.maxConcurrentStreams ?? limits.maxStreams),

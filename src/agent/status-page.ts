@@ -1,0 +1,91 @@
+import type { ShownFailure, StatusPage } from '../admin-api.ts';
+import { parseDate, timestamp } from '../clock.ts';
+import { remainingMs } from '../identity/identity.ts';
+import type { Readiness } from '../lifecycle.ts';
+import { readinessGates } from '../outcomes.ts';
+import type { Mode } from '../policy/mode.ts';
+import { version } from '../version.ts';
+import type { HeldIdentity } from './certificates-page.ts';
+import { shownRenewalFailure } from './certificates-page.ts';
+import type { InterceptionFacts } from './interception-book.ts';
+
+/** Failures that are older say little of what goes on; milliseconds. */
+const latelyMs = 10 * 60_000;
+
+export interface StatusShown {
+  /** Wall time, milliseconds since the epoch. */
+  readonly nowMs: number;
+  readonly startedAtMs: number;
+  readonly settings: {
+    readonly podName?: string | undefined;
+    readonly workloadNamespace?: string | undefined;
+    readonly workloadName?: string | undefined;
+    readonly controlPlane?: string | undefined;
+  };
+  readonly readiness: Pick<Readiness, 'closed'>;
+  readonly identity: HeldIdentity | undefined;
+  /** In force; undefined while no policy can be enforced. */
+  readonly mode: Mode | undefined;
+  readonly isControlPlaneUp: boolean;
+  readonly connections: readonly { readonly direction: 'inbound' | 'outbound' }[];
+  readonly tunnels: readonly { readonly direction: 'inbound' | 'outbound' }[];
+  readonly interception: InterceptionFacts;
+  readonly failures: readonly ShownFailure[];
+  readonly drain: StatusPage['drain'];
+}
+
+/** A sidecar at one glance. */
+export function statusPageOf(shown: StatusShown): StatusPage {
+  const { nowMs, startedAtMs, settings, readiness, interception } = shown;
+  const closed = readiness.closed();
+  return {
+    now: timestamp(nowMs),
+    version,
+    startedAt: timestamp(startedAtMs),
+    pod: {
+      name: settings.podName ?? null,
+      namespace: settings.workloadNamespace ?? null,
+      workload: settings.workloadName ?? null,
+    },
+    isReady: closed.size === 0,
+    gates: readinessGates.map((gate) => ({ gate, isOpen: !closed.has(gate), why: closed.get(gate) ?? null })),
+    identity: shown.identity === undefined ? null : identityOf(shown.identity, nowMs),
+    mode: shown.mode ?? null,
+    controlPlane: { address: settings.controlPlane ?? null, isUp: shown.isControlPlaneUp },
+    connections: byDirection(shown.connections),
+    tunnels: byDirection(shown.tunnels),
+    interception: { proofs: [...interception.proofs], bypassed: interception.bypassed },
+    failures: failuresOf(shown.failures, nowMs),
+    drain: shown.drain,
+  };
+}
+
+function identityOf({ current, renewal }: HeldIdentity, nowMs: number): StatusPage['identity'] {
+  const { nextAttemptMs, lastFailure } = renewal;
+  return {
+    spiffeId: current.spiffeId.uri,
+    isExpired: remainingMs(current, nowMs) <= 0,
+    endedBecause: current.endedBecause ?? null,
+    notAfter: timestamp(current.notAfterMs),
+    nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
+    lastFailure: lastFailure === undefined ? null : shownRenewalFailure(lastFailure),
+  };
+}
+
+function byDirection(list: readonly { readonly direction: 'inbound' | 'outbound' }[]): StatusPage['connections'] {
+  const inbound = list.filter(({ direction }) => direction === 'inbound').length;
+  return { inbound, outbound: list.length - inbound };
+}
+
+/** Each kind once; the latest of a kind stands for it, and comes first in `failures`. */
+function failuresOf(failures: readonly ShownFailure[], nowMs: number): StatusPage['failures'] {
+  const kinds = new Map<string, StatusPage['failures'][number]>();
+  for (const { id, direction, outcome, reason, happened, remedy, at } of failures) {
+    if (nowMs - parseDate(at) > latelyMs) continue;
+    const kind = `${direction} ${outcome} ${reason}`;
+    const known = kinds.get(kind);
+    if (known !== undefined) known.count += 1;
+    else kinds.set(kind, { direction, outcome, reason, happened, remedy, count: 1, last: at, lastId: id });
+  }
+  return [...kinds.values()].sort((one, other) => other.count - one.count);
+}

@@ -1,0 +1,34 @@
+import type { AdminParts } from '../../src/agent/admin.ts';
+import { loadAgentSettings } from '../../src/config.ts';
+import { noRevocations } from '../../src/identity/revocations.ts';
+import { createReadiness } from '../../src/lifecycle.ts';
+import { createLog } from '../../src/log.ts';
+import { createRecentFailures } from '../../src/proxy/recent-failures.ts';
+import { createFakeClock } from './fake-clock.ts';
+
+/** What the admin pages show of a sidecar that has done nothing yet. */
+export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
+  const clock = parts.clock ?? createFakeClock();
+  const args = ['--control-plane', 'https://control-plane:15012', '--mesh-networks', '10.0.0.0/8'];
+  return {
+    clock,
+    log: createLog('silent'),
+    startedAtMs: clock.now(),
+    ...loadAgentSettings({ args, env: {}, nodeFlags: [], uid: 1337, gid: 1337, readFile: () => '' }),
+    readiness: createReadiness([]),
+    identity: () => undefined,
+    peers: { byRoot: () => new Map(), sinceMs: clock.now() },
+    revocations: { current: () => noRevocations },
+    policy: { current: () => undefined, inForce: () => undefined },
+    destinations: { known: () => [], isSetAside: () => false },
+    isControlPlaneUp: () => false,
+    interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
+    connections: () => [],
+    tunnels: () => [],
+    failures: createRecentFailures(),
+    stopping: { progress: () => ({ stage: 'serving', isStopping: false }), drain: async () => undefined },
+    drain: { size: 0 },
+    quit: () => undefined,
+    ...parts,
+  };
+}
