@@ -81,6 +81,11 @@ describe('the version', () => {
   });
 });
 
+it('a client that speaks no protocol of the mesh is refused as alpn', async () => {
+  expect(verdict(await present('client', good(), {}, { ALPNProtocols: ['http/1.1'] }))).toBe('alpn');
+  expect(verdict(await present('client', good(), {}, { ALPNProtocols: [] }))).toBe('alpn');
+});
+
 describe('a client without a certificate', () => {
   it('T3: is refused as no_client_cert', async () => {
     expect(verdict(await present('client', undefined))).toBe('no_client_cert');

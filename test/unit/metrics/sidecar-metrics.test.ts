@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { createReadiness } from '../../../src/lifecycle.ts';
 import { handshakeReasons } from '../../../src/outcomes.ts';
 import { sidecarMetrics } from '../../support/metrics.ts';
 
@@ -46,4 +47,17 @@ it('counts what no handshake of ours can settle on as other', async () => {
   expect(await metrics.text('prometheus')).toContain(
     'remora_tls_negotiated_total{direction="inbound",version="TLSv1.3",cipher="other",group="X25519"} 1\n',
   );
+});
+
+it('shows each readiness gate, open or closed', async () => {
+  const readiness = createReadiness();
+  const metrics = sidecarMetrics({ closedGates: readiness.closed });
+  readiness.open('identity');
+  readiness.open('not_draining');
+  const text = await metrics.text('prometheus');
+  expect(text).toContain('remora_ready{gate="listeners"} 0\n');
+  expect(text).toContain('remora_ready{gate="identity"} 1\n');
+  expect(text).toContain('remora_ready{gate="policy"} 0\n');
+  expect(text).toContain('remora_ready{gate="interception"} 0\n');
+  expect(text).toContain('remora_ready{gate="not_draining"} 1\n');
 });
