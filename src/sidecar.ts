@@ -69,7 +69,7 @@ export const run: Subcommand = async (host) => {
   hideMemory();
   const loaded = loadAgentSettings({ ...host, readFile: (path) => readFileSync(path, 'utf8') });
   const output = createLogOutput();
-  const log = createLog(loaded.settings.logLevel, output, settings.logFormat);
+  const log = createLog(loaded.settings.logLevel, output, loaded.settings.logFormat);
   const stop = createStopRequest(host, systemClock);
   const sidecar = await startSidecar(host, systemClock, { log, output }, loaded, stop.ask);
   log.info({ signal: await Promise.race([stop.asked, sidecar.failed]) }, 'Stopping');
