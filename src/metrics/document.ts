@@ -28,6 +28,8 @@ const preamble = [
   '  plaintext. Any other series of a counter begins with its first event.',
   '- A gauge without a value, because it is not known, is absent.',
   '- The page is made for each scrape, and all its values are of one moment.',
+  "- Where the application's own metrics are merged in ([inject.md](inject.md#the-applications-metrics)), they follow the sidecar's, and",
+  '  the page is Prometheus text whatever `Accept` says.',
   '',
 ];
 

@@ -14,6 +14,8 @@ import { formatFor } from './negotiation.ts';
 export interface MetricsPage {
   /** All of it, as it is now. */
   text(format: ExpositionFormat): Promise<string>;
+  /** More families for this one answer, in Prometheus text: where there may be some, no other format is answered. Never rejects. */
+  after?(request: IncomingMessage, response: ServerResponse): Promise<Uint8Array>;
 }
 
 export interface ScrapeServer {
@@ -45,7 +47,6 @@ export async function startScrapeServer(
       if (path !== '/metrics') return void response.writeHead(404).end('Not found, expected /metrics\n');
       // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
       if (response.socket === null) return void request.socket.resetAndDestroy();
-      response.setTimeout(takeTimeoutMs);
       answerScrape(page, request, response);
     },
   );
@@ -71,9 +72,17 @@ export async function startScrapeServer(
 export function answerScrape(page: MetricsPage, request: IncomingMessage, response: ServerResponse): void {
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
-  const format = formatFor(request.headers.accept);
-  page.text(format).then(
-    (text) => response.writeHead(200, { 'content-type': contentTypes[format], vary: 'accept' }).end(text),
-    (error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`),
-  );
+  const format = page.after === undefined ? formatFor(request.headers.accept) : 'prometheus';
+  const make = async () => {
+    const after = (await page.after?.(request, response)) ?? new Uint8Array();
+    const text = Buffer.from(await page.text(format));
+    const length = text.length + after.length;
+    // The client has gone meanwhile: to write to it would be an error that nobody hears.
+    if (response.destroyed) return;
+    response.setTimeout(takeTimeoutMs);
+    response.writeHead(200, { 'content-type': contentTypes[format], 'content-length': length, vary: 'accept' });
+    response.write(text);
+    response.end(after);
+  };
+  make().catch((error: unknown) => response.writeHead(500).end(`${messageOf(error)}\n`));
 }

@@ -2,6 +2,7 @@ import type { InterceptionProof } from '../agent/interception-book.ts';
 import type { MemoryPool } from '../memory-limit.ts';
 import type { Direction, Security, Transport } from '../outcomes.ts';
 import {
+  applicationScrapeResults,
   closedReasons,
   deniedReasons,
   handshakeReasons,
@@ -123,6 +124,11 @@ export const sidecarFamilies = {
     type: 'gauge',
     help: 'When the policy in force began',
     absent: 'before a policy, and while the last one cannot be enforced',
+  },
+  remora_application_scrapes_total: {
+    type: 'counter',
+    help: "Scrapes of these metrics that the application's own should follow, by what became of those",
+    labels: { result: closed(...applicationScrapeResults) },
   },
   remora_ready: {
     type: 'gauge',

@@ -1,7 +1,14 @@
 import type { InterceptionFacts } from '../agent/interception-book.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
 import type { MemoryPool } from '../memory-limit.ts';
-import type { ClosedReason, DeniedReason, HandshakeReason, ReadinessGate, RenewalReason } from '../outcomes.ts';
+import type {
+  ApplicationScrapeResult,
+  ClosedReason,
+  DeniedReason,
+  HandshakeReason,
+  ReadinessGate,
+  RenewalReason,
+} from '../outcomes.ts';
 import { handshakeReasons, readinessGates } from '../outcomes.ts';
 import type { LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
 import type { DeclaredMetrics } from './declared.ts';
@@ -50,6 +57,7 @@ export interface SidecarMetrics extends Observer, MetricsPage {
   eventLoopLagged(lagSeconds: number): void;
   renewalSucceeded(source: string): void;
   renewalFailed(source: string, reason: RenewalReason): void;
+  applicationScraped(result: ApplicationScrapeResult): void;
 }
 
 type Metrics = DeclaredMetrics<typeof sidecarFamilies>;
@@ -73,6 +81,7 @@ export function createSidecarMetrics(
   const suppressed = metrics.counter('remora_log_lines_suppressed_total');
   const renewals = metrics.counter('remora_certificate_renewals_total');
   const proofs = metrics.counter('remora_proof_renewals_total');
+  const applicationScrapes = metrics.counter('remora_application_scrapes_total');
   const tunnelsOpen = metrics.gauge('remora_tunnels_open');
   const eventLoopLag = metrics.histogram('remora_event_loop_lag_seconds');
   // What alerts watch begins at zero: to `increase()`, a series that appears has not risen. All other counters begin with
@@ -118,6 +127,7 @@ export function createSidecarMetrics(
     proofRenewed: (direction, result) => proofs.inc({ direction, result }),
     renewalSucceeded: (source) => renewals.inc({ source, result: 'success', reason: '' }),
     renewalFailed: (source, reason) => renewals.inc({ source, result: 'failure', reason }),
+    applicationScraped: (result) => applicationScrapes.inc({ result }),
   };
 }
 

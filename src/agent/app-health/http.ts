@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import { Client, errors } from 'undici';
+import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
 import type { HttpProbe } from '../../app-probes.ts';
 import { codeOf, messageOf, UnavailableError } from '../../errors.ts';
@@ -64,16 +66,7 @@ async function ask(hop: Hop, { httpGet, target, userAgent }: HttpProbeParts, sig
   const address = { ip: target.address.ip, port: hop.port };
   const name = hop.port === target.address.port ? target.name : formatAddress(address);
   const socket = await dial({ address, name }, hop.isTls, signal);
-  const client = new Client(`${hop.isTls ? 'https' : 'http'}://${formatAddress(address)}`, {
-    // Later, because undici forgets a request whose connection is there before it has begun to wait for it.
-    connect: (_options, callback) => queueMicrotask(() => callback(null, socket)),
-    allowH2: false,
-    pipelining: 0,
-    maxHeaderSize: maxHeaderBytes,
-    // The deadline is over the whole probe.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-  });
+  const client = clientOn(socket, address, hop.isTls);
   try {
     const { statusCode, headers, body } = await client.request({
       method: 'GET',
@@ -90,6 +83,19 @@ async function ask(hop: Hop, { httpGet, target, userAgent }: HttpProbeParts, sig
     socket.destroy();
     await client.destroy();
   }
+}
+
+/** A client of one connection that is there already; who uses it closes both, and has the deadline. */
+export function clientOn(socket: Socket, address: Address, isTls: boolean): Client {
+  return new Client(`${isTls ? 'https' : 'http'}://${formatAddress(address)}`, {
+    // Later, because undici forgets a request whose connection is there before it has begun to wait for it.
+    connect: (_options, callback) => queueMicrotask(() => callback(null, socket)),
+    allowH2: false,
+    pipelining: 0,
+    maxHeaderSize: maxHeaderBytes,
+    headersTimeout: 0,
+    bodyTimeout: 0,
+  });
 }
 
 async function readSome(body: AsyncIterable<Uint8Array> & { on(event: 'error', listener: () => void): unknown }) {
@@ -132,7 +138,8 @@ const isRemovable = (name: string) => ['accept', 'user-agent'].includes(name.toL
 /** The bytes of UTF-8, as the kubelet sends them. */
 const latin1 = (text: string) => Buffer.from(text).toString('latin1');
 
-function answerWords(name: string, error: unknown): string {
+/** Why a request on such a connection has no answer, in one sentence. */
+export function answerWords(name: string, error: unknown): string {
   if (error instanceof errors.HeadersOverflowError) {
     return `${name} answered with headers of more than ${maxHeaderBytes / 1024} KiB`;
   }

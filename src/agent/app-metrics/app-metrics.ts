@@ -1,0 +1,129 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { canonicalIp } from '../../addresses.ts';
+import type { Clock } from '../../clock.ts';
+import { appMetricsPlace } from '../../config/app-metrics.ts';
+import { messageOf } from '../../errors.ts';
+import { createLineRate } from '../../line-rate.ts';
+import type { Log } from '../../log.ts';
+import type { ApplicationScrapeFailure, ApplicationScrapeResult } from '../../outcomes.ts';
+import { applicationScrapeFailures } from '../../outcomes.ts';
+import { withDeadline } from '../deadline.ts';
+import type { Errand } from './fetch.ts';
+import { AppMetricsError, fetchAppMetrics } from './fetch.ts';
+
+export interface AppMetricsParts {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly place: Errand['place'];
+  readonly counter: { applicationScraped(result: ApplicationScrapeResult): void };
+}
+
+export interface AppMetrics {
+  /**
+   * What follows our own families in the answer to this request; empty when the application gave nothing that can. Never
+   * rejects, and takes no longer than whoever scrapes waits.
+   */
+  after(request: IncomingMessage, response: ServerResponse): Promise<Uint8Array>;
+}
+
+export const appMetricsLimits = {
+  /** Without word of how long it waits, a scrape waits as long as one of Prometheus does by default. */
+  timeoutSeconds: 10,
+  /** However long it says that it waits. */
+  mostSeconds: 30,
+  /** The part of its wait in which the application has to answer; the rest is for our own families and the way. */
+  share: 0.9,
+  /** Pages of the application in answers that have not been read to their end. */
+  heldBytes: 16 * 1024 * 1024,
+  /** For each way in which it may fail. */
+  linesPerSecond: 1 / 60,
+} as const;
+
+const nothing = new Uint8Array();
+
+/** One request to the application, for all scrapes that come before its answer. */
+interface Flight {
+  readonly page: Promise<Uint8Array>;
+  waiting: number;
+  readonly stop: () => void;
+}
+
+/** Merges the application's own metrics into ours: anybody may ask, and nothing that the application does can break ours. */
+export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts): AppMetrics {
+  const { mostSeconds, heldBytes, linesPerSecond } = appMetricsLimits;
+  const passes = createLineRate<ApplicationScrapeFailure>(clock, { linesPerSecond, burst: 1 });
+  let flight: Flight | undefined;
+  let held = 0;
+
+  const begin = (errand: Errand): Flight => {
+    const left = new AbortController();
+    const page = withDeadline(clock, mostSeconds * 1000, late, left.signal, (signal) =>
+      fetchAppMetrics(errand, signal),
+    );
+    const begun = { page, waiting: 0, stop: () => left.abort(new Error('Nobody waits for the metrics any longer')) };
+    const end = () => {
+      if (flight === begun) flight = undefined;
+    };
+    page.then(end, end);
+    return begun;
+  };
+
+  /** It goes on while anybody waits for it: whose patience is short must not end it for the others. */
+  const join = async (errand: Errand, gone: AbortSignal): Promise<Uint8Array> => {
+    flight ??= begin(errand);
+    const joined = flight;
+    joined.waiting += 1;
+    try {
+      return await withDeadline(clock, errand.timeoutSeconds * 1000, late, gone, () => joined.page);
+    } finally {
+      joined.waiting -= 1;
+      if (joined.waiting === 0) joined.stop();
+    }
+  };
+
+  const hold = (page: Uint8Array, response: ServerResponse) => {
+    if (held + page.length > heldBytes) throw new AppMetricsError('busy', 'Earlier answers are not read');
+    held += page.length;
+    response.once('close', () => {
+      held -= page.length;
+    });
+  };
+
+  const leftOut = (error: unknown) => {
+    // Anything else is a mistake of ours, and no reason either to break our own families.
+    const result = error instanceof AppMetricsError ? error.failure : 'unreachable';
+    counter.applicationScraped(result);
+    if (!passes(result)) return;
+    const { happened, remedy } = applicationScrapeFailures[result];
+    log.warn({ result, appMetrics: appMetricsPlace.show(place), detail: messageOf(error), remedy }, happened);
+  };
+
+  return {
+    async after(request, response) {
+      const ip = canonicalIp(request.socket.localAddress ?? '');
+      const gone = new AbortController();
+      response.once('close', () => gone.abort(new Error('Nobody takes the answer any longer')));
+      if (ip === undefined || response.closed) return nothing;
+      try {
+        const page = await join({ place, ip, timeoutSeconds: timeoutSecondsOf(request) }, gone.signal);
+        if (gone.signal.aborted) return nothing;
+        hold(page, response);
+        counter.applicationScraped('success');
+        return page;
+      } catch (error) {
+        if (!gone.signal.aborted) leftOut(error);
+        return nothing;
+      }
+    },
+  };
+}
+
+const late = () => new AppMetricsError('timeout', 'There was no whole answer in time');
+
+/** How long the application has, by what Prometheus says of its own patience. */
+function timeoutSecondsOf({ headers }: IncomingMessage): number {
+  const { timeoutSeconds, mostSeconds, share } = appMetricsLimits;
+  const given = headers['x-prometheus-scrape-timeout-seconds'];
+  const text = typeof given === 'string' && /^\d{1,9}(?:\.\d{1,9})?$/.test(given) ? given : String(timeoutSeconds);
+  return Math.min(Number(text), mostSeconds) * share;
+}
