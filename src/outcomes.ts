@@ -11,19 +11,21 @@ export interface Words {
 export const handshakeReasons = {
   no_client_cert: {
     happened: 'The peer presented no certificate',
-    remedy: 'Inject a sidecar into the peer, or exclude the port from mutual TLS',
+    remedy:
+      'Look what runs at `peerAddress`: a sidecar always presents one, and nothing else has business on this port',
   },
   untrusted: {
     happened: "The peer's certificate does not chain to the trust bundle of its trust domain",
-    remedy: "Compare the issuer of the peer's certificate with the roots of that trust domain in the bundle",
+    remedy:
+      'Compare `presentedIssuer` with the roots of that trust domain that `remora certs` shows, beside this sidecar and beside the peer',
   },
   expired: {
     happened: "A certificate in the peer's chain has expired",
-    remedy: "Look at the peer's renewals and compare both clocks",
+    remedy: 'Run `remora certs` beside the peer: it says why its renewals fail, and how far off its clock is',
   },
   not_yet_valid: {
     happened: "A certificate in the peer's chain is not valid yet",
-    remedy: 'Compare the clocks of both nodes and of the control plane',
+    remedy: 'Run `remora certs` on both sides: it says how far each clock is from that of the control plane',
   },
   bad_purpose: {
     happened: "The peer's certificate may not be used for this purpose",
@@ -71,15 +73,18 @@ export const handshakeReasons = {
   },
   trust_domain: {
     happened: 'The peer belongs to a trust domain that this sidecar has no bundle for',
-    remedy: 'Add the bundle of that trust domain if it should be trusted',
+    remedy:
+      'If it should be trusted, give its roots to the control plane with --trust-bundle, or to this sidecar with federatedBundles where identities come in files',
   },
   peer_identity: {
     happened: 'The peer proved another identity than the expected one',
-    remedy: 'Check which workload runs at that address, and what the registry says of it',
+    remedy:
+      'Compare `presentedId` with `expectedId`; `remora explain --to` the destination shows which identity the registry expects there',
   },
   revoked: {
-    happened: "The peer's certificate has been revoked, or it is not known who is",
-    remedy: 'Let the peer obtain a new certificate, or lift the revocation; where lists are out of date, replace them',
+    happened: "The peer's certificate has been revoked, or it cannot be known who is revoked",
+    remedy:
+      '`remora control-plane revoke --list` shows what is revoked, and --lift takes it back; `remora certs` says when lists are out of date',
   },
   resumed: {
     happened: 'The peer tried to resume an earlier TLS session',
@@ -91,31 +96,36 @@ export const handshakeReasons = {
   },
   no_shared_cipher: {
     happened: 'Both sides share no cipher suite, group or signature algorithm',
-    remedy: 'Enable the suites of TLS 1.3 and the groups X25519 or P-256 in the peer',
+    remedy:
+      'Enable the suites of TLS 1.3 and the groups X25519 or P-256 in the peer; a sidecar of any version has them',
   },
   alpn: {
     happened: 'The peer speaks TLS, but not the protocol of the mesh',
-    remedy: "Inject a sidecar into the peer, or exclude the port so that the application's own TLS passes",
+    remedy:
+      "Inject a sidecar into the peer, or exclude the port with traffic.sidecar.istio.io/excludeInboundPorts so that the application's own TLS passes",
   },
   bad_record: {
     happened: 'The peer sent bytes that are not valid TLS',
-    remedy: 'Check what dials this port',
+    remedy: 'Look what runs at the other end: `peerAddress` if it dialled us and `tunnelTo` if we dialled it',
   },
   timeout: {
     happened: 'The handshake did not finish within its deadline',
-    remedy: 'Check the network between both nodes and the load of both sidecars',
+    remedy:
+      'Check the network between both nodes, its MTU too, and the load of both sidecars; then raise handshakeTimeout',
   },
   reset: {
     happened: 'The peer closed the connection during the handshake',
-    remedy: "Look at the peer's log: it may have refused our certificate",
+    remedy:
+      'Look in the log of the other side for the same `tunnelFrom`: if it refused our certificate, it says there why',
   },
   plaintext_in_strict: {
     happened: 'The peer spoke plaintext to a port that is STRICT',
-    remedy: 'Inject a sidecar into the peer, or make the port PERMISSIVE while it moves',
+    remedy:
+      'Inject a sidecar into the peer, or let the mode be PERMISSIVE while it moves: `remora status` says what sets it',
   },
   internal: {
     happened: 'The sidecar failed during the handshake',
-    remedy: 'Report it with the log line',
+    remedy: 'Report it with this log line',
   },
 } as const satisfies Record<string, Words>;
 
@@ -124,20 +134,23 @@ export type HandshakeReason = keyof typeof handshakeReasons;
 /** Why this sidecar decided not to carry a connection. */
 export const deniedReasons = {
   default_deny: {
-    happened: 'No ALLOW policy of the workload matches the peer',
-    remedy: 'Add the peer to an AuthorizationPolicy that selects the workload',
+    happened: 'Nothing that is in force here allows this peer',
+    remedy:
+      'If it should be allowed, name it in allowPeers of this sidecar; `remora explain --from` its SPIFFE ID says what decides',
   },
   policy_deny: {
     happened: 'A DENY policy of the workload matches the peer',
-    remedy: 'Change that AuthorizationPolicy if the peer should be admitted',
+    remedy:
+      'Change that AuthorizationPolicy if the peer should be admitted; `remora explain` with the id of the connection names it',
   },
   policy_unavailable: {
     happened: 'No complete policy has arrived yet',
-    remedy: 'Check that the control plane is reachable from this pod',
+    remedy: '`remora status` says whether the control plane answers; nobody is let in before its first policy',
   },
   policy_error: {
     happened: 'A policy of the workload cannot be understood, so it denies everything',
-    remedy: 'Validate the policy and remove what is not supported',
+    remedy:
+      'Remove from the policy what is not supported; `remora explain` with the id of the connection names the policy',
   },
   self_call: {
     happened: "The application dialled one of the sidecar's own ports",
@@ -145,11 +158,12 @@ export const deniedReasons = {
   },
   reserved_port: {
     happened: "The peer asked for one of the sidecar's own ports",
-    remedy: "Dial the application's port instead",
+    remedy: "Dial the application's port instead; if nobody dials it on purpose, look what `peerId` does",
   },
   not_this_pod: {
     happened: 'The peer asked for an address that is not one of this pod',
-    remedy: 'Check the registry: it may name an address of a pod that is gone',
+    remedy:
+      '`remora explain --to` the destination, beside the client, shows whose address the registry takes it for: that pod may be gone',
   },
   no_original_destination: {
     happened: 'The kernel does not know where the connection was going',
@@ -157,39 +171,40 @@ export const deniedReasons = {
   },
   bad_authority: {
     happened: 'The tunnel request names no valid address and port',
-    remedy: 'The peer must send an IP literal and a port as :authority',
+    remedy: 'Look what `peerId` runs: a sidecar sends an address and a port as :authority, and no name',
   },
   no_endpoint: {
-    happened: 'The service has no endpoint that is ready',
-    remedy: 'Check the readiness of its pods',
+    happened: 'The destination has no endpoint that is ready and that this sidecar can reach',
+    remedy: '`remora explain --to` the destination lists its endpoints; check the readiness of their pods',
   },
   unknown_destination: {
-    happened: 'The destination lies inside the mesh networks, but the registry does not know it',
-    remedy: 'Create a Service or ServiceEntry for it, or take its range out of the mesh networks',
+    happened: 'The registry does not know the destination, and it must not be passed through unknown',
+    remedy:
+      'Create a Service or ServiceEntry for it; `remora explain --to` it says whether meshNetworks or outboundPolicy keeps it back',
   },
   mtls_required: {
     happened: 'The destination can be reached in plaintext only, and this pod forbids that',
-    remedy: 'Inject a sidecar into the destination, or lower --minimum-outbound',
+    remedy: 'Inject a sidecar into the destination, or set minimumOutbound of this pod to plaintext',
   },
   control_plane_unavailable: {
     happened: 'The control plane did not answer in time, and nothing is cached for the destination',
-    remedy: 'Check that the control plane is reachable from this pod',
+    remedy: '`remora status` says whether the control plane answers; check its pods and the network to it',
   },
   peer_refused: {
-    happened: "The other side's sidecar refused the connection",
-    remedy: "Look for the same connection id in the other sidecar's log",
+    happened: 'The sidecar of the other side refused the connection',
+    remedy: 'Do what `otherRemedy` says, over there; the log of the other side has a line with the same id',
   },
   connection_limit: {
     happened: 'The sidecar carries as many connections as it may',
-    remedy: 'Raise the limit and the memory of the sidecar, or add replicas',
+    remedy: 'Raise maxConnections and the memory of the sidecar, or add replicas',
   },
   stream_limit: {
     happened: 'The tunnel carries as many streams as it may',
-    remedy: 'Raise the limit, or look for connections that are never closed',
+    remedy: 'Raise maxTunnelStreams, or look in `remora connections` for those that are never closed',
   },
   handshake_limit: {
     happened: 'Too many handshakes are in flight',
-    remedy: 'Look for a flood of new connections, or add replicas',
+    remedy: 'Look in `remora handshakes` who makes so many, or add replicas',
   },
   descriptor_limit: {
     happened: 'The process has no file descriptor left',
@@ -197,15 +212,15 @@ export const deniedReasons = {
   },
   memory_pressure: {
     happened: 'The sidecar is close to its memory limit',
-    remedy: 'Raise its memory limit, or add replicas',
+    remedy: 'Raise its memory limit, or add replicas; `remora connections` shows what it carries',
   },
   draining: {
     happened: 'The sidecar is shutting down',
-    remedy: 'Nothing: clients move to another endpoint',
+    remedy: 'Nothing, clients move to another endpoint',
   },
   not_ready: {
     happened: 'The sidecar is not ready yet',
-    remedy: 'Look at its readiness gates',
+    remedy: '`remora status` names the gates that are closed, and why',
   },
   identity_expired: {
     happened:
@@ -214,7 +229,7 @@ export const deniedReasons = {
   },
   internal: {
     happened: 'The sidecar failed while it handled the connection',
-    remedy: 'Report it with the log line',
+    remedy: 'Report it with this log line',
   },
 } as const satisfies Record<string, Words>;
 
@@ -222,46 +237,72 @@ export type DeniedReason = keyof typeof deniedReasons;
 
 /** Why a connection that was carried has ended, or could not be made. */
 export const closedReasons = {
-  eof: { happened: 'Both sides finished', remedy: 'Nothing' },
-  idle: { happened: 'No byte moved for the idle timeout', remedy: 'Raise the idle timeout, or send keepalives' },
-  max_age: { happened: 'The connection reached its maximum age', remedy: 'Nothing: the client opens a new one' },
+  eof: {
+    happened: 'Both sides finished',
+    remedy: 'Nothing, that is how it should be',
+  },
+  idle: {
+    happened: 'No byte moved for the idle timeout',
+    remedy: 'Raise idleTimeout, or let the application send keepalives',
+  },
+  max_age: {
+    happened: 'The connection reached its maximum age',
+    remedy: 'Nothing, the client opens a new one',
+  },
   half_close_timeout: {
     happened: 'One side finished and the other did not within the half-close timeout',
-    remedy: 'Raise the half-close timeout if the application needs longer',
+    remedy: 'Raise halfCloseTimeout if the application needs longer',
   },
-  reset: { happened: 'One side reset the connection', remedy: 'Look at the application that did' },
+  reset: {
+    happened: 'One side reset the connection, or closed it before the other was done',
+    remedy: 'Look in the logs of both applications: the sidecar only passed it on',
+  },
   upstream_refused: {
     happened: 'Nothing listens at the destination',
-    remedy: 'Check that the application runs and on which port and address it listens',
+    remedy:
+      'Check that the application runs, and that it listens on this port and on an address that can be reached; `detail` names what was dialled',
   },
   upstream_timeout: {
-    happened: 'The destination did not answer within the connect deadline',
-    remedy: 'Check the network and the network policies between both',
+    happened: 'The destination did not answer in time',
+    remedy:
+      'Check that it runs, and the network and the network policies on the way to it; `detail` names what was waited for',
   },
-  upstream_unreachable: { happened: 'The destination cannot be reached', remedy: 'Check routes and addresses' },
+  upstream_unreachable: {
+    happened: 'The destination cannot be reached from here',
+    remedy: 'Check the routes to it and its address; `detail` has the error of the kernel',
+  },
   tunnel_lost: {
     happened: 'The tunnel that carried the connection was lost',
-    remedy: "Look at the other sidecar's log, and at the network between both nodes",
+    remedy: 'Look in the log of the other side for the same `tunnelFrom`, and at the network between both nodes',
   },
-  revoked: { happened: "The peer's certificate was revoked", remedy: 'Nothing, if that was intended' },
+  revoked: {
+    happened: "The peer's certificate was revoked",
+    remedy: 'Nothing, if that was intended; else `remora control-plane revoke --lift` takes it back',
+  },
   bundle_change: {
-    happened: "The root that the peer's certificate chains to was removed",
-    remedy: 'Nothing, if that was intended; the peer needs a certificate from a current root',
+    happened: "The root that the peer's certificate chains to is trusted no more",
+    remedy: 'Nothing, if that was intended; else run `remora certs` on both sides and compare the roots',
   },
   policy_change: {
     happened: 'A changed policy no longer permits the connection',
-    remedy: 'Nothing, if that was intended',
+    remedy: 'Nothing, if that was intended; `remora explain --from` the peer says what is in force now',
   },
   peer_certificate_expired: {
     happened: "The peer's certificate expired and was not proved anew",
-    remedy: "Look at the peer's renewals",
+    remedy: 'Run `remora certs` beside the peer: it says why its renewals fail',
   },
-  draining: { happened: 'The sidecar was shutting down', remedy: 'Nothing: clients move to another endpoint' },
+  draining: {
+    happened: 'The sidecar was shutting down',
+    remedy: 'Nothing, clients move to another endpoint',
+  },
   drain_deadline: {
     happened: 'The connection was still open at the drain deadline and was reset',
-    remedy: 'Raise the drain deadline if the application needs longer',
+    remedy: 'Raise drainDeadline if the application needs longer, and the grace period of the pod with it',
   },
-  internal: { happened: 'The sidecar failed while it carried the connection', remedy: 'Report it with the log line' },
+  internal: {
+    happened: 'The sidecar failed while it carried the connection',
+    remedy: 'Report it with this log line',
+  },
 } as const satisfies Record<string, Words>;
 
 export type ClosedReason = keyof typeof closedReasons;
@@ -282,7 +323,10 @@ export const renewalReasons = {
     remedy:
       'Look at the detail; check the service account and namespace of the pod, and whether its identity is revoked',
   },
-  http_429: { happened: 'The control plane asked to come back later', remedy: 'Nothing, unless it goes on' },
+  http_429: {
+    happened: 'The control plane asked to come back later',
+    remedy: 'Nothing, unless it goes on; then look at the load of the control plane',
+  },
   http_5xx: { happened: 'The control plane failed', remedy: "Look at the control plane's log" },
   too_large: {
     happened: "The control plane's reply is larger than the limit",
@@ -314,19 +358,19 @@ export const renewalReasons = {
   },
   not_yet_valid: {
     happened: 'The certificate is not valid yet',
-    remedy: 'Compare the clocks of this node and of whoever issued it',
+    remedy: 'Set the clock of this node, or that of whoever issued it; `remora certs` says how far they are apart',
   },
   already_expired: {
     happened: 'The certificate has already expired',
     remedy: 'Check who renews it, and compare the clocks of this node and of whoever issued it',
   },
   ttl_too_short: {
-    happened: 'The certificate lives too short to be renewed in time',
-    remedy: 'Ask for a longer lifetime',
+    happened: 'The certificate does not live long enough to be renewed in time',
+    remedy: 'Raise certificateLifetime, and the longest lifetime that the control plane gives',
   },
   ttl_too_long: {
     happened: 'The certificate lives longer than this sidecar accepts',
-    remedy: 'Lower the lifetime in the certificate authority',
+    remedy: 'Lower the lifetime in the certificate authority, or raise maximumCertificateLifetime',
   },
   token_missing: { happened: 'The token file is missing or empty', remedy: 'Check the projected volume of the pod' },
 } as const satisfies Record<string, Words>;

@@ -129,5 +129,5 @@ const tables = { closed: closedReasons, denied: deniedReasons, handshake: handsh
 
 function wordsIn({ kind, reason }: { readonly kind: keyof typeof tables; readonly reason: string }): Words {
   const table: Readonly<Record<string, Words>> = tables[kind];
-  return table[reason] ?? { happened: 'The connection ended', remedy: 'Report it with the log line' };
+  return table[reason] ?? { happened: 'The connection ended', remedy: 'Report it with this log line' };
 }
