@@ -233,7 +233,7 @@ async function startSidecar(
         identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
         peers,
         revocations: sources.revocations,
-        ...{ startedAtMs, settings, origins, interception: interception.facts, failures, stopping, drain },
+        ...{ startedAtMs, settings, origins, interception: interception.facts, failures, stopping, drain, logging },
         policy: { current: sources.policy.current, inForce: policyInForce },
         isControlPlaneUp: sources.isControlPlaneUp,
         destinations: { known: sources.registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },

@@ -5,6 +5,7 @@ import { timestamp } from '../clock.ts';
 import type { Endpoint, PolicyState } from '../control-api.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { Readiness } from '../lifecycle.ts';
+import type { Logging } from '../logging.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { certificatesPageOf } from './certificates-page.ts';
 import type { ConfigShown } from './config-page.ts';
@@ -15,6 +16,7 @@ import { drainAction, quitAction, shownDrain } from './ending.ts';
 import { readyPage } from './health.ts';
 import type { InterceptionFacts } from './interception-book.ts';
 import { refuseForeign } from './local-requests.ts';
+import { loggingAction, loggingPageOf } from './logging-page.ts';
 import type { Page, PageHandler, PageListener, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
 import { policyPageOf } from './policy-page.ts';
@@ -30,6 +32,7 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   readonly readiness: Pick<Readiness, 'closed'>;
   /** Undefined before the first identity. */
   identity(): HeldIdentity | undefined;
+  readonly logging: Logging;
   readonly peers: PeerCounts;
   readonly revocations: { current(): Revocations };
   readonly policy: { current(): PolicyState | undefined; inForce(): PolicyInForce | undefined };
@@ -112,6 +115,12 @@ function entriesOf(parts: AdminParts): readonly Entry[] {
     },
     { path: adminPaths.config, does: 'every setting, and where it comes from', get: () => ok(configPageOf(parts)) },
     { path: adminPaths.ready, does: 'ready, or the gates that are closed', get: () => readyPage(parts.readiness) },
+    {
+      path: adminPaths.logging,
+      does: 'what is logged; ?level=debug&accessLog=off changes it until the next start',
+      get: () => loggingPageOf(parts.logging),
+      post: (request) => loggingAction(parts.logging, request),
+    },
     {
       path: adminPaths.drain,
       does: 'not ready, then no new inbound connections; what is open goes on, and so does the process',

@@ -3,6 +3,7 @@ import { loadAgentSettings } from '../../src/config.ts';
 import { noRevocations } from '../../src/identity/revocations.ts';
 import { createReadiness } from '../../src/lifecycle.ts';
 import { createLog } from '../../src/log.ts';
+import { createLogging } from '../../src/logging.ts';
 import { createRecentFailures } from '../../src/proxy/recent-failures.ts';
 import { createFakeClock } from './fake-clock.ts';
 
@@ -10,9 +11,11 @@ import { createFakeClock } from './fake-clock.ts';
 export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
   const clock = parts.clock ?? createFakeClock();
   const args = ['--control-plane', 'https://control-plane:15012', '--mesh-networks', '10.0.0.0/8'];
+  const log = createLog('silent');
   return {
     clock,
-    log: createLog('silent'),
+    log,
+    logging: createLogging(log, 'all'),
     startedAtMs: clock.now(),
     ...loadAgentSettings({ args, env: {}, nodeFlags: [], uid: 1337, gid: 1337, readFile: () => '' }),
     readiness: createReadiness([]),

@@ -241,7 +241,9 @@ describe('admin pages', () => {
   it('begin with a list of all, which HEAD asks for without a body', async () => {
     const port = await admin();
     const index = JSON.parse((await ask({ port })).body);
-    expect(Object.keys(index)).toEqual(expect.arrayContaining(['GET /status', 'GET /certs', 'POST /quitquitquit']));
+    expect(Object.keys(index)).toEqual(
+      expect.arrayContaining(['GET /status', 'GET /certs', 'GET, POST /logging', 'POST /quitquitquit']),
+    );
     for (const [name, does] of Object.entries(index)) {
       expect(does).toMatch(/^[a-z].+[^.]$/);
       const [methods = '', path = ''] = name.split(/ (?=\/)/);
