@@ -1,4 +1,6 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { deniedReasons } from '../../src/outcomes.ts';
 import type { Mesh } from '../support/mesh.ts';
 import { startMesh } from '../support/mesh.ts';
 import type { RunningProgram } from '../support/pods.ts';
@@ -205,6 +207,23 @@ describe.skipIf(noPodsBecause !== undefined)(`a mesh of pods ${noPodsBecause ?? 
     expect(await logged('web', '"connection_limit"')).toMatchObject({ outcome: 'denied' });
     await recursion.stop();
     expect(await client('web', 'ask', service.v4, 7001)).toEqual({ text: 'hello', ended: 'end' });
+  });
+
+  it('tells from the control plane how every sidecar fares, and who was connected with whom', async () => {
+    await client('web', 'ask', service.v4, 7001);
+    const asked = async (...args: string[]) => {
+      const state = ['--state-dir', join(mesh.folder, 'state')];
+      return (await mesh.pods.control.remora(['mesh', ...state, ...args], { uid: 0 })).stdout;
+    };
+    const edge =
+      /^ {2}spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web +spiffe:\/\/cluster\.local\/ns\/shop\/sa\/api +api\.shop +mutual_tls .* both$/m;
+    await expect.poll(() => asked('--edges'), { timeout: 90_000, interval: 1000 }).toMatch(edge);
+    expect(await asked()).toMatch(
+      /^2 sidecars; .*\n\n.*\n {2}shop\/api +yes +STRICT +\S+ left .*\n {2}shop\/web +yes +STRICT/,
+    );
+    const denied = deniedReasons.self_call;
+    expect(await asked('shop/web')).toMatch(/^ {4}outbound denied self_call, \d+ times, .* ago$/m);
+    expect(await asked('shop/web')).toContain(`\n      ${denied.happened}. ${denied.remedy}\n`);
   });
 
   it('A1: serves metrics and readiness to the network, and its admin pages to the pod alone', async () => {
