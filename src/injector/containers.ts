@@ -50,6 +50,8 @@ export interface SidecarParts {
   readonly context: PodContext;
   readonly options: PodOptions;
   readonly probes: AppProbes;
+  /** Where the application's metrics are, as the setting of that name writes it. */
+  readonly appMetrics: string | undefined;
 }
 
 export function sidecarContainer(parts: SidecarParts, settings: InjectionSettings) {
@@ -102,13 +104,14 @@ function environment(probes: AppProbes) {
   ];
 }
 
-function agentArguments({ pod, context, options }: SidecarParts, settings: InjectionSettings): string[] {
+function agentArguments({ pod, context, options, appMetrics }: SidecarParts, settings: InjectionSettings): string[] {
   const given: Record<string, string> = {
     controlPlane: settings.controlPlane,
     trustDomain: settings.trustDomain,
     meshNetworks: settings.meshNetworks.join(','),
     ...(objectName.parse(context.workloadName) === undefined ? {} : { workloadName: context.workloadName }),
     ...drain(pod, options, settings),
+    ...(appMetrics === undefined ? {} : { appMetrics }),
     ...settings.agent,
     ...options.agent,
   };

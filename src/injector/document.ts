@@ -73,6 +73,7 @@ function annotationRows(): string[] {
       '`true` or `false`',
       'whether probes and hooks go through the sidecar (default true); if not, under STRICT the kubelet is refused',
     ),
+    row(code(switches.mergeMetrics), '`true` or `false`', '`mergeMetrics` of this pod'),
     ...capture,
     row(code(added.injected), 'a version', 'nothing: the injector writes it'),
   ];

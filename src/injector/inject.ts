@@ -13,7 +13,7 @@ import { annotationsOf, parsePod } from './pod.ts';
 import type { RewrittenProbes } from './probes.ts';
 import { rewriteProbes } from './probes.ts';
 import { memoryBytes } from './quantity.ts';
-import { scrapeAnnotations } from './scrape.ts';
+import { scrapeOf } from './scrape.ts';
 import type { InjectionSettings } from './settings.ts';
 
 /** What the injector must know of a pod besides the pod itself. */
@@ -63,8 +63,9 @@ function withSidecar(pod: Pod, context: PodContext, settings: InjectionSettings)
     ...modeProblems(pod, options, rewritten, context.isJob),
   ];
   if (problems.length > 0) return { kind: 'refused', problems };
-  const scrape = scrapeAnnotations(pod);
-  const sidecar = sidecarContainer({ pod, context, options, probes: rewritten.probes }, settings);
+  const scrape = scrapeOf(pod, options.areMetricsMerged);
+  const { probes } = rewritten;
+  const sidecar = sidecarContainer({ pod, context, options, probes, appMetrics: scrape.appMetrics }, settings);
   return {
     kind: 'injected',
     // The probes first: containers that are put in front of theirs would change their places.
@@ -131,23 +132,25 @@ function lifeWarnings({ spec }: Pod, { agent }: PodOptions, { controlPlane, agen
   return found;
 }
 
-/** What kubectl takes when nobody names a container. */
-function defaultContainer({ spec }: Pod): Record<string, string> {
-  return { 'kubectl.kubernetes.io/default-container': spec.containers[0]?.name ?? '' };
+/** What kubectl takes when nobody names a container, unless the pod says so itself. */
+function defaultContainer(pod: Pod): Record<string, string> {
+  const name = 'kubectl.kubernetes.io/default-container';
+  return Object.hasOwn(annotationsOf(pod), name) ? {} : { [name]: pod.spec.containers[0]?.name ?? '' };
 }
 
-/** An annotation that is there stays, except for our own mark. */
-function annotationPatch(pod: Pod, wanted: Readonly<Record<string, string>>): Operation[] {
-  const existing = annotationsOf(pod);
-  const missing = Object.entries(wanted).filter(([name]) => name === added.injected || !Object.hasOwn(existing, name));
-  const all = Object.fromEntries(missing);
+/** Of an annotation that is there, the value is replaced. */
+function annotationPatch(pod: Pod, all: Readonly<Record<string, string>>): Operation[] {
   if (pod.metadata === null || pod.metadata === undefined) {
     return [{ op: 'add', path: '/metadata', value: { annotations: all } }];
   }
   if (pod.metadata.annotations === null || pod.metadata.annotations === undefined) {
     return [{ op: 'add', path: '/metadata/annotations', value: all }];
   }
-  return missing.map(([name, value]) => ({ op: 'add', path: pointer('metadata', 'annotations', name), value }));
+  return Object.entries(all).map(([name, value]) => ({
+    op: 'add',
+    path: pointer('metadata', 'annotations', name),
+    value,
+  }));
 }
 
 function containerPatch({ spec }: Pod, init: object, sidecar: object, { sidecarMode }: PodOptions): Operation[] {

@@ -19,6 +19,7 @@ export interface PodOptions {
   readonly resources: Pick<InjectionSettings, 'cpuRequest' | 'cpuLimit' | 'memoryRequest' | 'memoryLimit'>;
   readonly sidecarMode: InjectionSettings['sidecarMode'];
   readonly areProbesRewritten: boolean;
+  readonly areMetricsMerged: boolean;
   readonly warnings: readonly string[];
   readonly problems: readonly string[];
 }
@@ -27,6 +28,7 @@ export interface PodOptions {
 export const switches = {
   rewriteProbes: 'sidecar.istio.io/rewriteAppHTTPProbers',
   nativeSidecar: 'sidecar.istio.io/nativeSidecar',
+  mergeMetrics: 'prometheus.istio.io/merge-metrics',
 } as const;
 
 export const resourceAnnotations = {
@@ -90,6 +92,7 @@ export function readOptions(pod: Pod, namespace: string, settings: InjectionSett
     resources,
     sidecarMode: isNative ? 'native' : 'classic',
     areProbesRewritten: readSwitch(switches.rewriteProbes) ?? true,
+    areMetricsMerged: readSwitch(switches.mergeMetrics) ?? settings.mergeMetrics,
     warnings,
     problems,
   };

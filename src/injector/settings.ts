@@ -1,7 +1,7 @@
 import * as address from '../config/address-kinds.ts';
 import { readSettingsFile } from '../config/file.ts';
 import type { Given } from '../config/given.ts';
-import { duration, listOf, oneOf, scalar } from '../config/kinds.ts';
+import { boolean, duration, listOf, oneOf, scalar } from '../config/kinds.ts';
 import type { ValuesOf } from '../config/setting.ts';
 import { optional, setting } from '../config/setting.ts';
 import { settle } from '../config/settle.ts';
@@ -108,6 +108,11 @@ export const injectionTable = {
   cpuLimit: optional(cpu, 'none: a sidecar that is throttled delays its application', 'CPU that it may use'),
   memoryRequest: setting(memory, '96Mi', 'Memory that is kept for the sidecar'),
   memoryLimit: setting(memory, '256Mi', 'Memory that it may use'),
+  mergeMetrics: setting(
+    boolean,
+    true,
+    "Whether the sidecar answers with the application's metrics behind its own, where the prometheus.io annotations of a pod say where they are",
+  ),
   exclusionNamespaces: setting(
     listOf(namespaceOrAll),
     [],
