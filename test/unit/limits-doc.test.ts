@@ -44,6 +44,7 @@ import { bundleLimits, maxRootNameBytes } from '../../src/identity/trust-bundle.
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
+import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
 import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
@@ -203,6 +204,7 @@ describe('a fixed value', () => {
     ],
     ['roots of which it is known when a peer was there last', [peerBookLimits.roots]],
     ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
+    ['between two pages of metrics in one format, at least', [pageSpacingMs]],
     ['between two looks whether there is something to report', [reportTimes.lookMs]],
     ['before numbers alone are reported anew: connections that are open, failures', [reportTimes.countsMs]],
     ['between two reports without a change', [reportTimes.repeatMs]],

@@ -6,8 +6,8 @@ import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
 import { identityFacts } from '../../../src/metrics/identity-facts.ts';
 import { maxRootLabels } from '../../../src/metrics/sidecar-families.ts';
 import type { MetricSources, SidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
-import { createSidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+import { sidecarMetrics } from '../../support/metrics.ts';
 
 const nowMs = Math.floor(Date.now() / 1000) * 1000;
 const authority = createTestAuthority('cluster.local');
@@ -44,18 +44,10 @@ async function samples(
 ): Promise<string[]> {
   const state = { nextAttemptMs: undefined, lastFailure: undefined, clockSkewMs: undefined, ...renewal };
   const source = { current: () => current, renewal: () => state } as unknown as IdentitySource;
-  const sources = {
-    liveConnections: () => [],
-    endpointsSetAside: () => 0,
-    memory: [],
-    interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
-    closedGates: () => new Map(),
+  const metrics = sidecarMetrics({
     identity: () => (current === undefined ? undefined : identityFacts(source, remainingMs(current, atMs))),
     peersByRoot: () => peers,
-    isControlPlaneUp: () => true,
-    policy: () => undefined,
-  } as unknown as MetricSources;
-  const metrics = createSidecarMetrics({ version: '0', node: '0', openssl: '0' }, () => sources);
+  });
   before(metrics);
   // Twice: what a scrape shows must not depend on the one before.
   await metrics.text('prometheus');

@@ -1,0 +1,33 @@
+import type { Clock } from '../clock.ts';
+import type { ExpositionFormat } from './exposition.ts';
+import type { MetricsPage } from './scrape-server.ts';
+
+/** So long lie at least between the beginnings of two pages; milliseconds. A Prometheus asks every few seconds. */
+export const pageSpacingMs = 50;
+
+/**
+ * A page that no number of scrapers can have made more often than that: who asks sooner waits for the next one, which all of
+ * them share. Each gets a page that was begun after it asked.
+ */
+export function sharedPage(clock: Pick<Clock, 'monotonic' | 'sleep'>, page: MetricsPage): MetricsPage {
+  const next = new Map<ExpositionFormat, Promise<string>>();
+  const begunMs = new Map<ExpositionFormat, number>();
+  const begin = (format: ExpositionFormat) => {
+    begunMs.set(format, clock.monotonic());
+    return page.text(format);
+  };
+  return {
+    text(format) {
+      const waiting = next.get(format);
+      if (waiting !== undefined) return waiting;
+      const dueInMs = (begunMs.get(format) ?? Number.NEGATIVE_INFINITY) + pageSpacingMs - clock.monotonic();
+      if (dueInMs <= 0) return begin(format);
+      const due = clock.sleep(dueInMs).then(() => {
+        next.delete(format);
+        return begin(format);
+      });
+      next.set(format, due);
+      return due;
+    },
+  };
+}
