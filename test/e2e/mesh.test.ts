@@ -222,7 +222,10 @@ describe.skipIf(noPodsBecause !== undefined)(`a mesh of pods ${noPodsBecause ?? 
       /^2 sidecars; .*\n\n.*\n {2}shop\/api +yes +STRICT +\S+ left .*\n {2}shop\/web +yes +STRICT/,
     );
     const denied = deniedReasons.self_call;
-    expect(await asked('shop/web')).toMatch(/^ {4}outbound denied self_call, \d+ times, .* ago$/m);
+    // The report that told of the edge may be older than this failure.
+    await expect
+      .poll(() => asked('shop/web'), { timeout: 90_000, interval: 1000 })
+      .toMatch(/^ {4}outbound denied self_call, \d+ times, /m);
     expect(await asked('shop/web')).toContain(`\n      ${denied.happened}. ${denied.remedy}\n`);
   });
 
