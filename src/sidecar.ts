@@ -7,6 +7,7 @@ import type { AdminParts } from './agent/admin.ts';
 import { startAdminServer } from './agent/admin.ts';
 import type { AppHealth } from './agent/app-health/app-health.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
+import { createAppMetrics } from './agent/app-metrics/app-metrics.ts';
 import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
 import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
@@ -240,7 +241,15 @@ async function startSidecar(
         ...shownTraffic(clock, accounts, bound),
         quit: () => askToStop('POST /quitquitquit'),
       };
-      const pageParts = { metrics, appHealth, health: { readiness, log, places }, admin, places };
+      const place = settings.appMetrics;
+      const appMetrics = place && createAppMetrics({ clock, log, place, counter: metrics });
+      const pageParts = {
+        metrics: { text: metrics.text, ...appMetrics },
+        appHealth,
+        health: { readiness, log, places },
+        admin,
+        places,
+      };
       return { plane: bound, stopping, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
     } catch (error) {
       bound?.retireInbound();
