@@ -70,7 +70,8 @@ export function shownFacts({
     security,
     tlsVersion: tls?.version,
     cipher: tls?.cipher,
-    group: tls?.group,
+    // Node.js tells it to the client alone.
+    group: tls?.group === 'unknown' ? undefined : tls?.group,
     tunnel,
     tunnelFrom,
     tunnelTo,
