@@ -272,7 +272,9 @@ export const statusPage = v.object({
   connections: perDirection,
   tunnels: perDirection,
   interception: v.object({
-    /** What the last proof of each kind showed; empty without capture. */
+    /** False with tunnels that were declared by hand. */
+    isOn: v.boolean(),
+    /** What the last proof of each kind showed. */
     proofs: v.array(v.object({ direction: directionOf, family: v.string(), isOk: v.boolean() })),
     /** Connections of the application that go around the sidecar now. */
     bypassed: perDirection,

@@ -56,6 +56,15 @@ const subcommands: Readonly<Record<string, Entry>> = {
     load: () => import('./control-plane/token-command.ts'),
   },
   wait: { does: 'wait until the sidecar of this pod is ready', load: () => import('./cli/wait/command.ts') },
+  status: { does: 'show a running agent at one glance', load: () => import('./cli/status/command.ts') },
+  connections: {
+    does: 'show the connections that a running agent carries',
+    load: () => import('./cli/connections/command.ts'),
+  },
+  handshakes: {
+    does: "show a running agent's handshakes that failed last, and what to do",
+    load: () => import('./cli/handshakes/command.ts'),
+  },
   certs: {
     does: "show a running agent's certificates, and who needs which root",
     load: () => import('./cli/certs/command.ts'),

@@ -21,6 +21,7 @@ export interface StatusShown {
     readonly workloadNamespace?: string | undefined;
     readonly workloadName?: string | undefined;
     readonly controlPlane?: string | undefined;
+    readonly capture: boolean;
   };
   readonly readiness: Pick<Readiness, 'closed'>;
   readonly identity: HeldIdentity | undefined;
@@ -54,7 +55,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     controlPlane: { address: settings.controlPlane ?? null, isUp: shown.isControlPlaneUp },
     connections: byDirection(shown.connections),
     tunnels: byDirection(shown.tunnels),
-    interception: { proofs: [...interception.proofs], bypassed: interception.bypassed },
+    interception: { isOn: settings.capture, proofs: [...interception.proofs], bypassed: interception.bypassed },
     failures: failuresOf(shown.failures, nowMs),
     drain: shown.drain,
   };

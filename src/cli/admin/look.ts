@@ -23,11 +23,14 @@ export interface Look<Schema extends GenericSchema> {
   /** With its query. */
   readonly path: string;
   readonly schema: Schema;
-  /** Lines without any control character. */
-  text(page: InferOutput<Schema>): readonly string[];
+  /** Lines without any control character, of `columns` characters where they can be so short. */
+  text(page: InferOutput<Schema>, columns: number): readonly string[];
   /** Default: 0. With `--watch` nobody asks. */
   exitCode?(page: InferOutput<Schema>): number;
 }
+
+/** Where nobody says how wide the terminal is. */
+const usualColumns = 100;
 
 /** Between two looks of `--watch`; milliseconds. */
 const watchIntervalMs = 2000;
@@ -52,7 +55,7 @@ export async function lookAtAgent<Schema extends GenericSchema>(
   const listener = adminAddress(options.admin, host.env, (path) => readFileSync(path, 'utf8'));
   if (options.watch) return watchAgent(systemClock, host, listener, options, look);
   const { page, json } = await askForPage(systemClock, listener, look.path, look.schema);
-  const lines = options.json ? [printableJson(json, 2)] : look.text(page);
+  const lines = options.json ? [printableJson(json, 2)] : look.text(page, columnsOf(host));
   host.stdout.write(`${lines.join('\n')}\n`);
   return look.exitCode?.(page) ?? exitCodes.ok;
 }
@@ -75,9 +78,11 @@ async function watchAgent<Schema extends GenericSchema>(
     });
     const isAnswer = !(seen instanceof RemoraError);
     if (options.json) host.stdout.write(`${printableJson(isAnswer ? seen.json : { error: seen.message }, 0)}\n`);
-    else screen.show(isAnswer ? look.text(seen.page) : [seen.message]);
+    else screen.show(isAnswer ? look.text(seen.page, columnsOf(host)) : [seen.message]);
     await clock.sleep(watchIntervalMs, stopping.signal).catch(() => undefined);
   }
   unsubscribe();
   return exitCodes.ok;
 }
+
+const columnsOf = ({ stdout }: Host) => stdout.columns ?? usualColumns;

@@ -1,7 +1,4 @@
 import { X509Certificate } from 'node:crypto';
-import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
-import { connect, createServer } from 'node:net';
 import { parse } from 'valibot';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { CertificatesPage } from '../../../src/admin-api.ts';
@@ -13,6 +10,7 @@ import { createFakeIssuer } from '../../support/fake-issuer.ts';
 import { createTestAuthority } from '../../support/identities.ts';
 import type { Agent } from './agent-program.ts';
 import { freePorts, killPrograms, page, readyAgent, runProgram, startAgent } from './agent-program.ts';
+import { connectedPair } from './connected-pair.ts';
 import { authority, idOf, useFolder, writeIdentity, writeText } from './identity-files.ts';
 
 /*
@@ -41,47 +39,9 @@ async function pageOf(agent: Agent): Promise<CertificatesPage> {
   return parse(certificatesPage, JSON.parse(stdout));
 }
 
-/** An echoing application. */
-async function echo(): Promise<number> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => sockets.add(socket.on('error', () => undefined).pipe(socket)));
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  closing.push(() => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  });
-  return (server.address() as AddressInfo).port;
-}
-
-/** Sidecars db and web, and a connection between them. */
-async function connectedPair(): Promise<{ db: Agent; web: Agent; socket: Socket }> {
-  const port = await echo();
-  const [listen = 0] = await freePorts(1);
-  const bundleFile = bothRoots();
-  const db = await readyAgent({
-    ...writeIdentity('db'),
-    bundleFile,
-    deliver: `127.0.0.1:${port}`,
-    allowPeers: idOf('web'),
-  });
-  const web = await readyAgent({
-    ...writeIdentity('web'),
-    bundleFile,
-    listen: `127.0.0.1:${listen}`,
-    target: `127.0.0.1:${port}`,
-    peer: idOf('db'),
-    via: `127.0.0.1:${db.ports.hbone}`,
-  });
-  const socket = connect({ host: '127.0.0.1', port: listen }).on('error', () => undefined);
-  closing.push(() => socket.destroy());
-  socket.write('hello');
-  expect(String((await once(socket, 'data'))[0])).toBe('hello');
-  return { db, web, socket };
-}
-
 describe('remora certs', () => {
   it('shows at both ends of a tunnel who chains to which root, and which root may not be removed', async () => {
-    const { db, web } = await connectedPair();
+    const { db, web } = await connectedPair(closing, { bundleFile: bothRoots() });
     for (const [agent, own, peer] of [
       [db, 'db', 'web'],
       [web, 'web', 'db'],
@@ -120,7 +80,7 @@ describe('remora certs', () => {
   });
 
   it('knows the peer of a tunnel that has ended', async () => {
-    const { db, web, socket } = await connectedPair();
+    const { db, web, socket } = await connectedPair(closing, { bundleFile: bothRoots() });
     socket.end();
     await db.line({ direction: 'inbound', reason: 'eof' });
     expect((await web.stop()).code).toBe(0);
