@@ -14,6 +14,7 @@ import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import { createInterceptionBook } from './agent/interception-book.ts';
 import { watchPolicy } from './agent/policy-watch.ts';
+import { ownWorkloadOf } from './agent/registry/own-workload.ts';
 import { startReports } from './agent/reports.ts';
 import { sidecarStateOf } from './agent/sidecar-state.ts';
 import type { RenewalCounter } from './agent/sources.ts';
@@ -45,6 +46,7 @@ import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
+import { createTcpTraffic, tellingTcpTraffic } from './metrics/tcp/traffic.ts';
 import { outputBlocked, renewalReasons } from './outcomes.ts';
 import { reservedInbound } from './ports.ts';
 import { createAccounts } from './proxy/account.ts';
@@ -117,6 +119,7 @@ async function startSidecar(
     peersByRoot: peers.byRoot,
     isControlPlaneUp: sources.isControlPlaneUp,
     policy: policyInForce,
+    tcpSeries: () => tcp.series(),
     memory: pools,
     interception: interception.facts,
   }));
@@ -126,7 +129,7 @@ async function startSidecar(
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();
   const traffic = createTrafficBook(clock);
-  const observer = alsoTelling(metrics, traffic);
+  const observer = alsoTelling(tellingTcpTraffic(metrics, () => tcp), traffic);
   const accounts = createAccounts({
     observer,
     refusals,
@@ -149,6 +152,11 @@ async function startSidecar(
   };
   const sources = startSources({ clock, log, counter }, settings);
   const policyInForce = watchPolicy(clock, sources.policy, settings.minimumInboundMode, readiness);
+
+  const { workloads } = sources;
+  const ownWorkload = ownWorkloadOf({ clock, book: workloads, identity: () => identity?.current().spiffeId });
+  const tcp = createTcpTraffic({ clock, workloads, ownWorkload, names: settings });
+  workloads.subscribe(tcp.answered);
 
   const podAddresses = createPodAddresses(clock);
   const currentIdentity = (): Identity => {

@@ -1,7 +1,7 @@
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Clock } from '../clock.ts';
-import type { CertificateReply, CertificateRequest, Destination, Report } from '../control-api.ts';
-import { certificateReply, destinationsReply, paths } from '../control-api.ts';
+import type { CertificateReply, CertificateRequest, Destination, NamedWorkload, Report } from '../control-api.ts';
+import { certificateReply, destinationsReply, paths, workloadsReply } from '../control-api.ts';
 import { RenewalError } from '../errors.ts';
 import { version } from '../version.ts';
 import type { ControlConnectionSettings } from './control-connection.ts';
@@ -19,6 +19,8 @@ import { readToken } from './token-file.ts';
 export interface ControlClient {
   certificate(request: CertificateRequest, signal?: AbortSignal): Promise<CertificateReply>;
   destinations(addresses: readonly string[], signal?: AbortSignal): Promise<readonly Destination[]>;
+  /** The pods at IP addresses, at most `maxWorkloads`; those that are none are left out. */
+  workloads(addresses: readonly string[], signal?: AbortSignal): Promise<readonly NamedWorkload[]>;
   /** Resolves when the control plane has accepted; the bytes then come until it ends, fails, or the signal is aborted. */
   stream(destinations: readonly string[], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   report(report: Report, signal?: AbortSignal): Promise<void>;
@@ -90,6 +92,10 @@ export function createControlClient(clock: Clock, settings: ControlClientSetting
     async destinations(addresses, signal) {
       const { destinations } = await ask(paths.destinations, { addresses }, destinationsReply, signal);
       return destinations;
+    },
+    async workloads(addresses, signal) {
+      const { workloads } = await ask(paths.workloads, { addresses }, workloadsReply, signal);
+      return workloads;
     },
     async stream(destinations, signal) {
       const reply = await call(paths.stream, signal, (inner) => accepted(paths.stream, { destinations }, inner));

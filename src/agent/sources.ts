@@ -19,6 +19,8 @@ import type { RevocationSource } from './identity-sources/revoked.ts';
 import type { IdentitySource, RenewalObserver } from './identity-sources/source.ts';
 import type { Registry } from './registry/registry.ts';
 import { createRegistry } from './registry/registry.ts';
+import type { WorkloadBook } from './registry/workload-book.ts';
+import { createWorkloadBook, noWorkloads } from './registry/workload-book.ts';
 import type { Reporting } from './reports.ts';
 
 /** What the sidecar is told from outside, and who tells it: the control plane, files, or nobody. */
@@ -33,6 +35,8 @@ export interface Sources {
   /** What the control plane and the files say, both together. Nothing is revoked before the first. */
   readonly revocations: RevocationSource;
   readonly registry: Registry;
+  /** Empty without a control plane. */
+  readonly workloads: WorkloadBook;
   isControlPlaneUp(): boolean;
   /** Undefined without a control plane. */
   readonly reporting: Reporting | undefined;
@@ -70,6 +74,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     { clock, client, stream },
     { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
   );
+  const workloads = createWorkloadBook({ clock, log, client });
   const observer = renewalObserver(parts, settings);
   const crls = crlsOf(parts, settings);
   const revocations = joinSources(pushedRevocations(stream), crls);
@@ -93,12 +98,14 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     policy: policyOf(stream),
     revocations,
     registry,
+    workloads,
     isControlPlaneUp: stream.isUp,
     reporting: { send: client.report, controlPlaneRoots: client.roots, session: () => life.session },
     async close() {
       life.isClosing = true;
       await crls.close();
       await registry.close();
+      await workloads.close();
       await stream.close();
       await client.close();
     },
@@ -125,6 +132,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
       known: () => [],
       close: async () => undefined,
     },
+    workloads: noWorkloads,
     isControlPlaneUp: () => false,
     reporting: undefined,
     close: crls.close,

@@ -7,6 +7,7 @@ export function metricsDocument(): string {
   return [
     ...preamble,
     ...section(`The sidecar, port ${sidecar.port}`, sidecar.families),
+    ...aboutTcp,
     ...section(`The control plane, port ${controlPlane.port}`, controlPlane.families),
   ].join('\n');
 }
@@ -33,6 +34,26 @@ const preamble = [
   '',
 ];
 
+const aboutTcp = [
+  '### Who talks to whom',
+  '',
+  "The `istio_tcp_*` families are Istio's, with its labels, so that its dashboards and Kiali can be used.",
+  '',
+  '- The client of a connection reports it as `source`, the server as `destination`. Both say the same of it, also of',
+  '  `connection_security_policy`, which Istio leaves `unknown` at the source.',
+  '- `sent` is what the server sends and `received` what the client sends, on both sides.',
+  "- Principals are the SPIFFE IDs of the certificates that were verified, and namespaces are taken from them. A peer's workload, canonical",
+  '  service, app, version and cluster come from the [registry](control-plane.md#workloads-by-address) by its address, where that is of the',
+  '  same trust domain, namespace and service account. Nothing that a peer says is a label.',
+  '- A caller in plaintext has no name, because it proves none. A pod that was dialled in plaintext is named by the registry.',
+  '- The Service is the one that was dialled. The server, and a client that dials a pod, name the oldest one that leads to the port.',
+  '- What is not known is `unknown`; without a control plane that is every workload but our own, which the settings `workloadName` and',
+  '  `workloadNamespace` name.',
+  '- A connection is counted once it is known who both ends are, or after 2 s. It may have ended by then.',
+  '- The first 1,000 sets of labels are kept. Beyond them `other` stands for the peer.',
+  '',
+];
+
 function section(title: string, families: Families): string[] {
   return [
     `## ${title}`,
@@ -55,7 +76,7 @@ function row(name: string, { type, help, labels = {}, absent = '' }: Family): st
   return cells(shown, type, help, absent);
 }
 
-/** Each set of values once, with all the families that have it under the same name. */
+/** Each set of values once, with all the families that have it under the same name, and all names that have it in the same families. */
 function labelRows(families: Families): string[] {
   const rows = new Map<string, { readonly label: string; readonly values: string; readonly of: string[] }>();
   for (const [name, { labels = {} }] of Object.entries(families)) {
@@ -66,7 +87,8 @@ function labelRows(families: Families): string[] {
       rows.set(`${label} ${values}`, found);
     }
   }
-  return [...rows.values()].map(({ label, values, of }) => cells(`\`${label}\``, of.join('<br>'), values));
+  const alike = Map.groupBy(rows.values(), ({ values, of }) => cells(of.join('<br>'), values));
+  return [...alike].map(([rest, same]) => `| ${same.map(({ label }) => `\`${label}\``).join('<br>')} ${rest}`);
 }
 
 function valuesOf(label: Label): string {

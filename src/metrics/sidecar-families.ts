@@ -15,6 +15,7 @@ import type { Mode } from '../policy/mode.ts';
 import type { Families } from './family.ts';
 import { bounded, closed, given } from './family.ts';
 import { processFamilies } from './process-families.ts';
+import { tcpFamilies } from './tcp/families.ts';
 
 /** Beyond them, peers count as those of `other`. */
 export const maxRootLabels = 50;
@@ -202,4 +203,5 @@ export const sidecarFamilies = {
     labels: { version: given('this build'), node: given('this build'), openssl: given('this build') },
   },
   ...processFamilies,
+  ...tcpFamilies,
 } as const satisfies Families;

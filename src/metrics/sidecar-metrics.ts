@@ -15,6 +15,7 @@ import type { DeclaredMetrics } from './declared.ts';
 import { declareMetrics } from './declared.ts';
 import type { MetricsPage } from './scrape-server.ts';
 import { maxRootLabels, negotiable, sidecarFamilies } from './sidecar-families.ts';
+import type { TcpSeries } from './tcp/series.ts';
 import type { Traffic } from './traffic.ts';
 import { addBytes, directions, noTraffic, trafficOf } from './traffic.ts';
 
@@ -32,6 +33,8 @@ export interface MetricSources {
   /** Undefined while there is none that can be enforced. */
   policy(): PolicyInForce | undefined;
   readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
+  /** Connections by their two ends. */
+  tcpSeries(): readonly Readonly<TcpSeries>[];
   /** Empty without capture. */
   interception(): InterceptionFacts;
 }
@@ -69,8 +72,10 @@ export function createSidecarMetrics(
 ): SidecarMetrics {
   const settled = noTraffic();
   let traffic: Traffic = settled;
+  let tcpSeries: readonly Readonly<TcpSeries>[] = [];
   const metrics = declareMetrics(sidecarFamilies, () => {
     traffic = trafficOf(settled, sources().liveConnections());
+    tcpSeries = sources().tcpSeries();
   });
   const handshakes = metrics.counter('remora_tls_handshakes_total');
   const handshakeDuration = metrics.histogram('remora_tls_handshake_duration_seconds');
@@ -93,6 +98,7 @@ export function createSidecarMetrics(
     connections.inc({ direction, transport: 'plaintext', security: 'plaintext' }, 0);
   }
   readTraffic(metrics, () => traffic);
+  readTcpSeries(metrics, () => tcpSeries);
   readIdentity(metrics, () => sources().identity());
   readPeers(metrics, sources);
   readState(metrics, sources);
@@ -152,6 +158,21 @@ function readTraffic(metrics: Metrics, traffic: () => Traffic): void {
       const { proofEndsMs } = traffic()[direction];
       if (Number.isFinite(proofEndsMs)) set({ direction }, seconds(proofEndsMs));
     }
+  });
+}
+
+function readTcpSeries(metrics: Metrics, series: () => readonly Readonly<TcpSeries>[]): void {
+  metrics.readAtScrape('istio_tcp_connections_opened_total', (set) => {
+    for (const { labels, opened } of series()) set(labels, opened);
+  });
+  metrics.readAtScrape('istio_tcp_connections_closed_total', (set) => {
+    for (const { labels, closed } of series()) set(labels, closed);
+  });
+  metrics.readAtScrape('istio_tcp_sent_bytes_total', (set) => {
+    for (const { labels, sentBytes } of series()) set(labels, sentBytes);
+  });
+  metrics.readAtScrape('istio_tcp_received_bytes_total', (set) => {
+    for (const { labels, receivedBytes } of series()) set(labels, receivedBytes);
   });
 }
 

@@ -229,6 +229,27 @@ describe.skipIf(noPodsBecause !== undefined)(`a mesh of pods ${noPodsBecause ?? 
     expect(await asked('shop/web')).toContain(`\n      ${denied.happened}. ${denied.remedy}\n`);
   });
 
+  it('counts connections by who talks to whom, and both sides say the same', async () => {
+    await client('web', 'ask', service.v4, 7002);
+    const ends = [
+      ...['source_workload="web"', 'source_workload_namespace="shop"', 'destination_workload="api"'],
+      ...['source_principal="spiffe://cluster.local/ns/shop/sa/web"', 'source_canonical_service="web"'],
+      ...['destination_principal="spiffe://cluster.local/ns/shop/sa/api"', 'destination_cluster="Kubernetes"'],
+      ...['destination_service="api.shop.svc.cluster.local"', 'connection_security_policy="mutual_tls"'],
+    ];
+    const reporters = { web: 'reporter="source"', api: 'reporter="destination"' };
+    for (const [name, reporter] of Object.entries(reporters) as [Name, string][]) {
+      // It is counted when it is known who its ends are, or after two seconds.
+      await expect
+        .poll(async () => (await mesh.metrics(name)).split('\n'), { timeout: 30_000, interval: 500 })
+        .toContainEqual(
+          expect.toSatisfy((line: string) =>
+            [`istio_tcp_connections_closed_total{`, reporter, ...ends].every((part) => line.includes(part)),
+          ),
+        );
+    }
+  });
+
   it('A1: serves metrics and readiness to the network, and its admin pages to the pod alone', async () => {
     expect(await mesh.pods.control.sh(`curl -sS http://${pods.api.v4}:15021/healthz/ready`)).toBe('ready\n');
     expect(await mesh.pods.api.sh('curl -sS http://127.0.0.1:15000/certs')).toContain(

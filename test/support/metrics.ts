@@ -12,6 +12,7 @@ export function sidecarMetrics(sources: Partial<MetricSources> = {}): SidecarMet
     isControlPlaneUp: () => true,
     policy: () => undefined,
     memory: [],
+    tcpSeries: () => [],
     interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     ...sources,
   };

@@ -5,6 +5,7 @@ import { maxMessageBytes } from '../../src/agent/app-health/grpc-health.ts';
 import { maxBodyBytes, maxHeaderBytes, maxRequests } from '../../src/agent/app-health/http.ts';
 import { placeLimits } from '../../src/agent/app-health/places.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
+import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { reportLimits, reportTimes } from '../../src/agent/reports.ts';
@@ -46,6 +47,8 @@ import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
 import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
 import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
+import { maxTcpSeries } from '../../src/metrics/tcp/series.ts';
+import { tcpTrafficLimits } from '../../src/metrics/tcp/traffic.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
@@ -204,6 +207,21 @@ describe('a fixed value', () => {
     ],
     ['roots of which it is known when a peer was there last', [peerBookLimits.roots]],
     ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
+    ['sets of labels of the `istio_tcp_*` metrics', [maxTcpSeries]],
+    ['connections that are not counted there yet, because it is asked who their peers are', [tcpTrafficLimits.waiting]],
+    ['the name of a peer, before its connection is counted in the `istio_tcp_*` metrics', [tcpTrafficLimits.waitMs]],
+    [
+      'an answer of the control plane about the workload of an address, and one that there is none',
+      [workloadBookTimes.known, workloadBookTimes.unknown],
+    ],
+    [
+      'workloads of addresses that are remembered, and addresses that wait to be asked for',
+      [workloadBookLimits.answers, workloadBookLimits.questions],
+    ],
+    [
+      'addresses whose workloads one call of the control plane may ask for, and ports with a Service that are told of each',
+      [api.maxWorkloads, api.maxServicePorts],
+    ],
     ['between two pages of metrics in one format, at least', [pageSpacingMs]],
     ['between two looks whether there is something to report', [reportTimes.lookMs]],
     ['before numbers alone are reported anew: connections that are open, failures', [reportTimes.countsMs]],
