@@ -52,6 +52,7 @@ import { reservedInbound } from './ports.ts';
 import { createAccounts } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
+import { explainSidecar } from './proxy/explain/explain-sidecar.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
 import { createEndpointBook } from './proxy/outbound/endpoint-book.ts';
 import { createPeerBook } from './proxy/peer-book.ts';
@@ -234,6 +235,7 @@ async function startSidecar(
       bound = await startDataPlane(parts, planeSettings);
       const stopping = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
+      const explainParts = { ...parts, failures, podAddresses, isControlPlaneUp: sources.isControlPlaneUp };
       const admin = {
         clock,
         log,
@@ -247,6 +249,7 @@ async function startSidecar(
         isControlPlaneUp: sources.isControlPlaneUp,
         destinations: { known: sources.registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },
         ...shownTraffic(clock, accounts, bound),
+        explain: explainSidecar(bound, explainParts, settings, planeSettings),
         quit: () => askToStop('POST /quitquitquit'),
       };
       const place = settings.appMetrics;

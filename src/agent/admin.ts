@@ -42,6 +42,8 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   /** The connections that are carried now, and the tunnels that are open. */
   connections(): readonly ShownConnection[];
   tunnels(): readonly ShownTunnel[];
+  /** What would become of a connection, as the query asks. */
+  explain(query: URLSearchParams): Promise<Page>;
   /** Connections that failed lately, the latest first. */
   readonly failures: { all(): readonly ShownFailure[]; find(id: string): ShownFailure | undefined };
 }
@@ -112,6 +114,11 @@ function entriesOf(parts: AdminParts): readonly Entry[] {
       does: 'the destinations that are remembered, with their endpoints',
       get: () =>
         ok(destinationsPageOf({ clock, destinations: destinations.known(), isSetAside: destinations.isSetAside })),
+    },
+    {
+      path: adminPaths.explain,
+      does: 'what would become of a connection, and why: ?to=ip:port, ?from=spiffe://…&port=8080 or ?id=…',
+      get: ({ query }) => parts.explain(query),
     },
     { path: adminPaths.config, does: 'every setting, and where it comes from', get: () => ok(configPageOf(parts)) },
     { path: adminPaths.ready, does: 'ready, or the gates that are closed', get: () => readyPage(parts.readiness) },

@@ -9,13 +9,14 @@ import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
 import type { Listener } from './listener.ts';
 import { listen } from './listener.ts';
+import type { Affinities } from './outbound/affinities.ts';
 import { createAffinities } from './outbound/affinities.ts';
 import type { OutboundSettings } from './outbound/capture.ts';
 import { acceptOutbound } from './outbound/capture.ts';
 import type { DeclaredTunnel } from './outbound/declared.ts';
 import { acceptDeclared } from './outbound/declared.ts';
 import type { EndpointBook } from './outbound/endpoint-book.ts';
-import type { LookupName } from './outbound/names.ts';
+import type { LookupName, Names } from './outbound/names.ts';
 import { createNames } from './outbound/names.ts';
 import type { Registry } from './outbound/resolve.ts';
 import type { ProxyParts } from './parts.ts';
@@ -63,6 +64,8 @@ export interface DataPlane {
     readonly declared: readonly Address[];
   };
   readonly pool: TunnelPool;
+  readonly affinities: Affinities;
+  readonly names: Names;
   /** Those that are open, of both directions. */
   tunnels(): Iterable<LiveTunnel>;
   /** Our certificate or the trust bundles are others: tunnels are proved anew, and those of peers that are not trusted any more are cut. */
@@ -149,6 +152,8 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         declared: addressesOf(declared),
       },
       pool,
+      affinities: outboundParts.affinities,
+      names: outboundParts.names,
       *tunnels() {
         yield* tunnels.tunnels();
         yield* pool.tunnels();

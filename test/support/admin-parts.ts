@@ -28,6 +28,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     connections: () => [],
     tunnels: () => [],
+    explain: async () => ({ status: 200, body: {} }),
     failures: createRecentFailures(),
     stopping: { progress: () => ({ stage: 'serving', isStopping: false }), drain: async () => undefined },
     drain: { size: 0 },

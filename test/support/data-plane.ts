@@ -15,6 +15,8 @@ import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../../src/pro
 import { startDataPlane } from '../../src/proxy/data-plane.ts';
 import { createDeclaredGuard } from '../../src/proxy/inbound/guard.ts';
 import { createEndpointBook } from '../../src/proxy/outbound/endpoint-book.ts';
+import type { RecentFailures } from '../../src/proxy/recent-failures.ts';
+import { createRecentFailures } from '../../src/proxy/recent-failures.ts';
 import { createRefusalLines } from '../../src/proxy/refusal-lines.ts';
 import { createSlots } from '../../src/proxy/slots.ts';
 
@@ -29,6 +31,10 @@ export interface RunningDataPlane extends DataPlane {
   readonly lines: Record<string, unknown>[];
   readonly drain: Drain;
   readonly accounts: Accounts;
+  readonly failures: RecentFailures;
+  /** What it was started with. */
+  readonly parts: DataPlaneParts;
+  readonly settings: DataPlaneSettings;
   identity: Identity;
   policy: PolicyState | undefined;
   revocations: Revocations;
@@ -76,7 +82,8 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
   };
   const log = createLog('info', output);
   const refusals = createRefusalLines({ counter: observer, log, clock });
-  const accounts = createAccounts({ observer, refusals, log, clock });
+  const failures = createRecentFailures();
+  const accounts = createAccounts({ observer, refusals, failures, log, clock });
   const parts: DataPlaneParts = {
     clock,
     log,
@@ -94,8 +101,9 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
     originalDestination: () => undefined,
     ...options.parts,
   };
-  const settings = settingsOf(options);
-  const plane = await startDataPlane(parts, options.adjust?.(settings) ?? settings);
+  const usual = settingsOf(options);
+  const settings = options.adjust?.(usual) ?? usual;
+  const plane = await startDataPlane(parts, settings);
   // Not spread: the accessors must stay accessors.
   return Object.defineProperties(
     { ...plane },
@@ -106,6 +114,9 @@ export async function runDataPlane(options: DataPlaneOptions): Promise<RunningDa
       line,
       drain,
       accounts,
+      failures,
+      parts,
+      settings,
       get identity() {
         return state.identity;
       },

@@ -4,7 +4,7 @@ import { formatAddress } from '../../addresses.ts';
 import { adminPaths } from '../../admin-api.ts';
 import type { Clock } from '../../clock.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
-import { codeOf, FailureError, messageOf, PermissionError, UnavailableError } from '../../errors.ts';
+import { codeOf, FailureError, messageOf, PermissionError, UnavailableError, UsageError } from '../../errors.ts';
 import { printable } from '../../printable.ts';
 
 /** Deadline of one question and its whole answer; milliseconds. */
@@ -20,18 +20,21 @@ export interface Answer<Page> {
 
 /**
  * Asks an agent for one of its pages. Throws `UnavailableError` when no agent answers there, `PermissionError` for a
- * socket of somebody else, and `FailureError` when the agent has no certificate yet, with what it says of that.
+ * socket of somebody else, `FailureError` when the agent has no certificate yet, with what it says of that, and `UsageError`
+ * with what it says of a question that it cannot understand.
  */
 export async function askForPage<Schema extends v.GenericSchema>(
   clock: Clock,
   listener: AdminListener,
   path: string,
   schema: Schema,
+  timeoutMs: number = adminTimeoutMs,
 ): Promise<Answer<v.InferOutput<Schema>>> {
   const where = listener.kind === 'tcp' ? formatAddress(listener.address) : listener.path;
-  const { status, text } = await ask(clock, listener, where, path);
+  const { status, text } = await ask(clock, listener, where, path, timeoutMs);
+  if (status === 400) throw new UsageError(printable(text));
   if (status === 503) {
-    const ready = await ask(clock, listener, where, adminPaths.ready);
+    const ready = await ask(clock, listener, where, adminPaths.ready, timeoutMs);
     throw new FailureError(`The agent at ${where} has no certificate yet: ${whyNotYet(ready.text)}`);
   }
   if (status !== 200) throw new UnavailableError(`${where} answers ${status}, expected the admin page of an agent`);
@@ -63,9 +66,9 @@ function whyNotYet(ready: string): string {
   return printable(line?.slice('identity: '.length) ?? 'it does not say why');
 }
 
-async function ask(clock: Clock, listener: AdminListener, where: string, path: string) {
+async function ask(clock: Clock, listener: AdminListener, where: string, path: string, timeoutMs: number) {
   const tooLate = new AbortController();
-  const timer = clock.after(adminTimeoutMs, () => tooLate.abort());
+  const timer = clock.after(timeoutMs, () => tooLate.abort());
   const origin = listener.kind === 'tcp' ? `http://${where}` : 'http://localhost';
   const client = new Client(origin, listener.kind === 'tcp' ? {} : { connect: { socketPath: listener.path } });
   try {
@@ -73,7 +76,7 @@ async function ask(clock: Clock, listener: AdminListener, where: string, path: s
     return { status: statusCode, text: await textOf(body, where) };
   } catch (error) {
     if (tooLate.signal.aborted)
-      throw new UnavailableError(`The agent at ${where} did not answer within ${adminTimeoutMs} ms`);
+      throw new UnavailableError(`The agent at ${where} did not answer within ${timeoutMs} ms`);
     throw failureOf(error, where);
   } finally {
     timer.cancel();

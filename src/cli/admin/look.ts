@@ -4,7 +4,7 @@ import type { GenericSchema, InferOutput } from 'valibot';
 import type { Clock } from '../../clock.ts';
 import { systemClock } from '../../clock.ts';
 import type { AdminListener } from '../../config/address-kinds.ts';
-import { exitCodes, RemoraError } from '../../errors.ts';
+import { exitCodes, RemoraError, UsageError } from '../../errors.ts';
 import type { Host } from '../../host.ts';
 import { printableJson } from '../../printable.ts';
 import { adminAddress } from './address.ts';
@@ -27,6 +27,8 @@ export interface Look<Schema extends GenericSchema> {
   text(page: InferOutput<Schema>, columns: number): readonly string[];
   /** Default: 0. With `--watch` nobody asks. */
   exitCode?(page: InferOutput<Schema>): number;
+  /** Of one question and its whole answer; default: that of pages that are at hand. */
+  readonly timeoutMs?: number;
 }
 
 /** Where nobody says how wide the terminal is. */
@@ -54,7 +56,7 @@ export async function lookAtAgent<Schema extends GenericSchema>(
 ): Promise<number> {
   const listener = adminAddress(options.admin, host.env, (path) => readFileSync(path, 'utf8'));
   if (options.watch) return watchAgent(systemClock, host, listener, options, look);
-  const { page, json } = await askForPage(systemClock, listener, look.path, look.schema);
+  const { page, json } = await askForPage(systemClock, listener, look.path, look.schema, look.timeoutMs);
   const lines = options.json ? [printableJson(json, 2)] : look.text(page, columnsOf(host));
   host.stdout.write(`${lines.join('\n')}\n`);
   return look.exitCode?.(page) ?? exitCodes.ok;
@@ -72,8 +74,9 @@ async function watchAgent<Schema extends GenericSchema>(
   const unsubscribe = host.onStopSignal(() => stopping.abort());
   const screen = createWatchScreen(host.stdout);
   while (!stopping.signal.aborted) {
-    const seen = await askForPage(clock, listener, look.path, look.schema).catch((error: unknown) => {
-      if (error instanceof RemoraError) return error;
+    const seen = await askForPage(clock, listener, look.path, look.schema, look.timeoutMs).catch((error: unknown) => {
+      // A question that is wrong stays wrong.
+      if (error instanceof RemoraError && !(error instanceof UsageError)) return error;
       throw error;
     });
     const isAnswer = !(seen instanceof RemoraError);

@@ -70,10 +70,11 @@ export async function acceptDeclared(
   }
 }
 
-async function addressOf(
+/** Looks a name up, within the time that a connection may take. Throws `ConnectionError` and `DeniedError`. */
+export async function addressOf(
   { host, port }: HostPort,
-  { clock, names }: DeclaredParts,
-  { connectTimeoutMs }: DeclaredSettings,
+  { clock, names }: Pick<DeclaredParts, 'clock' | 'names'>,
+  { connectTimeoutMs }: Pick<DeclaredSettings, 'connectTimeoutMs'>,
   outer: AbortSignal,
 ): Promise<Address> {
   const late = () => new ConnectionError('upstream_timeout', `The name ${host} was not looked up in time`);

@@ -1,0 +1,49 @@
+import { parseDate } from '../../clock.ts';
+import type { InboundPage, ShownPorts } from '../../explain-api.ts';
+import { printable } from '../../printable.ts';
+import { failureStep, step, verdictLines } from './lines.ts';
+
+/** A connection to this pod, in the order in which it is taken. */
+export function inboundText(page: InboundPage): string[] {
+  const sections = page.ports.map((ports) => [...verdictLines(ports.verdict), '', ...portSteps(ports, page)]);
+  return [
+    ...sections.flatMap((lines, index) => [...(index > 0 ? [''] : []), ...lines]),
+    ...failureStep(page.recentFailures, parseDate(page.now)),
+  ];
+}
+
+function portSteps(ports: ShownPorts, page: InboundPage): string[] {
+  return [
+    ...captureStep(ports, page),
+    ...identityStep(page),
+    ...modeStep(ports, page),
+    ...(ports.permittedBy === undefined ? [] : step('Permitted', [printable(ports.permittedBy)])),
+  ];
+}
+
+function captureStep({ capture }: ShownPorts, { identity }: InboundPage): string[] {
+  const tunnel = identity === null ? [] : ['its sidecar comes through a tunnel, which is never captured'];
+  if (capture === null) return step('Captured', [...tunnel, 'this sidecar has no redirect rules']);
+  const plain = `${capture.isCaptured ? 'yes' : 'no'}, by the rule '${printable(capture.rule)}'`;
+  return step('Captured', [...tunnel, identity === null ? plain : `dialled without one: ${plain}`]);
+}
+
+function identityStep({ identity }: InboundPage): string[] {
+  if (identity === null) return step('Identity', ['none']);
+  const { trustDomain, isTrustDomainKnown, revoked } = identity;
+  const trusted = isTrustDomainKnown ? 'has a trust bundle here' : 'has NO trust bundle here';
+  return step('Identity', [
+    `its trust domain ${printable(trustDomain)} ${trusted}`,
+    revoked === null ? 'not revoked; its certificate has to prove it' : `REVOKED: ${printable(revoked)}`,
+  ]);
+}
+
+function modeStep({ mode }: ShownPorts, { hasControlPlane, policyMode, minimumInboundMode }: InboundPage): string[] {
+  if (mode === null) return step('Mode', ['no policy has arrived yet, so nobody is let in']);
+  if (!hasControlPlane) return step('Mode', [`${mode.mode}, as always without a control plane`]);
+  const why =
+    mode.setBy === 'floor'
+      ? `--minimum-inbound-mode of this pod sets it; the control plane says ${policyMode}`
+      : `the control plane sets it; --minimum-inbound-mode of this pod is ${minimumInboundMode}`;
+  return step('Mode', [`${mode.mode}: ${why}`]);
+}

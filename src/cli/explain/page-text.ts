@@ -1,0 +1,92 @@
+import type { ShownConnection, ShownFailure } from '../../admin-api.ts';
+import { parseDate } from '../../clock.ts';
+import type { ExplainPage, InboundPage, OutboundPage } from '../../explain-api.ts';
+import { moment } from '../../phrases.ts';
+import { printable } from '../../printable.ts';
+import { inboundText } from './inbound-text.ts';
+import { ago, step } from './lines.ts';
+import { outboundText } from './outbound-text.ts';
+
+/** The page for a person: the verdict first, then each step with its facts, in the order of a connection. */
+export function explainText(page: ExplainPage): string[] {
+  return page.kind === 'id' ? storyText(page) : nowText(page);
+}
+
+const nowText = (page: OutboundPage | InboundPage) => (page.kind === 'to' ? outboundText(page) : inboundText(page));
+
+function storyText({ id, now, failure, connection, again }: Extract<ExplainPage, { kind: 'id' }>): string[] {
+  const nowMs = parseDate(now);
+  if (failure === undefined && connection === undefined)
+    return [
+      `The connection ${printable(id)} is not known here, or no longer: only those that are open, and the last that failed, are remembered`,
+      'The sidecar of the other side may know it by the same id, and the log of this one has its line',
+    ];
+  const story = failure ? failureText(failure, nowMs) : connection ? connectionText(connection, nowMs) : [];
+  if (again === null) return [...story, '', 'Too little is known of it to say what would become of it now'];
+  return [...story, '', 'If it were made now:', '', ...nowText(again)];
+}
+
+function failureText(failure: ShownFailure, nowMs: number): string[] {
+  const { happened, remedy, reason, detail } = failure;
+  const found = detail === undefined ? '' : `: ${printable(detail)}`;
+  return [
+    `${printable(happened)}, ${ago(failure.at, nowMs)}`,
+    `  ${printable(reason)}${found}`,
+    `  What to do: ${printable(remedy)}`,
+    '',
+    ...wayText(failure),
+    ...certificateText(failure),
+    ...otherText(failure),
+  ];
+}
+
+function connectionText(connection: ShownConnection, nowMs: number): string[] {
+  const { openedAt, bytesSent, bytesReceived, security } = connection;
+  return [
+    `It is open since ${moment(openedAt)}, ${ago(openedAt, nowMs)}`,
+    '',
+    ...wayText(connection),
+    ...step('Carried', [`${bytesSent} bytes to the server, ${bytesReceived} back, by ${printable(security)}`]),
+  ];
+}
+
+/** Who and where to, for both. */
+function wayText(line: ShownFailure | ShownConnection): string[] {
+  const { id, direction, peerAddress, originalDestination, service, endpoint, peerId, localId } = line;
+  const expectedId = 'expectedId' in line ? line.expectedId : undefined;
+  const presentedId = 'presentedId' in line ? line.presentedId : undefined;
+  const facts: readonly (readonly [string, string | undefined])[] = [
+    ['Id', `${id}, ${direction}`],
+    ['From', peerAddress],
+    ['To', originalDestination && `${originalDestination}${service === undefined ? '' : ` (${service})`}`],
+    ['Endpoint', endpoint],
+    ['Peer', peerId],
+    ['Expected', expectedId],
+    ['Presented', presentedId],
+    ['We', localId],
+  ];
+  return facts.flatMap(([label, fact]) => (fact === undefined ? [] : step(label, [printable(fact)])));
+}
+
+function certificateText(failure: ShownFailure): string[] {
+  const { presentedNotBefore, presentedNotAfter, presentedIssuer, presentedSerial, clockSkewSeconds } = failure;
+  const dates =
+    presentedNotAfter === undefined
+      ? []
+      : [`valid from ${moment(presentedNotBefore ?? '')} until ${moment(presentedNotAfter)}`];
+  const names =
+    presentedSerial === undefined
+      ? []
+      : [`serial ${printable(presentedSerial)}, issued by ${printable(presentedIssuer ?? '(none)')}`];
+  const skew =
+    clockSkewSeconds === undefined ? [] : [`the clock of the control plane is ${clockSkewSeconds} s ahead of ours`];
+  return step('Certificate', [...dates, ...names, ...skew]);
+}
+
+function otherText({ otherReason, otherHappened, otherRemedy }: ShownFailure): string[] {
+  if (otherReason === undefined) return [];
+  return step('Other side', [
+    `${printable(otherHappened ?? '')} (${printable(otherReason)})`,
+    ...(otherRemedy === undefined ? [] : [printable(otherRemedy)]),
+  ]);
+}

@@ -1,0 +1,197 @@
+import type { Address } from '../../addresses.ts';
+import { formatAddress, parseAddress } from '../../addresses.ts';
+import type { ShownFailure } from '../../admin-api.ts';
+import type { CaptureScope, PortRange } from '../../annotations.ts';
+import type { CaptureRules, CaptureVerdict } from '../../capture-scope.ts';
+import { DeniedError } from '../../errors.ts';
+import type { ShownInbound, ShownPorts, ShownVerdict } from '../../explain-api.ts';
+import type { SpiffeId } from '../../identity/spiffe-id.ts';
+import type { AuthorizedBy } from '../../policy/authorize.ts';
+import { decideInbound } from '../../policy/authorize.ts';
+import { effectiveMode, isSetByFloor } from '../../policy/mode.ts';
+import { isAnythingTaken, refuseDetected } from '../inbound/capture.ts';
+import type { InboundGuard } from '../inbound/guard.ts';
+import type { InboundSettings } from '../inbound/tunnel.ts';
+import type { ProxyParts } from '../parts.ts';
+import { currentIdentity, takeConnection, takeDescriptor } from '../parts.ts';
+import type { RecentFailures } from '../recent-failures.ts';
+import { knownAgainst, whyRevoked } from './known-against.ts';
+import { explainLimits } from './outbound.ts';
+import { refusalBy, refused } from './verdict.ts';
+
+/** Who would connect. */
+export type Caller =
+  | { readonly kind: 'identity'; readonly id: SpiffeId }
+  /** From a known address, or from wherever. */
+  | { readonly kind: 'plaintext'; readonly ip: string | undefined };
+
+export interface InboundExplainParts extends ProxyParts {
+  readonly guard: InboundGuard;
+  readonly failures: RecentFailures;
+  /** The addresses of the pod. */
+  ownAddresses(): readonly string[];
+}
+
+export interface InboundExplainSettings extends Pick<InboundSettings, 'floor'> {
+  readonly hasControlPlane: boolean;
+  /** Undefined without redirect rules. */
+  readonly capture: { readonly rules: CaptureRules; readonly scope: CaptureScope } | undefined;
+  /** Without redirect rules what tunnels are delivered to. */
+  readonly deliveries: readonly Address[];
+}
+
+/** Ports that one answer holds for, and one of them. */
+interface Ports {
+  readonly name: string;
+  readonly port: number;
+}
+
+/** Whether this caller may reach a port of the pod, or all of them, by the stages that decide for a real connection. */
+export function explainInbound(
+  caller: Caller,
+  port: number | undefined,
+  parts: InboundExplainParts,
+  settings: InboundExplainSettings,
+): ShownInbound {
+  const ports = port === undefined ? allPorts(settings) : [{ name: `port ${port}`, port }];
+  const { minimumMode } = settings.floor;
+  return {
+    from: nameOf(caller),
+    identity: caller.kind === 'identity' ? identityFacts(caller.id, parts) : null,
+    hasControlPlane: settings.hasControlPlane,
+    policyMode: parts.policy.current()?.mode ?? null,
+    minimumInboundMode: minimumMode,
+    ports: ports.map((each) => explainPorts(each, caller, parts, settings)),
+    recentFailures: failuresFrom(caller, port, parts.failures),
+  };
+}
+
+const nameOf = (caller: Caller) => (caller.kind === 'identity' ? caller.id.uri : (caller.ip ?? 'plaintext'));
+
+function identityFacts(id: SpiffeId, { identity, revocations }: InboundExplainParts): ShownInbound['identity'] {
+  const { trustDomain } = id;
+  return {
+    trustDomain,
+    isTrustDomainKnown: isKnown(trustDomain, identity),
+    revoked: whyRevoked(id, revocations.current()) ?? null,
+  };
+}
+
+function isKnown(trustDomain: string, identity: ProxyParts['identity']): boolean {
+  try {
+    return identity.current().bundles.domains.has(trustDomain);
+  } catch (error) {
+    if (error instanceof DeniedError) return false;
+    throw error;
+  }
+}
+
+function explainPorts(
+  { name, port }: Ports,
+  caller: Caller,
+  parts: InboundExplainParts,
+  settings: InboundExplainSettings,
+): ShownPorts {
+  const capture = settings.capture?.rules.inbound(port) ?? null;
+  const subject = `${caller.kind === 'identity' ? caller.id.uri : `Plaintext from ${caller.ip ?? 'anywhere'}`} to ${name}`;
+  const common = { ports: name, capture, mode: modeOf(parts, settings) };
+  if (caller.kind === 'plaintext' && isLeftAlone(capture)) return { ...common, verdict: goesAround(subject, capture) };
+  try {
+    takeDescriptor(parts)?.();
+    if (caller.kind === 'identity') prove(caller.id, parts);
+    const destination = parts.guard.check({ ip: parts.ownAddresses()[0] ?? '0.0.0.0', port });
+    if (caller.kind === 'plaintext' && !isAnythingTaken(parts.policy.current(), settings.floor))
+      refuseDetected(noHello, destination);
+    const principal = caller.kind === 'identity' ? caller.id.uri : undefined;
+    const decision = decideInbound({ destination, principal }, parts.policy.current(), settings.floor);
+    if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);
+    takeConnection(parts)();
+    return { ...common, verdict: letIn(subject, destination), permittedBy: permittedBy(caller, decision.by) };
+  } catch (error) {
+    return { ...common, verdict: refused(subject, refusalBy(error)) };
+  }
+}
+
+const noHello = { kind: 'plaintext', why: 'no-client-hello' } as const;
+
+/** What the handshake would say, as far as the identity alone decides it. */
+function prove(id: SpiffeId, parts: InboundExplainParts): void {
+  const { bundles } = currentIdentity(parts);
+  const against = knownAgainst(id, { bundles, revocations: parts.revocations.current() });
+  if (against !== undefined) throw against;
+}
+
+function letIn(subject: string, { ip, port }: Address): ShownVerdict {
+  const application = ip === '0.0.0.0' ? 'the application' : `the application at ${formatAddress({ ip, port })}`;
+  return { kind: 'carried', sentence: `${subject} would be let in, to ${application}` };
+}
+
+/** The sidecar's own ports are left alone too, and lead to no application. */
+function isLeftAlone(capture: CaptureVerdict | null): boolean {
+  return capture === null || (!capture.isCaptured && capture.rule !== ownPortsRule);
+}
+
+function goesAround(subject: string, capture: CaptureVerdict | null): ShownVerdict {
+  const why = capture === null ? 'it captures nothing' : `the redirect rules leave it alone`;
+  return { kind: 'not_carried', sentence: `${subject} would not pass this sidecar: ${why}` };
+}
+
+function modeOf({ policy }: InboundExplainParts, { floor }: InboundExplainSettings): ShownPorts['mode'] {
+  const fromPolicy = policy.current()?.mode;
+  if (fromPolicy === undefined) return null;
+  const setBy = isSetByFloor(fromPolicy, floor.minimumMode) ? 'floor' : 'policy';
+  return { mode: effectiveMode(fromPolicy, floor.minimumMode), setBy };
+}
+
+function permittedBy(caller: Caller, by: AuthorizedBy): string {
+  if (by === 'allowed_peers') return 'It is among the allowed peers of this sidecar';
+  return caller.kind === 'identity'
+    ? 'No policy narrows who may connect: every identity of a trusted domain may'
+    : 'The mode takes peers without an identity';
+}
+
+/** Every port, those together that the rules treat alike; the sidecar's own are left out. */
+function allPorts({ capture, deliveries }: InboundExplainSettings): Ports[] {
+  if (capture === undefined) {
+    const ports = deliveries.map(({ port }) => ({ first: port, last: port }));
+    return [...ports.map(({ first }) => ({ name: `port ${first}`, port: first })), ...others(ports, undefined)];
+  }
+  const { rules, scope } = capture;
+  const isEverywhere = scope.includeInboundPorts === '*';
+  const named = scope.includeInboundPorts === '*' ? scope.excludeInboundPorts : scope.includeInboundPorts;
+  const port = named.map(({ first }) => first).find((first) => rules.inbound(first).rule !== ownPortsRule);
+  const namedPorts = port === undefined ? [] : [{ name: `ports ${textOf(named)}`, port }];
+  const rest = others(named, rules);
+  return isEverywhere ? [...rest, ...namedPorts] : [...namedPorts, ...rest];
+}
+
+const ownPortsRule = "The sidecar's own ports";
+
+function others(ranges: readonly PortRange[], rules: CaptureRules | undefined): Ports[] {
+  const isNamed = (port: number) => ranges.some(({ first, last }) => first <= port && port <= last);
+  const name = ranges.length === 0 ? 'every port' : `every port but ${textOf(ranges)}`;
+  for (let port = 1; port <= 65535; port += 1)
+    if (!isNamed(port) && rules?.inbound(port).rule !== ownPortsRule) return [{ name, port }];
+  return [];
+}
+
+const textOf = (ranges: readonly PortRange[]) =>
+  ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(', ');
+
+function failuresFrom(caller: Caller, port: number | undefined, failures: RecentFailures): ShownFailure[] {
+  return failures
+    .all()
+    .filter((failure) => failure.direction === 'inbound' && isBy(caller, failure) && isTo(port, failure))
+    .slice(0, explainLimits.failures);
+}
+
+function isBy(caller: Caller, { peerId, presentedId, peerAddress }: ShownFailure): boolean {
+  if (caller.kind === 'identity') return (peerId ?? presentedId) === caller.id.uri;
+  if (caller.ip !== undefined) return parseAddress(peerAddress)?.ip === caller.ip;
+  return peerId === undefined && presentedId === undefined;
+}
+
+function isTo(port: number | undefined, { originalDestination }: ShownFailure): boolean {
+  if (port === undefined || originalDestination === undefined) return true;
+  return parseAddress(originalDestination)?.port === port;
+}

@@ -1,0 +1,187 @@
+import type { Address } from '../../addresses.ts';
+import { formatAddress } from '../../addresses.ts';
+import type { CaptureRules } from '../../capture-scope.ts';
+import type { ShownEndpointFacts, ShownOutbound, ShownVerdict } from '../../explain-api.ts';
+import type { Resolution } from '../../policy/admit.ts';
+import { admit } from '../../policy/admit.ts';
+import type { OutboundPermit } from '../../policy/permit.ts';
+import type { Affinities } from '../outbound/affinities.ts';
+import type { OutboundSettings } from '../outbound/capture.ts';
+import { isProbe, refuseSelfCall } from '../outbound/capture.ts';
+import type { Registry } from '../outbound/resolve.ts';
+import { resolve } from '../outbound/resolve.ts';
+import type { ProxyParts } from '../parts.ts';
+import { takeConnection, takeDescriptor } from '../parts.ts';
+import type { RecentFailures } from '../recent-failures.ts';
+import type { EndpointParts } from './endpoints.ts';
+import { endpointFacts, explainEndpoints } from './endpoints.ts';
+import { refusalBy, refused } from './verdict.ts';
+
+export interface OutboundExplainParts extends ProxyParts, EndpointParts {
+  readonly registry: Registry & { heldForMs?(address: Address): number | undefined };
+  readonly affinities: Affinities;
+  readonly failures: RecentFailures;
+  isControlPlaneUp(): boolean;
+}
+
+export type OutboundExplainSettings = Pick<
+  OutboundSettings,
+  'rules' | 'reservedPorts' | 'meshNetworks' | 'resolveTimeoutMs' | 'hbonePort'
+>;
+
+/** So many endpoints and failures are shown; a Service may have a thousand of them. */
+export const explainLimits = { endpoints: 100, failures: 5 } as const;
+
+const noEndpoints = { endpoints: [], endpointsNotShown: 0, keptAt: null };
+
+/**
+ * What would become of a connection of the application, by the stages that decide for a real one: nothing is dialled, and
+ * the control plane is asked as a connection would ask it.
+ */
+export async function explainOutbound(
+  destination: Address,
+  capture: CaptureRules,
+  parts: OutboundExplainParts,
+  settings: OutboundExplainSettings,
+): Promise<ShownOutbound> {
+  const name = formatAddress(destination);
+  const verdictOfRules = capture.outbound(destination);
+  const common = {
+    destination: name,
+    capture: verdictOfRules,
+    registry: null,
+    ...allowed(settings),
+    ...noEndpoints,
+    recentFailures: failuresTo(name, parts.failures),
+  };
+  if (!verdictOfRules.isCaptured || isProbe(destination))
+    return { ...common, verdict: notCarried(name, verdictOfRules.isCaptured) };
+  try {
+    takeDescriptor(parts)?.();
+    refuseSelfCall(destination, settings.reservedPorts);
+    // Given back at once: it only has to be there.
+    takeConnection(parts)();
+  } catch (error) {
+    return { ...common, verdict: refused(name, refusalBy(error)) };
+  }
+  return { ...common, ...(await explainRoute(destination, parts, settings)) };
+}
+
+/** From the registry on. */
+async function explainRoute(
+  destination: Address,
+  parts: OutboundExplainParts,
+  settings: OutboundExplainSettings,
+): Promise<Pick<ShownOutbound, 'registry' | 'verdict' | 'endpoints' | 'endpointsNotShown' | 'keptAt'>> {
+  const name = formatAddress(destination);
+  const heldForMs = parts.registry.heldForMs?.(destination);
+  const patient = new AbortController().signal;
+  let resolution: Resolution;
+  try {
+    resolution = await resolve(destination, parts.registry, settings, parts.clock, patient);
+  } catch (error) {
+    return { registry: null, ...noEndpoints, verdict: refused(name, refusalBy(error)) };
+  }
+  const registry = { ...answerOf(resolution, heldForMs), isControlPlaneUp: parts.isControlPlaneUp() };
+  const subject = registry.service === undefined ? name : `${name} (${registry.service})`;
+  let permit: OutboundPermit | undefined;
+  let verdict: ShownVerdict | undefined;
+  try {
+    permit = admit(destination, resolution, settings.rules);
+  } catch (error) {
+    verdict = refused(subject, refusalBy(error));
+  }
+  const endpoints = endpointsOf(destination, resolution, permit, parts, settings);
+  const kept = permit?.affinity && parts.affinities.endpointOf(permit.affinity);
+  return {
+    registry,
+    verdict: verdict ?? verdictOf(subject, endpoints),
+    endpoints: endpoints.slice(0, explainLimits.endpoints),
+    endpointsNotShown: Math.max(0, endpoints.length - explainLimits.endpoints),
+    keptAt: kept?.split(' ', 1)[0] ?? null,
+  };
+}
+
+function endpointsOf(
+  destination: Address,
+  resolution: Resolution,
+  permit: OutboundPermit | undefined,
+  parts: EndpointParts,
+  settings: OutboundExplainSettings,
+): ShownEndpointFacts[] {
+  if (resolution.kind !== 'known') return permittedFacts(permit, parts, settings);
+  try {
+    return explainEndpoints(destination, resolution.destination, permit, settings.rules, (endpoint, use) =>
+      endpointFacts(endpoint, use, parts, settings),
+    );
+  } catch {
+    // Before the first identity the pod's own endpoints have none, which the verdict says already.
+    return [];
+  }
+}
+
+/** Of a permit that names its endpoints itself. */
+export function permittedFacts(
+  permit: OutboundPermit | undefined,
+  parts: EndpointParts,
+  settings: Pick<OutboundExplainSettings, 'hbonePort'>,
+): ShownEndpointFacts[] {
+  const use = { use: 'chosen_from', isReady: true, isTerminating: false } as const;
+  return (permit?.endpoints ?? []).map((endpoint) => endpointFacts(endpoint, use, parts, settings));
+}
+
+export const allowed = ({ rules }: Pick<OutboundExplainSettings, 'rules'>) => ({
+  outboundPolicy: rules.policy,
+  minimumOutbound: rules.minimum,
+});
+
+function answerOf(
+  resolution: Resolution,
+  heldForMs: number | undefined,
+): Omit<NonNullable<ShownOutbound['registry']>, 'isControlPlaneUp'> {
+  const heldForSeconds = heldForMs === undefined ? null : heldForMs / 1000;
+  const { kind: answer } = resolution;
+  if (resolution.kind === 'unavailable') return { answer, why: resolution.why, heldForSeconds };
+  const service = resolution.kind === 'known' ? resolution.destination.service : undefined;
+  return { answer, ...(service !== undefined && { service }), heldForSeconds };
+}
+
+function notCarried(name: string, isAnswered: boolean): ShownVerdict {
+  const sentence = isAnswered
+    ? `${name} is the probe of the redirect rules: the sidecar answers it itself`
+    : `${name} would not pass this sidecar: the redirect rules leave it alone`;
+  return { kind: 'not_carried', sentence };
+}
+
+/** What would be tried, and whether any of it can go well. */
+export function verdictOf(subject: string, endpoints: readonly ShownEndpointFacts[]): ShownVerdict {
+  const tried = endpoints.filter(({ use }) => use !== 'not_used');
+  const usable = tried.filter(({ refusal }) => refusal === undefined);
+  const refusal = tried[0]?.refusal;
+  if (usable.length === 0 && refusal !== undefined) return refused(subject, refusal);
+  const vain = tried.length - usable.length;
+  const besides = vain === 0 ? '' : `; ${vain} of its endpoints would refuse`;
+  return { kind: 'carried', sentence: `${subject} would be reached ${wayTo(usable)}${besides}` };
+}
+
+function wayTo(endpoints: readonly ShownEndpointFacts[]): string {
+  const ids = new Set(endpoints.map(({ expectedId }) => expectedId));
+  const isMixed = ids.size > 1 && ids.has(undefined);
+  const [only] = endpoints;
+  const where = endpoints.length === 1 && only ? `at ${only.address}` : `at one of ${endpoints.length} endpoints`;
+  if (isMixed) return `${where}: through mutual TLS where there is a sidecar, else in plaintext`;
+  const [id] = ids;
+  if (id === undefined) return `in plaintext ${where}`;
+  return `through mutual TLS ${where}${ids.size === 1 ? ` as ${id}` : ', each as its own identity'}`;
+}
+
+/** The latest first, as the destination or as an endpoint of it. */
+export function failuresTo(name: string, failures: RecentFailures) {
+  return failures
+    .all()
+    .filter(
+      ({ direction, originalDestination, endpoint }) =>
+        direction === 'outbound' && (originalDestination === name || endpoint === name),
+    )
+    .slice(0, explainLimits.failures);
+}

@@ -1,0 +1,613 @@
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Address } from '../../../src/addresses.ts';
+import { formatAddress } from '../../../src/addresses.ts';
+import { wholePod } from '../../../src/annotations.ts';
+import { createCaptureRules } from '../../../src/capture-scope.ts';
+import type { Endpoint, PolicyState } from '../../../src/control-api.ts';
+import { DeniedError } from '../../../src/errors.ts';
+import { createRevocations } from '../../../src/identity/revocations.ts';
+import { reservedInbound, sidecarPorts } from '../../../src/ports.ts';
+import { createNameExplainer } from '../../../src/proxy/explain/lookup.ts';
+import { createPodGuard } from '../../../src/proxy/inbound/guard.ts';
+import type { OutboundSettings } from '../../../src/proxy/outbound/capture.ts';
+import type { Lookup } from '../../../src/proxy/outbound/resolve.ts';
+import { createSlots } from '../../../src/proxy/slots.ts';
+import type { DataPlaneOptions, RunningDataPlane } from '../../support/data-plane.ts';
+import { runDataPlane } from '../../support/data-plane.ts';
+import type { Explaining } from '../../support/explaining.ts';
+import { explaining } from '../../support/explaining.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+import { bundlesOf, createTestAuthority, createTestIdentity } from '../../support/identities.ts';
+import { readAll } from '../../support/sockets.ts';
+
+/*
+ * Goal: what is said of a connection before it is made is what happens to it. Method: real sidecars on loopback; each
+ * situation is explained, then a real connection is made, and its log line is compared with what was said.
+ */
+
+const authority = createTestAuthority('cluster.local');
+const otherAuthority = createTestAuthority('other.example');
+const identityOf = (serviceAccount: string) => createTestIdentity(authority, { namespace: 'shop', serviceAccount });
+const idOf = (serviceAccount: string) => `spiffe://cluster.local/ns/shop/sa/${serviceAccount}`;
+const service = { ip: '10.96.0.10', port: 80 };
+
+const cleanups: (() => void)[] = [];
+afterEach(() => {
+  for (const cleanup of cleanups.splice(0).reverse()) cleanup();
+});
+
+async function application(text: string): Promise<Address> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined);
+    socket.end(text);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(() => server.close());
+  return { ip: '127.0.0.1', port: (server.address() as AddressInfo).port };
+}
+
+async function sidecarOf(serviceAccount: string, delivery: Address, options: Partial<DataPlaneOptions> = {}) {
+  const plane = await runDataPlane({ identity: identityOf(serviceAccount), deliveries: [delivery], ...options });
+  cleanups.push(() => plane.stop());
+  return plane;
+}
+
+interface Situation {
+  readonly goingTo?: Address;
+  lookup?(address: Address, signal: AbortSignal): Promise<Lookup>;
+  readonly settings?: Partial<OutboundSettings>;
+  readonly options?: Partial<DataPlaneOptions>;
+  /** Changes the sidecar before it is asked. */
+  prepare?(plane: RunningDataPlane): void;
+}
+
+const known = (endpoints: readonly Partial<Endpoint>[]): (() => Promise<Lookup>) => {
+  const complete = endpoints.map((endpoint) => ({
+    address: '127.0.0.1:1',
+    spiffeId: idOf('api'),
+    transport: 'hbone' as const,
+    ready: true,
+    terminating: false,
+    ...endpoint,
+  }));
+  const destination = { address: formatAddress(service), service: 'api.shop', endpoints: complete, ttlSeconds: 300 };
+  return async () => ({ kind: 'known', destination: { ...destination, known: true } });
+};
+
+/** A sidecar that captures what is dialled on its outbound port, as if the rules had brought it there. */
+async function capturing(hbonePort: number, { goingTo = service, lookup, settings, options, prepare }: Situation) {
+  const asked = lookup ?? (() => Promise.reject(new Error('The registry must not be asked')));
+  const plane = await runDataPlane({
+    identity: identityOf('web'),
+    hbonePort,
+    ...options,
+    parts: { originalDestination: () => goingTo, registry: { lookup: asked }, ...options?.parts },
+    adjust: (all) => ({
+      ...all,
+      listen: { ...all.listen, outbound: [{ ip: '127.0.0.1', port: 0 }] },
+      outbound: {
+        ...all.outbound,
+        reservedPorts: new Set([15001]),
+        meshNetworks: { has: (ip) => ip.startsWith('10.') },
+        ...settings,
+      },
+    }),
+  });
+  cleanups.push(() => plane.stop());
+  prepare?.(plane);
+  return plane;
+}
+
+/** What the log line says of one real connection through the sidecar. */
+async function carriedBy(plane: RunningDataPlane): Promise<string> {
+  const socket: Socket = connect({
+    host: '127.0.0.1',
+    port: plane.addresses.outbound[0]?.port ?? 0,
+    allowHalfOpen: true,
+  });
+  socket.on('error', () => undefined);
+  cleanups.push(() => socket.destroy());
+  await readAll(socket).catch(() => undefined);
+  socket.end();
+  return happened(await plane.line({ direction: 'outbound' }));
+}
+
+const happened = ({ outcome, reason }: Record<string, unknown>) =>
+  outcome === 'closed' && reason === 'eof' ? 'carried' : `${outcome} ${reason}`;
+const said = ({ verdict }: Pick<Awaited<ReturnType<Explaining['to']>>, 'verdict'>) =>
+  verdict.kind === 'refused' ? `${verdict.outcome} ${verdict.reason}` : verdict.kind;
+
+const rulesWith = (over: Partial<OutboundSettings['rules']>): Partial<OutboundSettings> => ({
+  rules: {
+    policy: 'ALLOW_ANY',
+    minimum: 'plaintext',
+    self: { isOwnAddress: () => false, spiffeId: () => '' },
+    ...over,
+  },
+});
+
+describe('a connection of the application', () => {
+  it.each<[string, string, (api: Address) => Situation]>([
+    ['to an endpoint with a sidecar', 'carried', (api) => ({ lookup: known([{ address: formatAddress(api) }]) })],
+    [
+      'to an endpoint without a sidecar',
+      'carried',
+      (api) => ({ lookup: known([{ address: formatAddress(api), transport: 'plaintext', spiffeId: '' }]) }),
+    ],
+    [
+      'that the registry does not know',
+      'denied unknown_destination',
+      () => ({ lookup: async () => ({ kind: 'unknown' }) }),
+    ],
+    ['outside the mesh', 'carried', (api) => ({ goingTo: api })],
+    [
+      'outside the mesh under REGISTRY_ONLY',
+      'denied unknown_destination',
+      (api) => ({ goingTo: api, settings: rulesWith({ policy: 'REGISTRY_ONLY' }) }),
+    ],
+    [
+      'outside the mesh above the floor of the pod',
+      'denied mtls_required',
+      (api) => ({ goingTo: api, settings: rulesWith({ minimum: 'mutual_tls' }) }),
+    ],
+    [
+      'to an endpoint in plaintext above the floor of the pod',
+      'denied mtls_required',
+      () => ({ lookup: known([{ transport: 'plaintext' }]), settings: rulesWith({ minimum: 'mutual_tls' }) }),
+    ],
+    ['without a ready endpoint', 'denied no_endpoint', () => ({ lookup: known([{ ready: false }]) })],
+    [
+      'whose endpoint speaks what this sidecar does not',
+      'denied no_endpoint',
+      () => ({ lookup: known([{ transport: 'direct' }]) }),
+    ],
+    [
+      'while the control plane is away and nothing is at hand',
+      'denied control_plane_unavailable',
+      () => ({ lookup: async () => ({ kind: 'unavailable', why: 'it is away' }) }),
+    ],
+    ['while the registry fails', 'denied internal', () => ({ lookup: () => Promise.reject(new Error('broken')) })],
+    ['to a port of a sidecar', 'denied self_call', () => ({ goingTo: { ip: '10.0.0.7', port: 15001 } })],
+    ['whose expected identity is none', 'handshake peer_identity', () => ({ lookup: known([{ spiffeId: 'nobody' }]) })],
+    [
+      'to another trust domain',
+      'handshake trust_domain',
+      (api) => ({
+        lookup: known([{ address: formatAddress(api), spiffeId: 'spiffe://other.example/ns/a/sa/b' }]),
+      }),
+    ],
+    [
+      'to an identity that is revoked',
+      'handshake revoked',
+      (api) => ({
+        lookup: known([{ address: formatAddress(api) }]),
+        prepare: (plane) => {
+          plane.revocations = createRevocations({ certificates: [], identities: [idOf('api')] });
+        },
+      }),
+    ],
+    [
+      'while it is not known who is revoked',
+      'handshake revoked',
+      (api) => ({
+        lookup: known([{ address: formatAddress(api) }]),
+        prepare: (plane) => {
+          plane.revocations = createRevocations({
+            certificates: [],
+            identities: [],
+            unknown: 'the list is out of date',
+          });
+        },
+      }),
+    ],
+    [
+      'when our own identity is over',
+      'denied identity_expired',
+      (api) => ({
+        lookup: known([{ address: formatAddress(api) }]),
+        prepare: (plane) => {
+          plane.identity = { ...plane.identity, notAfterMs: 0 };
+        },
+      }),
+    ],
+    [
+      'before there is an identity',
+      'denied not_ready',
+      (api) => ({
+        lookup: known([{ address: formatAddress(api) }]),
+        options: {
+          parts: {
+            identity: {
+              current() {
+                throw new DeniedError('not_ready', 'There is no identity yet');
+              },
+            },
+          },
+        },
+      }),
+    ],
+    [
+      'when all places are taken',
+      'denied connection_limit',
+      () => ({ lookup: known([{}]), options: { parts: { connections: createSlots(0) } } }),
+    ],
+    [
+      'when no descriptor is left',
+      'denied descriptor_limit',
+      () => ({ lookup: known([{}]), options: { parts: { descriptors: createSlots(0) } } }),
+    ],
+    [
+      'when memory is short',
+      'denied memory_pressure',
+      () => ({ lookup: known([{}]), options: { parts: { memory: { shortage: () => 'nothing is left' } } } }),
+    ],
+  ])('%s: %s', async (_name, expected, situation) => {
+    const api = await application('hello');
+    const { addresses } = await sidecarOf('api', api);
+    const plane = await capturing(addresses.hbone[0]?.port ?? 0, situation(api));
+    const { goingTo = service } = situation(api);
+    const explained = await explaining(plane).to(formatAddress(goingTo));
+    expect(said(explained)).toBe(expected);
+    expect(await carriedBy(plane)).toBe(expected);
+  });
+
+  it('changes nothing and dials nobody when it is asked about', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api) }]),
+    });
+    const { verdict, endpoints } = await explaining(plane).to('10.96.0.10:80');
+    expect(verdict.sentence).toBe(
+      `10.96.0.10:80 (api.shop) would be reached through mutual TLS at ${formatAddress(api)} as ${idOf('api')}`,
+    );
+    expect(endpoints).toMatchObject([{ use: 'chosen_from', tunnels: 0, streams: 0, connections: 0 }]);
+    expect([...plane.pool.tunnels()]).toEqual([]);
+    expect(plane.parts.connections.inUse).toBe(0);
+    expect([plane.lines, plane.observed, far.observed]).toEqual([[], [], []]);
+  });
+
+  it('is told whether a tunnel is open to an endpoint, and what failed there lately', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api) }, { address: '10.0.0.9:1', transport: 'direct' }]),
+    });
+    const asked = explaining(plane);
+    await carriedBy(plane);
+    expect((await asked.to('10.96.0.10:80')).endpoints[0]).toMatchObject({ tunnels: 1 });
+    far.policy = undefined;
+    const socket = connect({ host: '127.0.0.1', port: plane.addresses.outbound[0]?.port ?? 0 });
+    socket.on('error', () => undefined);
+    const { id } = await plane.line({ direction: 'outbound', reason: 'peer_refused' });
+    const { recentFailures, endpoints } = await asked.to('10.96.0.10:80');
+    expect(recentFailures).toMatchObject([{ id, reason: 'peer_refused' }]);
+    expect(endpoints[1]).toMatchObject({
+      use: 'not_used',
+      why: 'This sidecar does not speak its transport, or it has no address',
+    });
+  });
+
+  it('uses a tunnel that is open although it is not known who is revoked, and says so', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api) }]),
+    });
+    await carriedBy(plane);
+    plane.revocations = createRevocations({ certificates: [], identities: [], unknown: 'the list is out of date' });
+    expect(said(await explaining(plane).to('10.96.0.10:80'))).toBe('carried');
+    expect(await carriedBy(plane)).toBe('carried');
+  });
+
+  it('is told which endpoint is set aside, of what and for how long', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const clock = createFakeClock(Date.now(), () => 0);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api), spiffeId: idOf('other') }, { address: formatAddress(api) }]),
+      options: { clock },
+    });
+    expect(await carriedBy(plane)).toBe('carried');
+    const { verdict, endpoints } = await explaining(plane).to('10.96.0.10:80');
+    expect(verdict.kind).toBe('carried');
+    expect(endpoints).toMatchObject([
+      {
+        expectedId: idOf('other'),
+        use: 'chosen_from',
+        setAside: { outcome: 'handshake', reason: 'peer_identity', failures: 1, forSeconds: expect.any(Number) },
+      },
+      { expectedId: idOf('api'), tunnels: 1 },
+    ]);
+    expect(endpoints[1]).not.toHaveProperty('setAside');
+  });
+
+  it('has an answer within the time that the registry has, though nobody answers', async () => {
+    const clock = createFakeClock();
+    const asked = Promise.withResolvers<void>();
+    const lookup = (_address: Address, signal: AbortSignal) => {
+      asked.resolve();
+      return once(signal, 'abort').then(() => Promise.reject(signal.reason));
+    };
+    const plane = await capturing(0, { lookup, options: { clock } });
+    const explained = explaining(plane).to('10.96.0.10:80');
+    await asked.promise;
+    await clock.advance(5000);
+    expect((await explained).registry).toMatchObject({
+      answer: 'unavailable',
+      why: 'no answer for 10.96.0.10:80 within 5000 ms',
+    });
+    expect(said(await explained)).toBe('denied control_plane_unavailable');
+  });
+
+  it('is told how old the answer of the registry is', async () => {
+    const registry = { lookup: known([{}]), heldForMs: () => 12_000 };
+    const plane = await capturing(0, {});
+    const { registry: shown } = await explaining(plane, { parts: { registry, isControlPlaneUp: () => false } }).to(
+      '10.96.0.10:80',
+    );
+    expect(shown).toEqual({ answer: 'known', service: 'api.shop', heldForSeconds: 12, isControlPlaneUp: false });
+  });
+});
+
+describe('a connection of a peer', () => {
+  const web = idOf('web');
+
+  interface Inbound {
+    readonly options?: Partial<DataPlaneOptions>;
+    prepare?(plane: RunningDataPlane): void;
+  }
+
+  it.each<[string, string, Inbound]>([
+    ['that nothing speaks against', 'carried', {}],
+    [
+      'under PERMISSIVE',
+      'carried',
+      {
+        prepare: (plane) => {
+          plane.policy = { mode: 'PERMISSIVE' };
+        },
+      },
+    ],
+    ['among the allowed peers', 'carried', { options: { allowedPeers: [web] } }],
+    ['that is not among the allowed peers', 'denied default_deny', { options: { allowedPeers: [idOf('other')] } }],
+    [
+      'before the first policy',
+      'denied policy_unavailable',
+      {
+        prepare: (plane) => {
+          plane.policy = undefined;
+        },
+      },
+    ],
+    [
+      'whose identity is revoked',
+      'handshake revoked',
+      {
+        prepare: (plane) => {
+          plane.revocations = createRevocations({ certificates: [], identities: [web] });
+        },
+      },
+    ],
+    [
+      'when our own identity is over',
+      'denied identity_expired',
+      {
+        prepare: (plane) => {
+          plane.identity = { ...plane.identity, notAfterMs: 0 };
+        },
+      },
+    ],
+    [
+      'of a trust domain without a bundle',
+      'handshake trust_domain',
+      {
+        options: {
+          identity: createTestIdentity(otherAuthority, { namespace: 'a', serviceAccount: 'b' }),
+        },
+      },
+    ],
+    [
+      'to a port that is not delivered',
+      'denied not_this_pod',
+      { options: { deliveries: [{ ip: '127.0.0.1', port: 1 }] } },
+    ],
+    ['when all places are taken', 'denied connection_limit', { options: { parts: { connections: createSlots(0) } } }],
+  ])('%s: %s', async (_name, expected, { options, prepare }) => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api, options);
+    prepare?.(far);
+    const explained = await explaining(far, { capture: 'none' }).from(web, api.port);
+    expect(said(explained)).toBe(expected);
+    const near = await runDataPlane({
+      identity: createTestIdentity(authority, {
+        namespace: 'shop',
+        serviceAccount: 'web',
+        bundles: bundlesOf(authority, otherAuthority),
+      }),
+      hbonePort: far.addresses.hbone[0]?.port ?? 0,
+      declared: [{ target: api, peer: far.identity.spiffeId.uri }],
+    });
+    cleanups.push(() => near.stop());
+    const socket = connect({ host: '127.0.0.1', port: near.addresses.declared[0]?.port ?? 0, allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    cleanups.push(() => socket.destroy());
+    await readAll(socket).catch(() => undefined);
+    socket.end();
+    expect(happened(await far.line({ direction: 'inbound' }))).toBe(expected);
+  });
+});
+
+describe('a plaintext connection from elsewhere', () => {
+  it.each<[string, string, PolicyState | undefined, Address]>([
+    ['under STRICT', 'handshake plaintext_in_strict', { mode: 'STRICT' }, { ip: '10.0.0.7', port: 8080 }],
+    ['under PERMISSIVE', 'carried', { mode: 'PERMISSIVE' }, { ip: '10.0.0.7', port: 8080 }],
+    ['before the first policy', 'denied policy_unavailable', undefined, { ip: '10.0.0.7', port: 8080 }],
+    ["to the sidecar's own port", 'denied reserved_port', { mode: 'PERMISSIVE' }, { ip: '10.0.0.7', port: 15008 }],
+  ])('%s: %s', async (_name, expected, policy, goingTo) => {
+    const api = await application('hello');
+    const own = createPodGuard({ has: (ip) => ip === '10.0.0.7' }, reservedInbound(sidecarPorts));
+    const guard = {
+      check(destination: Address) {
+        own.check(destination);
+        return api;
+      },
+    };
+    const plane = await runDataPlane({
+      identity: identityOf('api'),
+      parts: { guard, originalDestination: () => goingTo },
+      adjust: (all) => ({
+        ...all,
+        listen: { ...all.listen, inbound: [{ ip: '127.0.0.1', port: 0 }] },
+        inbound: { ...all.inbound, floor: { minimumMode: 'DISABLE', allowedPeers: undefined } },
+      }),
+    });
+    cleanups.push(() => plane.stop());
+    plane.policy = policy;
+    expect(said(await explaining(plane).from('plaintext', goingTo.port))).toBe(expected);
+    expect(said(await explaining(plane).from('10.0.0.66', goingTo.port))).toBe(expected);
+    const socket = connect({ host: '127.0.0.1', port: plane.addresses.inbound[0]?.port ?? 0, allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    cleanups.push(() => socket.destroy());
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    await readAll(socket).catch(() => undefined);
+    socket.end();
+    expect(happened(await plane.line({ direction: 'inbound' }))).toBe(expected);
+  });
+
+  it('does not pass the sidecar on a port that the rules exclude', async () => {
+    const plane = await runDataPlane({ identity: identityOf('api') });
+    cleanups.push(() => plane.stop());
+    const scope = { ...wholePod, excludeInboundPorts: [{ first: 22, last: 22 }] };
+    const asked = explaining(plane, { capture: { rules: createCaptureRules(scope, sidecarPorts), scope } });
+    expect(await asked.from('plaintext', 22)).toMatchObject({
+      verdict: { kind: 'not_carried' },
+      capture: { isCaptured: false, rule: 'Excluded ports' },
+    });
+    const page = await asked.ask({ from: 'plaintext' });
+    expect(page.kind === 'from' && page.ports.map(({ ports, verdict }) => [ports, verdict.kind])).toEqual([
+      ['every port but 22', 'refused'],
+      ['ports 22', 'not_carried'],
+    ]);
+  });
+});
+
+describe('a static tunnel', () => {
+  it('is explained by its listener and by what it leads to, and nothing else passes such a sidecar', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const near = await runDataPlane({
+      identity: identityOf('web'),
+      hbonePort: far.addresses.hbone[0]?.port ?? 0,
+      declared: [{ target: api, peer: idOf('api') }],
+    });
+    cleanups.push(() => near.stop());
+    const asked = explaining(near, { capture: 'none' });
+    const listener = formatAddress(near.addresses.declared[0]!);
+    for (const destination of [listener, formatAddress(api)]) {
+      expect(await asked.to(destination)).toMatchObject({
+        verdict: { kind: 'carried' },
+        tunnel: { listen: listener, target: formatAddress(api), peer: idOf('api'), via: null },
+        endpoints: [{ expectedId: idOf('api'), tunnels: 0 }],
+      });
+    }
+    expect(said(await asked.to('10.0.0.7:80'))).toBe('not_carried');
+    near.revocations = createRevocations({ certificates: [], identities: [idOf('api')] });
+    expect(said(await asked.to(listener))).toBe('handshake revoked');
+  });
+});
+
+describe('a connection by its id', () => {
+  it('is told from its failure, and whether it would be carried now', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    let endpoints: readonly Partial<Endpoint>[] = [{ ready: false }];
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, { lookup: () => known(endpoints)() });
+    expect(await carriedBy(plane)).toBe('denied no_endpoint');
+    const { id } = await plane.line({ reason: 'no_endpoint' });
+    const asked = explaining(plane);
+    const verdictNow = async () => {
+      const page = await asked.ask({ id: String(id) });
+      if (page.kind !== 'id' || page.again?.kind !== 'to') throw new Error(JSON.stringify(page));
+      expect(page.failure).toMatchObject({ id, reason: 'no_endpoint', originalDestination: '10.96.0.10:80' });
+      return page.again.destinations.map(said);
+    };
+    expect(await verdictNow()).toEqual(['denied no_endpoint']);
+    endpoints = [{ address: formatAddress(api) }];
+    expect(await verdictNow()).toEqual(['carried']);
+  });
+
+  it('is told from both sides under the same id, also while it is open', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api) }]),
+    });
+    const socket = connect({ host: '127.0.0.1', port: plane.addresses.outbound[0]?.port ?? 0, allowHalfOpen: true });
+    cleanups.push(() => socket.destroy());
+    await once(
+      socket.on('error', () => undefined),
+      'data',
+    );
+    const [{ id } = { id: '' }] = [...plane.accounts.live()];
+    expect(await explaining(plane).ask({ id })).toMatchObject({
+      connection: { id, direction: 'outbound', peerId: idOf('api') },
+      again: { kind: 'to' },
+    });
+    expect(await explaining(far, { capture: 'none' }).ask({ id })).toMatchObject({
+      connection: { id, direction: 'inbound', peerId: idOf('web') },
+      again: { kind: 'from', from: idOf('web') },
+    });
+  });
+
+  it('is not known when it is none of this sidecar', async () => {
+    const plane = await capturing(0, {});
+    expect(await explaining(plane).ask({ id: 'abc-1' })).toEqual({
+      kind: 'id',
+      id: 'abc-1',
+      now: expect.any(String),
+      again: null,
+    });
+  });
+});
+
+describe('a name', () => {
+  const lookup = async (name: string) => {
+    if (name !== 'api.shop') throw new Error('ENOTFOUND');
+    return [{ address: '10.96.0.10' }, { address: '10.96.0.11' }];
+  };
+
+  it('is looked up, and each of its addresses is explained', async () => {
+    const plane = await capturing(0, { lookup: async () => ({ kind: 'unknown' }) });
+    const { ask } = explaining(plane, { parts: { lookUp: createNameExplainer(plane.parts.clock, lookup) } });
+    expect(await ask({ to: 'api.shop:80' })).toMatchObject({
+      to: 'api.shop:80',
+      destinations: [{ destination: '10.96.0.10:80' }, { destination: '10.96.0.11:80' }],
+    });
+    expect(await ask({ to: 'nowhere.shop:80' })).toMatchObject({
+      destinations: [],
+      lookupFailure: 'The name nowhere.shop was not found: ENOTFOUND',
+    });
+  });
+
+  it('does not keep anybody waiting whose resolver does not answer, nor more than one thread', async () => {
+    const clock = createFakeClock();
+    let asked = 0;
+    const lookUp = createNameExplainer(clock, () => {
+      asked += 1;
+      return new Promise(() => undefined);
+    });
+    const first = lookUp('api.shop', 5000);
+    expect(await lookUp('other.shop', 5000)).toMatchObject({
+      kind: 'failed',
+      why: expect.stringContaining('api.shop'),
+    });
+    await clock.advance(5000);
+    expect(await first).toEqual({ kind: 'failed', why: 'The name api.shop was not looked up within 5000 ms' });
+    expect(asked).toBe(1);
+  });
+});
