@@ -38,5 +38,5 @@ function shownValue(value: unknown): string {
 }
 
 function word(text: string): string {
-  return /^[\x21\x23-\x3c\x3e-\x7e]+$/.test(text) ? text : escapeSteering(JSON.stringify(text).replaceAll('\n', ' '));
+  return /^[\x21\x23-\x3c\x3e-\x7e]+$/.test(text) ? text : escapeSteering(JSON.stringify(text));
 }

@@ -259,6 +259,8 @@ describe('nothing that a stranger sends', () => {
     const line = await api.line({ reason });
     expectPlain(line);
     expect(line).toMatchObject({ outcome: 'handshake', presentedSerial: expect.stringMatching(/^[0-9A-F]+$/) });
+    // What only looks like a letter of an ID does not pass for it.
+    expect(line.presentedId ?? '').toMatch(/^[\x20-\x7e\uFFFD]*…?$/);
     expect(api.lines).toHaveLength(1);
   });
 
