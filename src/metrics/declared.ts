@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ExpositionFormat } from './exposition.ts';
+import type { ExpositionFormat, Sample, Sampled } from './exposition.ts';
 import { expositionOf } from './exposition.ts';
 import type { Families, Family } from './family.ts';
 
@@ -9,12 +9,14 @@ type NamesOf<F extends Families, T extends Family['type']> = {
   string;
 type LabelsOf<F extends Family> = F extends { readonly labels: infer L } ? keyof L & string : never;
 
+type ReadSeries = (set: (labels: Sample['labels'], value: number) => void) => void;
+
 /** The metrics of one process: each is made from its declaration, and none that is not declared can be made. */
 export interface DeclaredMetrics<F extends Families> {
   counter<N extends NamesOf<F, 'counter'>>(name: N): Counter<LabelsOf<F[N]>>;
   gauge<N extends NamesOf<F, 'gauge'>>(name: N): Gauge<LabelsOf<F[N]>>;
   histogram<N extends NamesOf<F, 'histogram'>>(name: N): Histogram<LabelsOf<F[N]>>;
-  /** A counter or a gauge whose series are those that `read` sets at a scrape, and no others. */
+  /** A counter or a gauge whose series are those that `read` sets at a scrape, each once. Labels that stay the same object are cheap. */
   readAtScrape<N extends NamesOf<F, 'counter' | 'gauge'>>(
     name: N,
     read: (set: (labels: Readonly<Record<LabelsOf<F[N]>, string>>, value: number) => void) => void,
@@ -29,6 +31,8 @@ export function declareMetrics<F extends Families>(
   beforeScrape: () => void = () => undefined,
 ): DeclaredMetrics<F> {
   const registry = new Registry();
+  // Not by objects of prom-client, which look at each label of each series anew: 150 ms for a thousand peers instead of 5.
+  const readers = new Map<string, ReadSeries>();
   const configOf = (name: string) => {
     const { help, labels = {}, buckets } = families[name] as Family;
     return {
@@ -43,35 +47,19 @@ export function declareMetrics<F extends Families>(
     counter: (name) => new Counter(configOf(name)),
     gauge: (name) => new Gauge(configOf(name)),
     histogram: (name) => new Histogram(configOf(name)),
-    readAtScrape(name, read) {
-      const { type } = families[name] as Family;
-      const config = configOf(name);
-      // Without labels, a value that is reset is zero; one that is not known must be absent.
-      const clear = (metric: Counter | Gauge) => (config.labelNames.length === 0 ? metric.remove() : metric.reset());
-      if (type === 'counter') {
-        new Counter({
-          ...config,
-          collect() {
-            clear(this);
-            read((labels, value) => this.inc(labels, value));
-          },
-        });
-      } else {
-        new Gauge({
-          ...config,
-          collect() {
-            clear(this);
-            read((labels, value) => this.set(labels, value));
-          },
-        });
-      }
-    },
+    readAtScrape: (name, read) => void readers.set(name, read),
     async text(format) {
       beforeScrape();
       // Not `registry.metrics()`: the format is a state of the registry, and for OpenMetrics it takes `_total` off the names for good.
-      const metrics = Object.keys(families).map((name) => registry.getSingleMetric(name));
-      const sampled = await Promise.all(metrics.filter((metric) => metric !== undefined).map((metric) => metric.get()));
-      return expositionOf(sampled, format);
+      const sampled = Object.entries(families).map(async ([name, { type, help }]): Promise<Sampled> => {
+        const read = readers.get(name);
+        if (read === undefined)
+          return { name, type, help, values: (await registry.getSingleMetric(name)?.get())?.values ?? [] };
+        const values: Sample[] = [];
+        read((labels, value) => values.push({ labels, value }));
+        return { name, type, help, values };
+      });
+      return expositionOf(await Promise.all(sampled), format);
     },
   };
 }

@@ -12,11 +12,11 @@ export const contentTypes: Readonly<Record<ExpositionFormat, string>> = {
 export interface Sampled {
   readonly name: string;
   readonly help: string;
-  readonly type: unknown;
+  readonly type: 'counter' | 'gauge' | 'histogram';
   readonly values: readonly Sample[];
 }
 
-interface Sample {
+export interface Sample {
   /** That of a histogram's series differs from the family's. */
   readonly metricName?: string | undefined;
   readonly labels: Readonly<Record<string, string | number | undefined>>;
@@ -34,25 +34,36 @@ export function expositionOf(families: readonly Sampled[], format: ExpositionFor
     const unit = unitOf(name);
     if (format === 'openmetrics' && unit !== undefined) lines.push(`# UNIT ${shown} ${unit}`);
     for (const { metricName = name, labels, value } of family.values)
-      lines.push(`${metricName}${labelsOf(labels, format)} ${numberOf(value)}`);
+      lines.push(
+        `${metricName}${type === 'histogram' ? bucketLabels(labels, format) : labelsOf(labels)} ${numberOf(value)}`,
+      );
   }
   if (format === 'openmetrics') lines.push('# EOF');
   return `${lines.join('\n')}\n`;
 }
 
-function labelsOf(labels: Sample['labels'], format: ExpositionFormat): string {
-  let text = '';
-  for (const [name, value] of Object.entries(labels)) {
-    const shown = typeof value === 'number' ? boundOf(value, format) : escapeLabel(`${value ?? ''}`);
-    text += `${text === '' ? '' : ','}${name}="${shown}"`;
+/** The text of labels that stay the same object: a page may have thousands of them, with two dozen labels each. */
+const textOf = new WeakMap<Sample['labels'], string>();
+
+function labelsOf(labels: Sample['labels']): string {
+  let text = textOf.get(labels);
+  if (text === undefined) {
+    text = inBraces(Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(`${value ?? ''}`)}"`));
+    textOf.set(labels, text);
   }
-  return text === '' ? '' : `{${text}}`;
+  return text;
 }
 
-/** The only label that is a number is the upper bound of a bucket, of which OpenMetrics wants the canonical form: `1.0`. */
-function boundOf(value: number, format: ExpositionFormat): string {
-  return format === 'openmetrics' && Number.isInteger(value) ? `${value}.0` : numberOf(value);
+/** A bound is a number, of which OpenMetrics wants the canonical form: `1.0`. */
+function bucketLabels(labels: Sample['labels'], format: ExpositionFormat): string {
+  const canonical = (bound: number) =>
+    format === 'openmetrics' && Number.isInteger(bound) ? `${bound}.0` : `${bound}`;
+  const shown = (value: string | number | undefined) =>
+    typeof value === 'number' ? canonical(value) : escapeLabel(`${value ?? ''}`);
+  return inBraces(Object.entries(labels).map(([name, value]) => `${name}="${shown(value)}"`));
 }
+
+const inBraces = (pairs: readonly string[]) => (pairs.length === 0 ? '' : `{${pairs.join(',')}}`);
 
 function numberOf(value: number): string {
   if (Number.isFinite(value)) return `${value}`;
