@@ -8,6 +8,7 @@ const tls = 'integration/tls';
 const proxy = 'integration/proxy';
 const program = 'integration/agent-program';
 const files = 'integration/agent/file-identity.test.ts';
+const appMetrics = 'integration/agent/app-metrics.test.ts';
 
 export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>> = {
   handshake: {
@@ -117,6 +118,16 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     policy: [`${program}/control-plane-trouble.test.ts`, "toContain('policy: ')"],
     interception: ['e2e/lifecycle.test.ts', "expect(await ready()).toContain('interception')"],
     not_draining: ['e2e/lifecycle.test.ts', "15021/healthz/ready`)).toContain('not_draining')"],
+  },
+  application: {
+    unreachable: [appMetrics, "['is not there', 'unreachable'"],
+    timeout: [appMetrics, "expectOursAlone(await scraped, 'timeout')"],
+    status: [appMetrics, "['answers 500', 'status'"],
+    content_type: [appMetrics, "['compresses', 'content_type'"],
+    too_large: [appMetrics, "'too_large',"],
+    invalid: [appMetrics, "['breaks the grammar', 'invalid'"],
+    reserved: [appMetrics, "'reserved', () =>"],
+    busy: [appMetrics, 'busy: 1 }'],
   },
   suppressed: {
     output_blocked: [

@@ -4,6 +4,9 @@ import { describe, expect, it } from 'vitest';
 import { maxMessageBytes } from '../../src/agent/app-health/grpc-health.ts';
 import { maxBodyBytes, maxHeaderBytes, maxRequests } from '../../src/agent/app-health/http.ts';
 import { placeLimits } from '../../src/agent/app-health/places.ts';
+import { appMetricsLimits } from '../../src/agent/app-metrics/app-metrics.ts';
+import { maxLineLength } from '../../src/agent/app-metrics/exposition.ts';
+import { maxAppMetricsBytes } from '../../src/agent/app-metrics/fetch.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
@@ -244,6 +247,14 @@ describe('a fixed value', () => {
     ['bytes of a body that are read', [maxBodyBytes]],
     ["headers of an application's answer", [maxHeaderBytes]],
     ['a gRPC answer', [maxMessageBytes]],
+    [
+      "the application's part of a scrape",
+      [appMetricsLimits.share * 100, appMetricsLimits.mostSeconds * 1000, appMetricsLimits.timeoutSeconds * 1000],
+    ],
+    ['metrics of an application', [maxAppMetricsBytes]],
+    ['a line of them', [maxLineLength]],
+    ['headers of its answer', [maxHeaderBytes]],
+    ['such metrics in answers that have not been read to their end', [appMetricsLimits.heldBytes]],
     ['text of `appProbes`', [appProbeLimits.textBytes, appProbeLimits.probes]],
     ['connections to all servers together, and those of one address', [fullPages.all, fullPages.perAddress]],
     ['connections to the API', [apiLimits.connections]],

@@ -2,9 +2,16 @@ import { describe, expect, it } from 'vitest';
 import { connectionLine } from '../../src/admin-api.ts';
 import { agentTable } from '../../src/config/table.ts';
 import type { Words } from '../../src/outcomes.ts';
-import { closedReasons, deniedReasons, handshakeReasons, renewalReasons } from '../../src/outcomes.ts';
+import {
+  applicationScrapeFailures,
+  closedReasons,
+  deniedReasons,
+  handshakeReasons,
+  renewalReasons,
+} from '../../src/outcomes.ts';
 
 const lists: Readonly<Record<string, Readonly<Record<string, Words>>>> = {
+  application: applicationScrapeFailures,
   closed: closedReasons,
   denied: deniedReasons,
   handshake: handshakeReasons,

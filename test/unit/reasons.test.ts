@@ -2,6 +2,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
+  applicationScrapeFailures,
   closedReasons,
   deniedReasons,
   handshakeReasons,
@@ -25,6 +26,7 @@ const lists = {
   proof: [...proofResults],
   gate: [...readinessGates],
   suppressed: [outputBlocked],
+  application: Object.keys(applicationScrapeFailures),
 } as const;
 
 /** What makes an outcome of each list, besides a literal that says so. */
