@@ -27,8 +27,9 @@ export default defineConfig({
       project('integration', 2, 60_000),
       project('e2e', 3, 180_000, false),
       project('pods', 4, 300_000, false),
-      // Waits for minutes on end, so only when it is named.
+      // Wait for minutes on end, so only when they are named.
       ...(process.argv.includes('--project=network') ? [project('network', 5, 600_000, false)] : []),
+      ...(process.argv.includes('--project=observability') ? [project('observability', 6, 300_000, false)] : []),
     ],
   },
 });

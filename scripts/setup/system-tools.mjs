@@ -17,10 +17,14 @@ const debianPackages = {
   haproxy: 'haproxy',
   nginx: 'nginx',
   'nginx-stream': 'libnginx-mod-stream',
+  // With promtool.
+  prometheus: 'prometheus',
 };
 
+const contenders = ['haproxy', 'nginx', 'nginx-stream'];
+
 /** Tools whose packages are servers that Debian starts as soon as they are installed, and at each boot. */
-const servers = ['haproxy', 'nginx', 'nginx-stream'];
+const servers = [...contenders, 'prometheus'];
 
 /** A tool that is no program on the PATH. */
 const fixedPaths = {
@@ -55,7 +59,7 @@ export function canInstallTools() {
 
 /**
  * Tries to install `tools`; what is still missing afterwards is for `explainMissing`. Servers only where nothing starts
- * them: who wants figures has not asked for a web server on port 80.
+ * them: who wants figures or tests has not asked for a web server on port 80.
  */
 export function installTools(wanted) {
   const tools = wanted.filter((tool) => !servers.includes(tool) || staysStopped(tool));
@@ -78,7 +82,7 @@ export function explainMissing(tools) {
 }
 
 function consequenceOf(tool) {
-  if (servers.includes(tool)) return 'there is no benchmark';
+  if (contenders.includes(tool)) return 'there is no benchmark';
   return `${['nft', 'ip'].includes(tool) ? 'the demo runs on loopback and ' : ''}tests that need it are skipped`;
 }
 
