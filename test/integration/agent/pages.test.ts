@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'valibot';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { certificatesPage } from '../../../src/admin-api.ts';
+import { certificatesPage, drainReply } from '../../../src/admin-api.ts';
 import type { AdminParts } from '../../../src/agent/admin.ts';
 import { startAdminServer } from '../../../src/agent/admin.ts';
 import { startHealthServer } from '../../../src/agent/health.ts';
@@ -353,6 +353,97 @@ describe('admin pages', () => {
     const port = await admin();
     const answer = await raw(port, `GET /certs HTTP/1.1\r\nhost: localhost\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`);
     expect(answer).toMatch(/^HTTP\/1\.1 431 /);
+  });
+});
+
+describe('what changes the sidecar', () => {
+  /** Whatever anybody had it do. */
+  async function changeable() {
+    const did: string[] = [];
+    const port = await admin({
+      quit: () => void did.push('quit'),
+      stopping: {
+        progress: () => ({ stage: 'serving', isStopping: false }),
+        drain: async () => void did.push('drain'),
+      },
+    });
+    return { port, did };
+  }
+
+  it('is done for a POST, and says what it did', async () => {
+    const { port, did } = await changeable();
+    const drained = await ask({ port }, { path: '/drain', method: 'POST' });
+    expect(drained.status).toBe(202);
+    expect(parse(drainReply, JSON.parse(drained.body)).did).toBe('The sidecar begins to drain, and goes on running');
+    const stopped = await ask({ port }, { path: '/quitquitquit?now', method: 'POST' });
+    expect(stopped.status).toBe(202);
+    expect(parse(drainReply, JSON.parse(stopped.body)).did).toBe('The sidecar begins to stop');
+    expect(did).toEqual(['drain', 'quit']);
+  });
+
+  it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS'])('A3: is not done for %s', async (method) => {
+    const { port, did } = await changeable();
+    for (const path of ['/drain', '/quitquitquit'])
+      expect(await ask({ port }, { path, method })).toMatchObject({ status: 405, headers: { allow: 'POST' } });
+    expect(did).toEqual([]);
+  });
+
+  it('A3: is not done with a body, which is refused with 413', async () => {
+    const { port, did } = await changeable();
+    for (const framing of ['content-length: 5', 'transfer-encoding: chunked'])
+      expect(await raw(port, `POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\n${framing}\r\n\r\n5\r\nhello`)).toMatch(
+        /^HTTP\/1\.1 413 /,
+      );
+    expect(did).toEqual([]);
+    expect((await ask({ port }, { path: '/drain', method: 'POST', headers: { 'content-length': '0' } })).status).toBe(
+      202,
+    );
+  });
+
+  it.each<[string, Record<string, string>]>([
+    ['of another site', { origin: 'http://evil.example', 'sec-fetch-site': 'cross-site' }],
+    ['in a sandbox, or without a referrer', { origin: 'null' }],
+    ['of a file', { origin: 'file://' }],
+    ['on another port of this host', { origin: 'http://localhost:8080', 'sec-fetch-site': 'same-site' }],
+    ['on this very port', { origin: 'http://127.0.0.1:15000', 'sec-fetch-site': 'same-origin' }],
+    ['that the address bar was made to open', { 'sec-fetch-site': 'none' }],
+    ['whose form has no Origin', { referer: 'http://localhost:8080/', 'content-type': 'text/plain' }],
+    ['whose form has neither Origin nor Referer', { 'user-agent': 'Mozilla/5.0 (X11; Linux x86_64)' }],
+  ])('A4: is not done for a page %s', async (_, headers) => {
+    const { port, did } = await changeable();
+    for (const path of ['/drain', '/quitquitquit'])
+      expect((await ask({ port }, { path, method: 'POST', headers })).status).toBe(403);
+    expect(did).toEqual([]);
+  });
+
+  it.each(['evil.example', '10.0.0.7:15000'])('A4: is not done for the Host %j', async (host) => {
+    const { port, did } = await changeable();
+    expect((await ask({ port }, { path: '/quitquitquit', method: 'POST', headers: { host } })).status).toBe(403);
+    expect(did).toEqual([]);
+  });
+
+  it('is done for curl, wget and Node.js, as an application calls it', async () => {
+    const { port, did } = await changeable();
+    const form = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': '0' };
+    for (const headers of [
+      { 'user-agent': 'curl/8.14.1', ...form },
+      { 'user-agent': 'Wget/1.25.0', ...form },
+    ])
+      expect((await ask({ port }, { path: '/drain', method: 'POST', headers })).status).toBe(202);
+    expect((await fetch(`http://127.0.0.1:${port}/drain`, { method: 'POST' })).status).toBe(202);
+    expect(did).toEqual(['drain', 'drain', 'drain']);
+  });
+
+  it.each([
+    ['both framings', 'content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n'],
+    ['a body that is another request', 'content-length: 48\r\n\r\n'],
+  ])('A11: is not done by a request that hides in one with %s', async (_, rest) => {
+    const { port, did } = await changeable();
+    const hidden = 'POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\n\r\n';
+    const answer = await raw(port, `POST /drain HTTP/1.1\r\nhost: localhost\r\n${rest}${hidden}`);
+    expect(answer).toMatch(/^HTTP\/1\.1 (400|413) /);
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(did).toEqual([]);
   });
 });
 
