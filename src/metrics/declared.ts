@@ -53,8 +53,9 @@ export function declareMetrics<F extends Families>(
       // Not `registry.metrics()`: the format is a state of the registry, and for OpenMetrics it takes `_total` off the names for good.
       const sampled = Object.entries(families).map(async ([name, { type, help }]): Promise<Sampled> => {
         const read = readers.get(name);
-        if (read === undefined)
-          return { name, type, help, values: (await registry.getSingleMetric(name)?.get())?.values ?? [] };
+        const metric = registry.getSingleMetric(name);
+        if (metric !== undefined) return { name, type, help, values: (await metric.get()).values };
+        if (read === undefined) throw new TypeError(`Nothing counts or reads ${name}`);
         const values: Sample[] = [];
         read((labels, value) => values.push({ labels, value }));
         return { name, type, help, values };

@@ -73,9 +73,11 @@ export function createSidecarMetrics(
   const settled = noTraffic();
   let traffic: Traffic = settled;
   let tcpSeries: readonly Readonly<TcpSeries>[] = [];
+  let identity: IdentityFacts | undefined;
   const metrics = declareMetrics(sidecarFamilies, () => {
     traffic = trafficOf(settled, sources().liveConnections());
     tcpSeries = sources().tcpSeries();
+    identity = sources().identity();
   });
   const handshakes = metrics.counter('remora_tls_handshakes_total');
   const handshakeDuration = metrics.histogram('remora_tls_handshake_duration_seconds');
@@ -99,8 +101,12 @@ export function createSidecarMetrics(
   }
   readTraffic(metrics, () => traffic);
   readTcpSeries(metrics, () => tcpSeries);
-  readIdentity(metrics, () => sources().identity());
-  readPeers(metrics, sources);
+  readIdentity(metrics, () => identity);
+  readPeers(
+    metrics,
+    () => identity,
+    () => sources().peersByRoot(),
+  );
   readState(metrics, sources);
   metrics.readAtScrape('remora_build_info', (set) => set(build, 1));
 
@@ -204,12 +210,16 @@ function readIdentity(metrics: Metrics, identity: () => IdentityFacts | undefine
   });
 }
 
-function readPeers(metrics: Metrics, sources: () => MetricSources): void {
+function readPeers(
+  metrics: Metrics,
+  identity: () => IdentityFacts | undefined,
+  peersByRoot: MetricSources['peersByRoot'],
+): void {
   metrics.readAtScrape('remora_peers_by_root', (set) => {
-    const roots = [...(sources().identity()?.rootsByTrustDomain.values() ?? [])].flat().slice(0, maxRootLabels);
+    const roots = [...(identity()?.rootsByTrustDomain.values() ?? [])].flat().slice(0, maxRootLabels);
     const labels = new Map(roots.map((root) => [root, root.slice(0, 16)]));
     const peers = new Map([...labels.values(), 'other'].map((label) => [label, 0]));
-    for (const [root, { recent, unnamed }] of sources().peersByRoot()) {
+    for (const [root, { recent, unnamed }] of peersByRoot()) {
       const label = labels.get(root) ?? 'other';
       peers.set(label, (peers.get(label) ?? 0) + recent.size + unnamed);
     }

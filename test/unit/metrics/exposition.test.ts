@@ -99,7 +99,8 @@ describe('a page', () => {
 });
 
 it('shows no series that is not there any more, and none twice', async () => {
-  const metrics = declareMetrics(families);
+  const { test_up, test_bytes_total } = families;
+  const metrics = declareMetrics({ test_up, test_bytes_total });
   let value: number | undefined = 1;
   metrics.readAtScrape('test_up', (set) => {
     if (value !== undefined) set({}, value);
@@ -108,9 +109,16 @@ it('shows no series that is not there any more, and none twice', async () => {
     if (value !== undefined) set({ name: `of ${value}` }, value);
   });
   const shown = async () => (await metrics.text('prometheus')).split('\n').filter((line) => !/^(?:#|$)/.test(line));
-  expect(await shown()).toEqual(['test_bytes_total{name="of 1"} 1', 'test_up 1']);
+  expect(await shown()).toEqual(['test_up 1', 'test_bytes_total{name="of 1"} 1']);
   value = 2;
-  expect(await shown()).toEqual(['test_bytes_total{name="of 2"} 2', 'test_up 2']);
+  expect(await shown()).toEqual(['test_up 2', 'test_bytes_total{name="of 2"} 2']);
   value = undefined;
   expect(await shown()).toEqual([]);
+});
+
+it('is refused while a family is declared that nothing counts or reads', async () => {
+  const metrics = declareMetrics(families);
+  metrics.counter('test_bytes_total');
+  metrics.gauge('test_up');
+  await expect(metrics.text('prometheus')).rejects.toThrow('Nothing counts or reads test_wait_seconds');
 });
