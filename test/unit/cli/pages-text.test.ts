@@ -1,0 +1,287 @@
+import { describe, expect, it } from 'vitest';
+import type { ShownConnection, ShownFailure, StatusPage } from '../../../src/admin-api.ts';
+import { connectionsText } from '../../../src/cli/connections/page-text.ts';
+import { handshakesText } from '../../../src/cli/handshakes/page-text.ts';
+import { statusText } from '../../../src/cli/status/page-text.ts';
+import { readinessGates } from '../../../src/outcomes.ts';
+
+const now = '2026-11-22T10:00:00.000Z';
+const ago = (seconds: number) => new Date(Date.parse(now) - seconds * 1000).toISOString();
+const hostile = '\u001b[2J\u202eevil\n';
+const steers = /[\p{Cc}\p{Cf}]/u;
+
+function status(parts: Partial<StatusPage> = {}): StatusPage {
+  return {
+    now,
+    version: '0.1.0',
+    startedAt: ago(3600),
+    pod: { name: 'web-0', namespace: 'shop', workload: 'web' },
+    isReady: true,
+    gates: readinessGates.map((gate) => ({ gate, isOpen: true, why: null })),
+    identity: {
+      spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
+      isExpired: false,
+      endedBecause: null,
+      notAfter: ago(-1800),
+      nextRenewal: ago(-600),
+      lastFailure: null,
+    },
+    mode: 'STRICT',
+    controlPlane: { address: 'https://control-plane:15012', isUp: true },
+    connections: { inbound: 3, outbound: 12 },
+    tunnels: { inbound: 2, outbound: 4 },
+    interception: {
+      isOn: true,
+      proofs: [
+        { direction: 'outbound', family: 'ipv4', isOk: true },
+        { direction: 'outbound', family: 'ipv6', isOk: true },
+      ],
+      bypassed: { inbound: 0, outbound: 0 },
+    },
+    failures: [],
+    drain: { stage: 'serving', isStopping: false, open: 15 },
+    ...parts,
+  };
+}
+
+describe('the status for a person', () => {
+  it('says in ten lines that all is well', () => {
+    expect(statusText(status(), 100)).toEqual([
+      'Ready',
+      '',
+      'Sidecar:       shop/web-0, remora 0.1.0, up for 1h',
+      'Identity:      spiffe://cluster.local/ns/shop/sa/web',
+      '               valid for 30m more, next renewal at 2026-11-22T10:10:00Z',
+      'Control plane: up, https://control-plane:15012',
+      'Inbound mode:  STRICT',
+      'Interception:  outbound ipv4 ok, outbound ipv6 ok',
+      'Carrying:      3 inbound and 12 outbound connections, in 2 inbound and 4 outbound tunnels',
+      'Failures:      none within the last ten minutes',
+    ]);
+  });
+
+  it('says first what keeps it from being ready, and everything that is wrong in capitals or in words', () => {
+    const gates = readinessGates.map((gate) => ({
+      gate,
+      isOpen: gate !== 'policy' && gate !== 'identity',
+      why:
+        gate === 'policy'
+          ? 'No policy has arrived yet'
+          : gate === 'identity'
+            ? 'Our own certificate has expired'
+            : null,
+    }));
+    const lines = statusText(
+      status({
+        isReady: false,
+        gates,
+        identity: {
+          spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
+          isExpired: true,
+          endedBecause: null,
+          notAfter: ago(60),
+          nextRenewal: null,
+          lastFailure: {
+            reason: 'unreachable',
+            happened: 'The control plane cannot be reached',
+            remedy: 'Look at it',
+            message: 'ECONNREFUSED',
+            at: ago(5),
+          },
+        },
+        mode: null,
+        controlPlane: { address: 'https://control-plane:15012', isUp: false },
+        interception: {
+          isOn: true,
+          proofs: [{ direction: 'outbound', family: 'ipv4', isOk: false }],
+          bypassed: { inbound: 1, outbound: 2 },
+        },
+        drain: { stage: 'leaving', isStopping: true, open: 1 },
+      }),
+      100,
+    );
+    expect(lines.slice(0, 3)).toEqual([
+      `NOT READY: 2 gates of ${gates.length} are closed`,
+      '  identity: Our own certificate has expired',
+      '  policy: No policy has arrived yet',
+    ]);
+    for (const line of [
+      '               LAPSED: 1m ago',
+      '               renewal failed 5s ago (unreachable): The control plane cannot be reached',
+      '               Look at it. ECONNREFUSED',
+      'Control plane: NOT REACHABLE, what it last said stays in force, https://control-plane:15012',
+      'Inbound mode:  none in force, so everything is refused',
+      'Interception:  outbound ipv4 LOST, 3 connections GO AROUND THE SIDECAR',
+      'Draining:      new connections are taken for the drain delay; 1 connection open, then the process ends',
+    ])
+      expect(lines).toContain(line);
+  });
+
+  it('lists what failed lately, each kind once', () => {
+    const failure = {
+      direction: 'inbound',
+      outcome: 'denied',
+      reason: 'default_deny',
+      happened: 'No policy allows it',
+      remedy: 'Allow it',
+      count: 12,
+      last: ago(3),
+      lastId: 'ab12-3',
+    } as const;
+    expect(statusText(status({ failures: [failure] }), 100).slice(-3)).toEqual([
+      'Failures within the last ten minutes; at most 50 of a kind are counted',
+      'COUNT  LAST    DIR  REASON        WHAT HAPPENED        ID OF THE LAST',
+      '   12  3s ago  in   default_deny  No policy allows it  ab12-3',
+    ]);
+  });
+});
+
+function connection(parts: Partial<ShownConnection>): ShownConnection {
+  return {
+    id: 'ab12cd34ef-1',
+    direction: 'outbound',
+    peerAddress: '10.0.0.5:40000',
+    openedAt: ago(90),
+    ageSeconds: 90,
+    originalDestination: '10.96.0.10:80',
+    service: 'api.shop',
+    transport: 'hbone',
+    security: 'mutual_tls',
+    peerId: 'spiffe://cluster.local/ns/shop/sa/api',
+    tunnel: '0123456789ab',
+    tlsVersion: 'TLSv1.3',
+    cipher: 'TLS_AES_256_GCM_SHA384',
+    group: 'X25519MLKEM768',
+    bytesSent: 2048,
+    bytesReceived: 5_000_000,
+    ...parts,
+  };
+}
+
+describe('the connections for a person', () => {
+  it('are summed up, and those that have moved most come first', () => {
+    const connections = [
+      connection({ id: 'small', bytesReceived: 1 }),
+      connection({
+        id: 'plain',
+        direction: 'inbound',
+        peerId: undefined,
+        service: undefined,
+        originalDestination: '10.0.0.7:80',
+        security: 'plaintext',
+        transport: 'plaintext',
+        tunnel: undefined,
+        tlsVersion: undefined,
+        bytesSent: 0,
+        bytesReceived: 3000,
+      }),
+      connection({ id: 'large' }),
+    ];
+    expect(connectionsText({ now, connections }, 100)).toEqual([
+      '3 connections: 1 inbound, 2 outbound; in 1 tunnel; 1 in plaintext',
+      'TLSv1.3 X25519MLKEM768 TLS_AES_256_GCM_SHA384: 2 connections',
+      '',
+      'DIR  AGE    PEER                                   DESTINATION  SENT  RECEIVED  TUNNEL        ID',
+      'out  1m30s  spiffe://cluster.local/ns/shop/sa/api  api.shop:80  2.0K      4.8M  0123456789ab  large',
+      'in   1m30s  10.0.0.5:40000                         10.0.0.7:80    0B      2.9K  plaintext     plain',
+      'out  1m30s  spiffe://cluster.local/ns/shop/sa/api  api.shop:80  2.0K        1B  0123456789ab  small',
+    ]);
+  });
+
+  it('fit 100 columns with long names, and keep the ids of connections', () => {
+    const long = connection({
+      peerId: `spiffe://a-very-long-trust-domain.example.org/ns/${'n'.repeat(63)}/sa/${'s'.repeat(63)}`,
+      service: `${'s'.repeat(63)}.${'n'.repeat(63)}`,
+    });
+    const lines = connectionsText({ now, connections: [long] }, 100);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(100);
+    expect(lines.at(-1)).toMatch(/ab12cd34ef-1$/);
+  });
+
+  it('may be none', () => {
+    expect(connectionsText({ now, connections: [] }, 100)).toEqual(['No connections']);
+  });
+});
+
+function failed(parts: Partial<ShownFailure>): ShownFailure {
+  return {
+    id: 'ab12cd34ef-2',
+    at: ago(30),
+    direction: 'inbound',
+    peerAddress: '10.0.0.9:41000',
+    openedAt: ago(31),
+    durationMs: 12,
+    outcome: 'handshake',
+    reason: 'untrusted',
+    happened: 'The certificate chains to no root that is trusted',
+    remedy: 'Look at the roots of both',
+    presentedId: 'spiffe://cluster.local/ns/shop/sa/old',
+    detail: 'SELF_SIGNED_CERT_IN_CHAIN',
+    ...parts,
+  };
+}
+
+describe('the failed handshakes for a person', () => {
+  it('say of each reason once what it means and what to do, then show each', () => {
+    const handshakes = [
+      failed({}),
+      failed({
+        id: 'two',
+        direction: 'outbound',
+        reason: 'reset',
+        happened: 'The peer closed it',
+        remedy: 'Look at its log',
+        presentedId: undefined,
+        detail: undefined,
+        tunnelTo: '10.0.0.7:15008',
+        otherReason: 'untrusted',
+        otherHappened: 'It does not trust us',
+      }),
+      failed({ id: 'three', detail: 'older' }),
+    ];
+    expect(handshakesText({ now, handshakes }, 100)).toEqual([
+      '3 handshakes failed that the sidecar remembers: 2 untrusted, 1 reset',
+      '',
+      'untrusted: The certificate chains to no root that is trusted',
+      '  Look at the roots of both',
+      '  Last: SELF_SIGNED_CERT_IN_CHAIN',
+      '',
+      'reset: The peer closed it',
+      '  Look at its log',
+      '  The other side says untrusted: It does not trust us',
+      '',
+      'AGO  DIR  REASON     PEER            CERTIFICATE                            ID',
+      '30s  in   untrusted  10.0.0.9:41000  spiffe://cluster.local/ns/shop/sa/old  ab12cd34ef-2',
+      '30s  out  reset      10.0.0.7:15008  (none seen)                            two',
+      '30s  in   untrusted  10.0.0.9:41000  spiffe://cluster.local/ns/shop/sa/old  three',
+    ]);
+    expect(handshakesText({ now, handshakes: [] }, 100)).toEqual(['No handshake has failed']);
+  });
+});
+
+it('nothing that a peer or a file has said steers the terminal', () => {
+  const lines = [
+    ...connectionsText(
+      {
+        now,
+        connections: [connection({ id: hostile, peerId: hostile, service: hostile, cipher: hostile, tunnel: hostile })],
+      },
+      100,
+    ),
+    ...handshakesText(
+      {
+        now,
+        handshakes: [failed({ reason: hostile, presentedId: hostile, detail: hostile, remedy: hostile, id: hostile })],
+      },
+      100,
+    ),
+    ...statusText(
+      status({
+        pod: { name: hostile, namespace: hostile, workload: hostile },
+        controlPlane: { address: hostile, isUp: true },
+      }),
+      100,
+    ),
+  ];
+  for (const line of lines) expect(line).not.toMatch(steers);
+});
