@@ -49,6 +49,7 @@ export function createCaptureRules(
     },
     inbound(port) {
       if (ownPorts.has(port)) return passed("The sidecar's own ports");
+      if (port === captureProbe.port) return captured('Canary of the sidecar');
       if (scope.includeInboundPorts !== '*')
         return isIn(port, scope.includeInboundPorts) ? captured('Included ports') : passed('No rule includes it');
       return isIn(port, scope.excludeInboundPorts) ? passed('Excluded ports') : captured('Everything else');

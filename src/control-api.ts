@@ -13,6 +13,7 @@ export const paths = {
   destinations: '/v1/destinations',
   workloads: '/v1/workloads',
   reports: '/v1/reports',
+  canary: '/v1/canary',
   bundle: '/v1/bundle',
   health: '/healthz',
   jwks: '/v1/jwks',
@@ -251,6 +252,24 @@ export const report = v.object({
   state: v.optional(sidecarState),
 });
 export type Report = v.InferOutput<typeof report>;
+
+/** Nothing is asked for: the pod is that of the token. */
+export const canaryRequest = v.object({});
+
+/** One dial of the canary port of the calling pod. */
+export const canaryDial = v.object({
+  /** `ip:port`, as the registry knows the pod. */
+  address: v.pipe(v.string(), v.maxLength(64)),
+  /** `closed`: it was accepted, and ended or was reset without a word. */
+  outcome: v.picklist(['answered', 'closed', 'refused', 'timeout', 'unreachable']),
+  /** Absent when what was answered is not what a sidecar says. */
+  answer: v.optional(v.pipe(v.string(), v.maxLength(64))),
+});
+export type CanaryDial = v.InferOutput<typeof canaryDial>;
+
+/** One for each address of the pod; none when the registry does not know it. */
+export const canaryReply = v.object({ dials: v.pipe(v.array(canaryDial), v.maxLength(16)) });
+export type CanaryReply = v.InferOutput<typeof canaryReply>;
 
 /** RFC 9457 problem document; `reason` is stable and machine-readable. */
 export const problem = v.object({

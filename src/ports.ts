@@ -32,6 +32,9 @@ export const controlPlanePorts = { api: 15012, metrics: 15014, webhook: 15017 } 
  * An address that only a redirected connection can reach (RFC 5737 and RFC 3849). Whoever dials `port` lands on outbound
  * capture, which proves the rules. On `identityPort` only a process that the rules recognise as the sidecar lands there,
  * anyone else is refused: it proves that the uid and gid of the rules are those of the dialling process.
+ *
+ * On an address of the pod itself `port` is the canary: whoever dials it from outside lands on inbound capture, whatever else
+ * is captured.
  */
 export const captureProbe = { v4: '192.0.2.1', v6: '2001:db8::1', port: 15002, identityPort: 15003 } as const;
 

@@ -8,7 +8,8 @@ import { startAdminServer } from './agent/admin.ts';
 import type { AppHealth } from './agent/app-health/app-health.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
 import { createAppMetrics } from './agent/app-metrics/app-metrics.ts';
-import { loggedReadiness, watchExpiry, watchInterception } from './agent/gates.ts';
+import { createInterceptionWatch } from './agent/audit/watch.ts';
+import { loggedReadiness, watchExpiry } from './agent/gates.ts';
 import type { HealthParts } from './agent/health.ts';
 import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
@@ -170,6 +171,8 @@ async function startSidecar(
     spiffeId: () => currentIdentity().spiffeId.uri,
     probeAnswer: randomBytes(16).toString('hex'),
   };
+  const watchParts = { clock, log, readiness, book: interception, askCanary: sources.askCanary };
+  const interceptionWatch = createInterceptionWatch(watchParts, settings, surroundings);
   const parts = {
     clock,
     log,
@@ -190,6 +193,7 @@ async function startSidecar(
       ? createPodGuard(podAddresses, reservedPortsOf(settings))
       : createDeclaredGuard(settings.deliver),
     originalDestination,
+    canaryAnswer: interceptionWatch.canaryAnswer,
   };
   const appHealth = createAppHealth({
     clock,
@@ -214,7 +218,7 @@ async function startSidecar(
 
   sources.revocations.subscribe(plane.revocationsChanged);
   const failed = Promise.withResolvers<never>();
-  const stopProbe = watchInterception(clock, settings, surroundings, { readiness, book: interception }, failed.reject);
+  interceptionWatch.start(plane.captured, failed.reject);
   const obtaining = sources.identity(starting.signal).then(
     (source) => {
       identity = source;
@@ -277,7 +281,7 @@ async function startSidecar(
       refusals.close();
       memory.close();
       eventLoop.close();
-      stopProbe();
+      await interceptionWatch.stop();
       starting.abort(new Error('The sidecar is shutting down'));
       await obtaining;
       await identity?.close();

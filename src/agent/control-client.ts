@@ -1,7 +1,14 @@
 import type { GenericSchema, InferOutput } from 'valibot';
 import type { Clock } from '../clock.ts';
-import type { CertificateReply, CertificateRequest, Destination, NamedWorkload, Report } from '../control-api.ts';
-import { certificateReply, destinationsReply, paths, workloadsReply } from '../control-api.ts';
+import type {
+  CanaryReply,
+  CertificateReply,
+  CertificateRequest,
+  Destination,
+  NamedWorkload,
+  Report,
+} from '../control-api.ts';
+import { canaryReply, certificateReply, destinationsReply, paths, workloadsReply } from '../control-api.ts';
 import { RenewalError } from '../errors.ts';
 import { version } from '../version.ts';
 import type { ControlConnectionSettings } from './control-connection.ts';
@@ -24,6 +31,8 @@ export interface ControlClient {
   /** Resolves when the control plane has accepted; the bytes then come until it ends, fails, or the signal is aborted. */
   stream(destinations: readonly string[], signal: AbortSignal): Promise<AsyncIterable<Uint8Array>>;
   report(report: Report, signal?: AbortSignal): Promise<void>;
+  /** Has the canary port of this pod dialled. */
+  canary(signal?: AbortSignal): Promise<CanaryReply>;
   /** SHA-256 of each root that the control plane is trusted by now, lower-case hexadecimal. */
   roots(): Promise<readonly string[]>;
   close(): Promise<void>;
@@ -103,6 +112,7 @@ export function createControlClient(clock: Clock, settings: ControlClientSetting
     },
     report: (report, signal) =>
       call(paths.reports, signal, async (inner) => void (await readText(await accepted(paths.reports, report, inner)))),
+    canary: (signal) => ask(paths.canary, {}, canaryReply, signal),
     roots: connection.roots,
     close: () => connection.close(),
   };

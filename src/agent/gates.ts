@@ -48,12 +48,19 @@ export function watchExpiry(clock: Clock, source: IdentitySource, readiness: Rea
 
 const expiryCheckIntervalMs = 5_000;
 
-/** Keeps the gate `interception` open while a dial proves that the rules are there; without capture there are none. */
+/**
+ * Keeps the gate `interception` open while a dial proves that the rules are there; without capture there are none. Calls
+ * `proved` each time that one does.
+ */
 export function watchInterception(
   clock: Clock,
   settings: AgentSettings,
   { hasIpv6, probeAnswer }: { hasIpv6: boolean; probeAnswer: string },
-  { readiness, book }: { readonly readiness: Readiness; readonly book: Pick<InterceptionBook, 'proved'> },
+  {
+    readiness,
+    book,
+    proved,
+  }: { readonly readiness: Readiness; readonly book: Pick<InterceptionBook, 'proved'>; proved(): void },
   fail: (error: Error) => void,
 ): () => void {
   if (!settings.capture) {
@@ -65,6 +72,7 @@ export function watchInterception(
   const probe = startInterceptionProbe(clock, families, probeAnswer, (family, result) => {
     if (result.kind === 'not-recognised') return fail(new ConfigurationError(unrecognised(settings)));
     book.proved({ family, direction: 'outbound', isOk: result.kind === 'captured' });
+    if (result.kind === 'captured') proved();
     if (result.kind === 'captured') broken.delete(family);
     else broken.set(family, result.why);
     const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
-import type { PolicyState, RevocationState } from '../control-api.ts';
+import type { CanaryReply, PolicyState, RevocationState } from '../control-api.ts';
 import { messageOf } from '../errors.ts';
 import { createRevocations, joinRevocations, noRevocations } from '../identity/revocations.ts';
 import { createListeners } from '../listeners.ts';
@@ -40,6 +40,8 @@ export interface Sources {
   isControlPlaneUp(): boolean;
   /** Undefined without a control plane. */
   readonly reporting: Reporting | undefined;
+  /** Has the canary port of this pod dialled from outside; undefined without a control plane. */
+  readonly askCanary: ((signal: AbortSignal) => Promise<CanaryReply>) | undefined;
   close(): Promise<void>;
 }
 
@@ -101,6 +103,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     workloads,
     isControlPlaneUp: stream.isUp,
     reporting: { send: client.report, controlPlaneRoots: client.roots, session: () => life.session },
+    askCanary: client.canary,
     async close() {
       life.isClosing = true;
       await crls.close();
@@ -135,6 +138,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
     workloads: noWorkloads,
     isControlPlaneUp: () => false,
     reporting: undefined,
+    askCanary: undefined,
     close: crls.close,
   };
 }

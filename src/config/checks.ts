@@ -2,6 +2,7 @@ import type { Address } from '../addresses.ts';
 import { formatAddress } from '../addresses.ts';
 import { portOfProbe } from '../app-probes.ts';
 import type { SidecarPorts } from '../ports.ts';
+import { captureProbe } from '../ports.ts';
 import { isLoopback } from './address-kinds.ts';
 import { federationProblems } from './federated-bundle.ts';
 import { flagOf } from './setting.ts';
@@ -83,8 +84,8 @@ function ownerOfPort(ports: SidecarPorts, port: number, except?: string): string
   return names.filter((name) => ports[name] === port && portNames[name] !== except).map((name) => portNames[name])[0];
 }
 
-function portProblems({ ports }: SettledSettings): string[] {
-  const seen = new Map<number, string>();
+function portProblems({ ports, capture }: SettledSettings): string[] {
+  const seen = new Map<number, string>(capture ? [[captureProbe.port, 'the canary']] : []);
   return Object.entries(portNames).flatMap(([key, name]) => {
     const port = ports[key as keyof SidecarPorts];
     const first = seen.get(port);

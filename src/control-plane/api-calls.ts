@@ -4,6 +4,7 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { CertificateReply, Destination } from '../control-api.ts';
 import {
+  canaryRequest,
   certificateRequest,
   destinationsRequest,
   maxReplyBytes,
@@ -18,6 +19,7 @@ import { workloadSpiffeId } from '../identity/spiffe-id.ts';
 import type { Log } from '../log.ts';
 import type { Authority } from './authority.ts';
 import { bundleDocument } from './bundle-document.ts';
+import type { CanaryDialler } from './canary.ts';
 import { readCertificateRequest } from './certificate-request.ts';
 import type { Publication } from './publication.ts';
 import { Refusal } from './refusals.ts';
@@ -35,6 +37,7 @@ export interface ApiParts {
   readonly publication: Publication;
   readonly streams: Streams;
   readonly book: SidecarBook;
+  readonly canary: CanaryDialler;
   readonly reviewer: TokenReviewer;
   readonly revocations: { isIdentityRevoked(spiffeId: string): boolean };
   /** The keys of the tokens that are accepted now. */
@@ -79,6 +82,13 @@ export function createCalls(parts: ApiParts): ReadonlyMap<string, Route> {
       proved(async ({ request, response }, workload) => {
         book.reported(workload, await readBody(request, report, { bytes: maxReportBytes }));
         response.writeHead(202).end();
+      }),
+    ],
+    [
+      paths.canary,
+      proved(async ({ request, response }, workload) => {
+        await readBody(request, canaryRequest, { bytes: maxRequestBytes });
+        sendJson(response, await parts.canary.dial(workload));
       }),
     ],
     [

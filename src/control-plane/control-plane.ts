@@ -12,6 +12,7 @@ import { createApi } from './api.ts';
 import type { ApiServer } from './api-server.ts';
 import { startApiServer } from './api-server.ts';
 import type { Authority } from './authority.ts';
+import { createCanaryDialler } from './canary.ts';
 import type { ListenAddress } from './listen.ts';
 import { startMetricsServer } from './metrics-server.ts';
 import { openAuthority } from './open-authority.ts';
@@ -148,7 +149,8 @@ export async function startControlPlane(
   opened.defer(replaceRevokedIssuer({ authority, revocations, log }));
 
   let isStopping = false;
-  const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations };
+  const canary = createCanaryDialler({ clock, store });
+  const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations, canary };
   const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
   const metricsServer = opened.adopt(
     await startMetricsServer(sharedPage(clock, metrics), settings.metricsListen),

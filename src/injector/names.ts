@@ -1,4 +1,4 @@
-import { sidecarPorts } from '../ports.ts';
+import { captureProbe, sidecarPorts } from '../ports.ts';
 import type { Container, Pod } from './pod.ts';
 import { annotationsOf, textAt } from './pod.ts';
 
@@ -14,7 +14,7 @@ export const added = {
 } as const;
 
 /** Ports that the sidecar takes in the pod. */
-export const takenPorts: ReadonlySet<number> = new Set(Object.values(sidecarPorts));
+export const takenPorts: ReadonlySet<number> = new Set([...Object.values(sidecarPorts), captureProbe.port]);
 
 /** Sidecars that capture a pod's traffic as well. */
 export const foreignSidecars: ReadonlySet<string> = new Set([

@@ -13,6 +13,8 @@ import type { Affinities } from './outbound/affinities.ts';
 import { createAffinities } from './outbound/affinities.ts';
 import type { OutboundSettings } from './outbound/capture.ts';
 import { acceptOutbound } from './outbound/capture.ts';
+import type { CapturedSockets } from './outbound/captured-sockets.ts';
+import { createCapturedSockets } from './outbound/captured-sockets.ts';
 import type { DeclaredTunnel } from './outbound/declared.ts';
 import { acceptDeclared } from './outbound/declared.ts';
 import type { EndpointBook } from './outbound/endpoint-book.ts';
@@ -51,6 +53,8 @@ export interface DataPlaneParts extends ProxyParts {
   readonly registry: Registry;
   readonly endpoints: EndpointBook;
   originalDestination(socket: Socket): Address | undefined;
+  /** What to tell whoever dials the canary port; undefined while nobody was asked to. */
+  canaryAnswer?(): string | undefined;
   /** Default: what the C library finds. */
   readonly lookupName?: LookupName;
 }
@@ -66,6 +70,8 @@ export interface DataPlane {
   readonly pool: TunnelPool;
   readonly affinities: Affinities;
   readonly names: Names;
+  /** Outbound connections that were captured and are open. */
+  readonly captured: CapturedSockets['open'];
   /** Those that are open, of both directions. */
   tunnels(): Iterable<LiveTunnel>;
   /** Our certificate or the trust bundles are others: tunnels are proved anew, and those of peers that are not trusted any more are cut. */
@@ -126,9 +132,11 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     const inbound = await bindAll(settings.listen.inbound, 'inbound', true, (socket) =>
       acceptInbound(socket, inboundParts, settings.inbound),
     );
-    const outbound = await bindAll(settings.listen.outbound, 'outbound', true, (socket) =>
-      acceptOutbound(socket, outboundParts, settings.outbound),
-    );
+    const captured = createCapturedSockets(parts.originalDestination);
+    const outbound = await bindAll(settings.listen.outbound, 'outbound', true, (socket) => {
+      captured.add(socket);
+      return acceptOutbound(socket, outboundParts, settings.outbound);
+    });
     const declared: Listener[] = [];
     for (const tunnel of settings.listen.declared) {
       declared.push(
@@ -154,6 +162,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
       pool,
       affinities: outboundParts.affinities,
       names: outboundParts.names,
+      captured: captured.open,
       *tunnels() {
         yield* tunnels.tunnels();
         yield* pool.tunnels();

@@ -1,7 +1,7 @@
 import type { Address } from '../addresses.ts';
 import { cidrSet } from '../addresses.ts';
 import type { AgentSettings } from '../config.ts';
-import { reservedInbound, reservedOutbound } from '../ports.ts';
+import { captureProbe, reservedInbound, reservedOutbound } from '../ports.ts';
 import type { DataPlaneSettings } from './data-plane.ts';
 import type { PodAddresses } from './inbound/guard.ts';
 
@@ -86,7 +86,7 @@ export function dataPlaneSettings(settings: AgentSettings, surroundings: DataPla
 
 /** Ports of this pod that nobody reaches through its sidecar. */
 export function reservedPortsOf({ ports }: AgentSettings): ReadonlySet<number> {
-  return reservedInbound(ports);
+  return new Set([...reservedInbound(ports), captureProbe.port]);
 }
 
 function deliverySource({ capture, deliverFrom }: AgentSettings): DataPlaneSettings['inbound']['deliverFrom'] {

@@ -131,6 +131,11 @@ function inboundRules({ ports, scope }: RedirectSettings, onlyIf: OnlyIf): Rule[
   return [
     notTcp('Other than TCP arrives as it is'),
     { match: `tcp dport ${portSet(reservedInbound(ports))}`, verdict: 'return', comment: "The sidecar's own ports" },
+    {
+      match: `fib daddr type local tcp dport ${captureProbe.port}`,
+      verdict: capture.verdict,
+      comment: 'Canary of the sidecar',
+    },
     ...onlyIf('inbound_exclude_ports', { verdict: 'return', comment: 'Excluded ports' }, 'tcp dport'),
     { match: 'fib daddr type != local', verdict: 'return', comment: 'Not addressed to this pod' },
     ...onlyIf('inbound_include_ports', capture, 'tcp dport'),

@@ -46,7 +46,7 @@ const outboundTargets = [
   ],
   ...['[::6]:8080', '10.77.0.2:5432'],
 ];
-const inboundPorts = [22, 80, 8080, 9050, 15000, 15001, 15006, 15008, 15020, 15021];
+const inboundPorts = [22, 80, 8080, 9050, 15000, 15001, 15002, 15006, 15008, 15020, 15021];
 
 describe.skipIf(noPodsBecause !== undefined)(
   `what is said of capture in a pod${noPodsBecause ? ` (skipped: ${noPodsBecause})` : ''}`,

@@ -135,7 +135,7 @@ export function agentArguments<Name extends string>(
 
 /** Writes the token of a pod's sidecar, once the control plane has made its keys. */
 export async function writeToken(folder: string, name: string, control: TestPod): Promise<void> {
-  const identity = ['--namespace', 'shop', '--service-account', name, '--pod', name];
+  const identity = ['--namespace', 'shop', '--service-account', name, '--pod', name, '--pod-uid', `uid-${name}`];
   const { status, stdout, stderr } = await control.remora(
     ['token', '--state-dir', join(folder, 'state'), ...identity],
     { uid: 0 },

@@ -81,6 +81,7 @@ function matches(match: string, { ip, port }: Address, { sets }: Table): boolean
     take(/^meta l4proto tcp/, () => true);
     take(/^meta skuid \d+ meta skgid \d+/, () => false);
     take(/^fib daddr type != local/, () => false);
+    take(/^fib daddr type local/, () => true);
     take(/^oifname "lo"/, () => isWithin);
     take(/^ip daddr (\S+)/, (text) => isIPv4(ip) && rangesIn(text).some((range) => isInRange(ip, range)));
     take(/^ip6 daddr (\S+)/, (text) => !isIPv4(ip) && rangesIn(text).some((range) => isInRange(ip, range)));

@@ -280,6 +280,12 @@ describe('what is refused', () => {
       ]);
     });
 
+    it('G3: a port of the sidecar that the proof of inbound capture needs', () => {
+      expect(problemsOf({ args: ['--metrics-port', '15002'] })).toEqual([
+        'metricsPort=15002 is the port of the canary too, expected each port once',
+      ]);
+    });
+
     it('G3: one port for two purposes', () => {
       expect(problemsOf({ args: ['--hbone-port', '15021', '--admin-listen', '127.0.0.1:15006'] })).toEqual([
         'adminListen=15006 is the port of inboundPort too, expected each port once',

@@ -12,6 +12,7 @@ import { resetSocket, socketLeg } from '../leg.ts';
 import { takeSocket } from '../parts.ts';
 import { peerAddressOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
+import { answerCanary, isCanary } from './canary.ts';
 import { deliver } from './deliver.ts';
 import type { Detected } from './detect.ts';
 import { detect } from './detect.ts';
@@ -20,10 +21,14 @@ import type { InboundParts, InboundSettings } from './tunnel.ts';
 export interface CaptureParts extends InboundParts {
   /** Where a captured connection was going; undefined when the kernel does not know. */
   originalDestination(socket: Socket): Address | undefined;
+  /** What to tell whoever dials the canary port; undefined while nobody was asked to. */
+  canaryAnswer?(): string | undefined;
 }
 
 /** One captured inbound connection, port 15006: original destination, detect, authorize, connect, relay, account. */
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
+  const originalDestination = parts.originalDestination(socket);
+  if (isCanary(originalDestination)) return answerCanary(socket, parts.canaryAnswer?.());
   const account = parts.accounts.open({ direction: 'inbound', peerAddress: peerAddressOf(socket) });
   const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
@@ -31,7 +36,6 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   try {
     takeSocket(socket, parts);
     tuneSocket(socket, settings);
-    const originalDestination = parts.originalDestination(socket);
     if (originalDestination === undefined)
       throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     const facts = { transport: 'plaintext', security: 'plaintext', originalDestination } as const;

@@ -270,6 +270,7 @@ describe('A pod is refused', () => {
       { containers: [{ ...container, ports: [{ name: 'remora-metrics', containerPort: 80 }] }] },
       'a port remora-metrics already',
     ],
+    ['the port of the canary', { containers: [{ ...container, ports: [{ containerPort: 15002 }] }] }, '15002'],
     ['the sidecar of Istio', { containers: [container, { name: 'istio-proxy' }] }, 'istio-proxy of another mesh'],
     ['the sidecar of Linkerd', { initContainers: [{ name: 'linkerd-init' }] }, 'linkerd-init of another mesh'],
   ])('W5: with %s', (_, spec, problem) => {

@@ -1,0 +1,162 @@
+import { describe, expect, it } from 'vitest';
+import type { Address } from '../../../../src/addresses.ts';
+import { parseAddress } from '../../../../src/addresses.ts';
+import type { LookSources } from '../../../../src/agent/audit/look.ts';
+import { createLooker } from '../../../../src/agent/audit/look.ts';
+import type { SocketLine } from '../../../../src/agent/audit/socket-table.ts';
+import type { CaptureScope } from '../../../../src/annotations.ts';
+import { wholePod } from '../../../../src/annotations.ts';
+import { createCaptureRules } from '../../../../src/capture-scope.ts';
+import { sidecarPorts } from '../../../../src/ports.ts';
+
+const own = new Set(['10.0.0.7', 'fd00::7', 'fe80::7']);
+const at = (text: string): Address => parseAddress(text)!;
+const port = (first: number, last = first) => ({ first, last });
+
+let inode = 1000;
+const socket = (local: string, remote: string, rest: Partial<SocketLine> = {}): SocketLine => ({
+  state: 'established',
+  local: at(local),
+  remote: at(remote),
+  uid: 1000,
+  inode: inode++,
+  ...rest,
+});
+const listening = (local: string) => socket(local, local, { state: 'listening' });
+const captured = (peer: string, destination: string) => ({ peer: at(peer), destination: () => at(destination) });
+
+interface Scene {
+  sockets: readonly SocketLine[];
+  own?: readonly number[];
+  captured?: readonly ReturnType<typeof captured>[];
+  scope?: Partial<CaptureScope>;
+}
+
+/** Looks at each scene in turn, and says what the last look finds. */
+async function look(...scenes: readonly Scene[]) {
+  let scene: Scene = { sockets: [] };
+  const sources: LookSources = {
+    sockets: async (visit) => {
+      scene.sockets.forEach(visit);
+      return true;
+    },
+    ownInodes: async () => new Set(scene.own),
+    captured: () => scene.captured ?? [],
+    rules: () => createCaptureRules({ ...wholePod, ...scene.scope }, sidecarPorts, (ip) => own.has(ip)),
+  };
+  const looker = createLooker(sources);
+  let found: string[] = [];
+  for (scene of scenes) {
+    const { suspects } = await looker();
+    found = suspects.map(({ direction, family, rule }) => `${direction} ${family} ${rule}`);
+  }
+  return found;
+}
+
+describe('a connection to elsewhere', () => {
+  it.each([
+    ['10.0.0.7:40000', '10.0.0.9:80', 'outbound ipv4 Everything else'],
+    ['[fd00::7]:40000', '[fd00::9]:80', 'outbound ipv6 Everything else'],
+    ['[fe80::7]:40000', '[fe80::9]:80', 'outbound ipv6 Everything else'],
+  ])('is suspect when the sidecar does not know it: %s to %s', async (local, remote, expected) => {
+    expect(await look({ sockets: [socket(local, remote)] })).toEqual([expected]);
+  });
+
+  it('is known by its source when it was captured', async () => {
+    const sockets = [socket('10.0.0.7:40000', '10.0.0.9:80'), socket('[fd00::7]:40000', '[fd00::9]:80')];
+    const known = [captured('10.0.0.7:40000', '10.0.0.9:80'), captured('[fd00::7]:40000', '[fd00::9]:80')];
+    expect(await look({ sockets, captured: known })).toEqual([]);
+  });
+
+  it('is known by its destination when the kernel gave it another source port, as many as were captured', async () => {
+    const sockets = [
+      socket('10.0.0.7:40000', '10.0.0.8:80'),
+      socket('10.0.0.7:40000', '10.0.0.9:80'),
+      socket('10.0.0.7:40001', '10.0.0.9:80'),
+    ];
+    const known = [captured('10.0.0.7:40000', '10.0.0.8:80'), captured('10.0.0.7:61234', '10.0.0.9:80')];
+    // By its source the second one counts as known too; the third one then has the captured destination for itself.
+    expect(await look({ sockets, captured: known })).toEqual([]);
+    const more = [...sockets, socket('10.0.0.7:40002', '10.0.0.9:80')];
+    expect(await look({ sockets: more, captured: known })).toEqual(['outbound ipv4 Everything else']);
+    const closing = [...more, socket('10.0.0.7:61234', '10.0.0.9:80', { state: 'other' })];
+    expect(await look({ sockets: closing, captured: known })).toHaveLength(2);
+  });
+
+  it('is known by its inode when it is our own, and not by the uid, which others may have', async () => {
+    const ours = socket('10.0.0.7:40000', '10.0.0.9:15008', { uid: 1337 });
+    const others = socket('10.0.0.7:40001', '10.0.0.9:15008', { uid: 1337 });
+    expect(await look({ sockets: [ours, others], own: [ours.inode] })).toEqual(['outbound ipv4 Everything else']);
+  });
+
+  it.each([
+    ['within the pod', '127.0.0.1:40000', '127.0.0.1:80', {}],
+    ['to an address of the pod itself', '10.0.0.7:40000', '10.0.0.7:80', {}],
+    ['to a link-local address of the pod itself', '[fe80::7]:40000', '[fe80::7]:80', {}],
+    ['to an excluded port', '10.0.0.7:40000', '10.0.0.9:5432', { excludeOutboundPorts: [port(5000, 6000)] }],
+    ['to an excluded range', '10.0.0.7:40000', '10.1.0.9:80', { excludeOutboundIpRanges: ['10.1.0.0/16'] }],
+    ['to a range that is not included', '10.0.0.7:40000', '10.1.0.9:80', { includeOutboundIpRanges: ['10.2.0.0/16'] }],
+    ['where nothing is captured', '10.0.0.7:40000', '10.1.0.9:80', { includeOutboundIpRanges: [] }],
+  ])('is in order %s', async (_, local, remote, scope) => {
+    expect(await look({ sockets: [socket(local, remote)], scope })).toEqual([]);
+  });
+
+  it.each([
+    ['is closing', { state: 'other' as const }],
+    ['has no process', { inode: 0 }],
+  ])('does not count when it %s', async (_, rest) => {
+    expect(await look({ sockets: [socket('10.0.0.7:40000', '10.0.0.9:80', rest)] })).toEqual([]);
+  });
+});
+
+describe('a connection from elsewhere', () => {
+  const served = [listening('0.0.0.0:8080'), listening('[::]:9090')];
+
+  it.each([
+    ['10.0.0.7:8080', '10.0.0.9:40000', 'inbound ipv4 Everything else'],
+    ['10.0.0.7:9090', '10.0.0.9:40000', 'inbound ipv4 Everything else'],
+    ['[fd00::7]:9090', '[fd00::9]:40000', 'inbound ipv6 Everything else'],
+  ])('is suspect when it did not come through the sidecar: %s from %s', async (local, remote, expected) => {
+    expect(await look({ sockets: [...served, socket(local, remote)] })).toEqual([expected]);
+  });
+
+  it.each([
+    ['delivered from loopback', '10.0.0.7:8080', '127.0.0.6:40000', {}],
+    ['delivered from IPv6 loopback', '[fd00::7]:9090', '[::6]:40000', {}],
+    ["delivered from the pod's address", '10.0.0.7:8080', '10.0.0.7:40000', {}],
+    ['to an excluded port', '10.0.0.7:8080', '10.0.0.9:40000', { excludeInboundPorts: [port(8080)] }],
+    ['to a port that is not included', '10.0.0.7:8080', '10.0.0.9:40000', { includeInboundPorts: [port(9090)] }],
+    ['where nothing is captured', '10.0.0.7:8080', '10.0.0.9:40000', { includeInboundPorts: [] }],
+  ])('is in order %s', async (_, local, remote, scope) => {
+    expect(await look({ sockets: [...served, socket(local, remote)], scope })).toEqual([]);
+  });
+
+  it('stays one from elsewhere when the server has stopped listening', async () => {
+    const connection = socket('10.0.0.7:8080', '10.0.0.9:40000');
+    const scope = { includeInboundPorts: [port(9090)] };
+    expect(await look({ sockets: [...served, connection], scope }, { sockets: [connection], scope })).toEqual([]);
+  });
+
+  it('is in order on an excluded port that was served for a moment only', async () => {
+    const scope = { excludeInboundPorts: [port(30_000, 30_100)] };
+    expect(await look({ sockets: [socket('10.0.0.7:30005', '10.0.0.9:40000')], scope })).toEqual([]);
+  });
+});
+
+it('leaves out what came into being while the table was read', async () => {
+  const ours = socket('10.0.0.7:40000', '10.0.0.9:15008', { uid: 1337 });
+  const applications = socket('10.0.0.7:40001', '10.0.0.9:80');
+  let isRead = false;
+  const looker = createLooker({
+    sockets: async (visit) => {
+      visit(ours);
+      visit(applications);
+      isRead = true;
+      return true;
+    },
+    ownInodes: async () => new Set(isRead ? [ours.inode] : []),
+    captured: () => (isRead ? [captured('10.0.0.7:40001', '10.0.0.9:80')] : []),
+    rules: () => createCaptureRules(wholePod, sidecarPorts),
+  });
+  expect((await looker()).suspects).toEqual([]);
+});
