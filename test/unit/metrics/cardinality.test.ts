@@ -58,7 +58,7 @@ function meet({ accounts, metrics, observer, peers, refusals }: ReturnType<typeo
       group: 'X25519',
     });
   if (outcome.kind === 'closed') {
-    peers.opened({ rootFingerprint: `${index % 5}`.repeat(64), spiffeId: { uri: peerId } } as never)();
+    peers.opened({ rootFingerprint: `${index % 100}`.padStart(64, '0'), spiffeId: { uri: peerId } } as never)();
     const facts = {
       transport: 'hbone',
       security: 'mutual_tls',
