@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { AppProbe } from '../../src/app-probes.ts';
 import { appProbePath, formatAppProbes } from '../../src/app-probes.ts';
+import { version } from '../../src/version.ts';
 import type { Mesh } from '../support/mesh.ts';
 import { startMesh } from '../support/mesh.ts';
 import type { RunningProgram } from '../support/pods.ts';
@@ -28,7 +29,12 @@ const appProbes = formatAppProbes({
   [startupz]: { tcpSocket: { port: 8081 }, timeoutSeconds: 5 },
 });
 const pods = {
-  web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true, agent: ['--app-probes', appProbes] },
+  web: {
+    v4: '10.77.0.11',
+    v6: 'fd77::11',
+    isMeshed: true,
+    agent: ['--app-probes', appProbes, '--app-metrics', '8080/metrics'],
+  },
   node: { v4: '10.77.0.13', v6: 'fd77::13', isMeshed: false },
 } as const;
 type Name = keyof typeof pods;
@@ -65,6 +71,19 @@ describe.skipIf(noPodsBecause !== undefined)(`probes of an application ${noPodsB
     expect(await askSidecar(readyz)).toBe('web:8080 answered 500, expected 200 to 399\n503');
     expect(await askSidecar(startupz)).toBe(`Nothing listens on ${pods.web.v4}:8081\n503`);
     expect(await askSidecar('/app-health/web/other')).toBe('No probe has this path\n404');
+  });
+
+  it('are not all that reaches it there: its metrics follow those of the sidecar', async () => {
+    const before = app.lines.length;
+    await expect(curl(`http://${pods.web.v4}:8080/metrics`)).rejects.toThrow(/reset/i);
+    for (const host of [pods.web.v4, `[${pods.web.v6}]`]) {
+      const page = await askSidecar('/metrics', host);
+      expect(page).toContain('\n# TYPE remora_ready gauge\n');
+      expect(page).toMatch(/\napp_up 1\n200$/);
+    }
+    expect(app.lines.slice(before).map((line) => JSON.parse(line))).toEqual(
+      [pods.web.v4, pods.web.v6].map((peer) => ({ url: '/metrics', agent: `remora/${version}`, peer })),
+    );
   });
 
   it('are answered by a sidecar that has no identity; remora wait says what it waits for', async () => {
