@@ -1,5 +1,5 @@
 import type { ConfigPage } from '../admin-api.ts';
-import type { AppProbe, AppProbes } from '../app-probes.ts';
+import type { AppProbe } from '../app-probes.ts';
 import { describeOrigin } from '../config/given.ts';
 import { agentTable } from '../config/table.ts';
 import type { AgentSettings, Origins } from '../config.ts';
@@ -9,11 +9,9 @@ export interface ConfigShown {
   readonly origins: Origins;
 }
 
-const hidden = '[hidden]';
-
 /** Every setting with its value and where that came from. Files are shown by their paths, and never by what is in them. */
 export function configPageOf({ settings, origins }: ConfigShown): ConfigPage {
-  const values: Readonly<Record<string, unknown>> = { ...settings, appProbes: withoutSecrets(settings.appProbes) };
+  const values: Readonly<Record<string, unknown>> = withoutSecrets(settings);
   const shown = Object.entries(agentTable).map(([name, { kind }]) => {
     const value = values[`${name}${kind.suffix}`];
     const text = value === undefined ? null : (kind.show as (value: unknown) => string)(value);
@@ -22,21 +20,27 @@ export function configPageOf({ settings, origins }: ConfigShown): ConfigPage {
   return { settings: Object.fromEntries(shown) };
 }
 
-/** The kubelet may have to show an application a password. */
-function withoutSecrets(probes: AppProbes): AppProbes {
-  return Object.fromEntries(Object.entries(probes).map(([path, probe]) => [path, withoutHeaderValues(probe)]));
+const hidden = '[hidden]';
+
+/** The kubelet, and a Prometheus, may have to show an application a password. */
+function withoutSecrets(settings: AgentSettings): AgentSettings {
+  const { appProbes, appMetrics } = settings;
+  const probes = Object.entries(appProbes).map(([path, probe]) => [path, withoutHeaderValues(probe)]);
+  return {
+    ...settings,
+    appProbes: Object.fromEntries(probes),
+    appMetrics: appMetrics && { ...appMetrics, path: withoutQuery(appMetrics.path) },
+  };
 }
 
 function withoutHeaderValues(probe: AppProbe): AppProbe {
   if (!('httpGet' in probe)) return probe;
   const { httpGet } = probe;
-  const [path = ''] = httpGet.path.split('?', 1);
-  return {
-    ...probe,
-    httpGet: {
-      ...httpGet,
-      path: path === httpGet.path ? path : `${path}?${hidden}`,
-      httpHeaders: httpGet.httpHeaders.map(({ name }) => ({ name, value: hidden })),
-    },
-  };
+  const httpHeaders = httpGet.httpHeaders.map(({ name }) => ({ name, value: hidden }));
+  return { ...probe, httpGet: { ...httpGet, path: withoutQuery(httpGet.path), httpHeaders } };
+}
+
+function withoutQuery(path: string): string {
+  const at = path.indexOf('?');
+  return at === -1 ? path : `${path.slice(0, at)}?${hidden}`;
 }

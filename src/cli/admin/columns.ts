@@ -6,6 +6,8 @@ export interface Column<Row> {
   readonly isNumber?: boolean;
   /** Texts may be shortened to this many characters; without it they are never. */
   readonly least?: number;
+  /** Shortened at its end, and not in the middle. */
+  readonly isSentence?: boolean;
 }
 
 const gap = '  ';
@@ -26,9 +28,10 @@ export function tableLines<Row>(rows: readonly Row[], columns: readonly Column<R
   return cells.map((line) =>
     line
       .map((cell, index) => {
+        const { isNumber = false, isSentence = false } = columns[index] ?? {};
         const columnWidth = widths[index] ?? 0;
-        const text = shortened(cell, columnWidth);
-        return columns[index]?.isNumber ? text.padStart(columnWidth) : text.padEnd(columnWidth);
+        const text = isSentence ? cut(cell, columnWidth) : shortened(cell, columnWidth);
+        return isNumber ? text.padStart(columnWidth) : text.padEnd(columnWidth);
       })
       .join(gap)
       .trimEnd(),
@@ -44,6 +47,10 @@ function fitted(columns: readonly { natural: number; least: number }[], width: n
     widths[widest] = (widths[widest] ?? 0) - 1;
   }
   return widths;
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
 /** Cut in the middle, with more left of its end than of its beginning: the names of a mesh begin alike. */

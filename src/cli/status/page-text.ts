@@ -101,8 +101,8 @@ function failureLines({ failures }: StatusPage, nowMs: number, columns: number):
     { title: 'LAST', text: ({ last }) => `${roughly(Math.max(0, nowMs - parseDate(last)))} ago` },
     { title: 'DIR', text: ({ direction }) => (direction === 'inbound' ? 'in' : 'out') },
     { title: 'REASON', text: ({ reason }) => printable(reason) },
-    { title: 'WHAT HAPPENED', text: ({ happened }) => printable(happened), least: 30 },
-    { title: 'ID OF THE LAST', text: ({ lastId }) => printable(lastId), least: 16 },
+    { title: 'LAST ID', text: ({ lastId }) => printable(lastId), least: 16 },
+    { title: 'WHAT HAPPENED', text: ({ happened }) => printable(happened), least: 30, isSentence: true },
   ];
   return [
     '',

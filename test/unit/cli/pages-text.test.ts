@@ -130,8 +130,8 @@ describe('the status for a person', () => {
     } as const;
     expect(statusText(status({ failures: [failure] }), 100).slice(-3)).toEqual([
       'Failures within the last ten minutes; at most 50 of a kind are counted',
-      'COUNT  LAST    DIR  REASON        WHAT HAPPENED        ID OF THE LAST',
-      '   12  3s ago  in   default_deny  No policy allows it  ab12-3',
+      'COUNT  LAST    DIR  REASON        LAST ID  WHAT HAPPENED',
+      '   12  3s ago  in   default_deny  ab12-3   No policy allows it',
     ]);
   });
 });

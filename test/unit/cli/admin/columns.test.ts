@@ -35,6 +35,11 @@ describe('a table for a terminal', () => {
     expect(width(tableLines(rows, columns, 10))).toBe(8 + 2 + 5 + 2 + 10);
   });
 
+  it('cuts a sentence at its end', () => {
+    const sentence = [{ title: 'WHY', text: (why: string) => why, least: 8, isSentence: true }];
+    expect(tableLines(['It was refused'], sentence, 10)).toEqual(['WHY', 'It was re…']);
+  });
+
   it('leaves a name its beginning, and more of its end', () => {
     expect(shortened('spiffe://cluster.local/ns/shop/sa/web', 19)).toBe('spiffe…/shop/sa/web');
     expect(shortened('short', 5)).toBe('short');

@@ -1,0 +1,186 @@
+import { parse } from 'valibot';
+import { describe, expect, it } from 'vitest';
+import type { ShownFailure } from '../../../src/admin-api.ts';
+import { configPage, destinationsPage, policyPage, statusPage } from '../../../src/admin-api.ts';
+import { configPageOf } from '../../../src/agent/config-page.ts';
+import { destinationsPageOf } from '../../../src/agent/destinations-page.ts';
+import { policyPageOf } from '../../../src/agent/policy-page.ts';
+import type { StatusShown } from '../../../src/agent/status-page.ts';
+import { statusPageOf } from '../../../src/agent/status-page.ts';
+import { agentTable } from '../../../src/config/table.ts';
+import { loadAgentSettings } from '../../../src/config.ts';
+import type { Destination } from '../../../src/control-api.ts';
+import { createReadiness } from '../../../src/lifecycle.ts';
+import { readinessGates } from '../../../src/outcomes.ts';
+import { createFakeClock } from '../../support/fake-clock.ts';
+
+const clock = createFakeClock(Date.parse('2026-11-22T10:00:00Z'));
+const nowMs = clock.now();
+const ago = (seconds: number) => new Date(nowMs - seconds * 1000).toISOString();
+
+const load = (...args: string[]) =>
+  loadAgentSettings({
+    args: ['--control-plane', 'https://control-plane', '--mesh-networks', '10.0.0.0/8', ...args],
+    env: {},
+    nodeFlags: [],
+    uid: 1337,
+    gid: 1337,
+    readFile: () => '',
+  });
+
+describe('the policy', () => {
+  const page = (policy: 'STRICT' | 'PERMISSIVE' | undefined, ...args: string[]) => {
+    const { settings } = load(...args);
+    const inForce = policy && { mode: policy, sinceMs: nowMs - 5000 };
+    return parse(
+      policyPage,
+      policyPageOf({
+        nowMs,
+        settings,
+        policy: policy && { mode: policy },
+        inForce: inForce && { ...inForce, mode: settings.minimumInboundMode === 'STRICT' ? 'STRICT' : inForce.mode },
+      }),
+    );
+  };
+
+  it('is what the control plane says, where that is strict enough', () => {
+    const { inbound, lastUpdate } = page('PERMISSIVE', '--minimum-inbound-mode', 'DISABLE');
+    expect(inbound).toEqual({
+      mode: 'PERMISSIVE',
+      setBy: 'policy',
+      why: 'The control plane says PERMISSIVE',
+      fromPolicy: 'PERMISSIVE',
+      floor: 'DISABLE',
+      allowedPeers: null,
+    });
+    expect(lastUpdate).toBe(ago(5));
+    expect(page('STRICT').inbound).toMatchObject({ mode: 'STRICT', setBy: 'policy' });
+  });
+
+  it('is the floor of the pod, where the control plane says less', () => {
+    expect(page('PERMISSIVE').inbound).toMatchObject({
+      mode: 'STRICT',
+      setBy: 'floor',
+      why: 'The policy says PERMISSIVE, and minimumInboundMode lets nothing below STRICT',
+      fromPolicy: 'PERMISSIVE',
+    });
+  });
+
+  it('is none before the first, and says what that means', () => {
+    const { inbound, lastUpdate } = page(undefined);
+    expect(inbound).toMatchObject({ mode: null, setBy: null, fromPolicy: null });
+    expect(inbound.why).toContain('everything inbound is refused');
+    expect(lastUpdate).toBe(null);
+  });
+});
+
+it('destinations are shown by address, with what is known of each endpoint', () => {
+  const endpoint = { spiffeId: 'spiffe://cluster.local/ns/shop/sa/api', transport: 'hbone', ready: true } as const;
+  const api: Destination = {
+    address: '10.96.0.10:80',
+    service: 'api.shop',
+    ttlSeconds: 30,
+    known: true,
+    endpoints: [
+      { ...endpoint, address: '10.0.0.7:8080', terminating: false, zone: 'a' },
+      { ...endpoint, address: '10.0.0.8:8080', terminating: true },
+      { address: '10.0.0.9:8080', spiffeId: '', transport: 'plaintext', ready: false, terminating: false },
+    ],
+  };
+  const alone: Destination = { address: '10.0.0.7:8080', ttlSeconds: 30, known: true, endpoints: [] };
+  const askedMs = clock.monotonic() - 90_000;
+  const page = destinationsPageOf({
+    clock,
+    destinations: [
+      { destination: api, askedMs },
+      { destination: alone, askedMs: clock.monotonic() },
+    ],
+    isSetAside: ({ address }) => address === '10.0.0.8:8080',
+  });
+  const shown = { spiffeId: endpoint.spiffeId, transport: 'hbone', ready: true, terminating: false, isSetAside: false };
+  expect(parse(destinationsPage, page).destinations).toEqual([
+    { address: '10.0.0.7:8080', service: null, ageSeconds: 0, endpoints: [] },
+    {
+      address: '10.96.0.10:80',
+      service: 'api.shop',
+      ageSeconds: 90,
+      endpoints: [
+        { ...shown, address: '10.0.0.7:8080', zone: 'a' },
+        { ...shown, address: '10.0.0.8:8080', zone: null, terminating: true, isSetAside: true },
+        { ...shown, address: '10.0.0.9:8080', zone: null, spiffeId: null, transport: 'plaintext', ready: false },
+      ],
+    },
+  ]);
+});
+
+describe('the settings', () => {
+  it('are all there, each as a person would write it', () => {
+    const { settings } = parse(configPage, configPageOf(load('--idle-timeout', 'never')));
+    expect(Object.keys(settings)).toEqual(Object.keys(agentTable));
+    expect(settings).toMatchObject({
+      idleTimeout: { value: 'never', from: '--idle-timeout' },
+      adminListen: { value: '127.0.0.1:15000', from: 'the default' },
+      streamWindow: { value: '256KiB', from: 'the default' },
+      includeInboundPorts: { value: '*', from: 'the default' },
+      capture: { value: 'true', from: 'the default' },
+    });
+  });
+
+  it('A5: hide what a Prometheus or the kubelet shows the application', () => {
+    const { settings } = configPageOf(load('--app-metrics', '9102/metrics?token=hunter2'));
+    expect(settings.appMetrics?.value).toBe('9102/metrics?[hidden]');
+    expect(JSON.stringify(settings)).not.toContain('hunter2');
+  });
+});
+
+describe('the status', () => {
+  const shown: StatusShown = {
+    nowMs,
+    startedAtMs: nowMs - 60_000,
+    settings: load().settings,
+    readiness: createReadiness(['policy']),
+    identity: undefined,
+    mode: undefined,
+    isControlPlaneUp: false,
+    connections: [{ direction: 'inbound' }, { direction: 'outbound' }, { direction: 'outbound' }],
+    tunnels: [{ direction: 'outbound' }],
+    interception: { proofs: [], bypassed: { inbound: 0, outbound: 0 } },
+    failures: [],
+    drain: { stage: 'serving', isStopping: false, open: 3 },
+  };
+
+  it('names each gate, and why it is closed', () => {
+    const page = parse(statusPage, statusPageOf(shown));
+    expect(page.isReady).toBe(false);
+    expect(page.gates.map(({ gate }) => gate)).toEqual(readinessGates);
+    expect(page.gates.filter(({ isOpen }) => !isOpen)).toEqual([{ gate: 'policy', isOpen: false, why: 'Not yet' }]);
+    expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
+  });
+
+  it('counts what failed within ten minutes, by kind, with the last of each', () => {
+    const failure = (id: string, reason: string, seconds: number, direction: 'inbound' | 'outbound' = 'inbound') =>
+      ({
+        id,
+        direction,
+        outcome: 'denied',
+        reason,
+        at: ago(seconds),
+        happened: 'It',
+        remedy: 'Do',
+        peerAddress: '10.0.0.9:1',
+        openedAt: ago(seconds),
+        durationMs: 1,
+      }) as ShownFailure;
+    const failures = [
+      failure('e', 'no_endpoint', 1, 'outbound'),
+      failure('d', 'default_deny', 2),
+      failure('c', 'default_deny', 500),
+      failure('b', 'default_deny', 601),
+      failure('a', 'draining', 700),
+    ];
+    expect(parse(statusPage, statusPageOf({ ...shown, failures })).failures).toMatchObject([
+      { direction: 'inbound', reason: 'default_deny', count: 2, last: ago(2), lastId: 'd' },
+      { direction: 'outbound', reason: 'no_endpoint', count: 1, last: ago(1), lastId: 'e' },
+    ]);
+  });
+});
