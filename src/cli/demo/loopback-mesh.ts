@@ -1,5 +1,4 @@
 import { networkInterfaces } from 'node:os';
-import { adminPaths } from '../../admin-api.ts';
 import { sidecarPorts } from '../../ports.ts';
 import { findFreePorts } from './free-ports.ts';
 import type { ControlPlaneSite, Place } from './launch.ts';
@@ -10,6 +9,7 @@ import { createLoopbackPlace } from './loopback-places.ts';
 import type { Mesh, MeshParts } from './mesh.ts';
 import { askEveryMs, directMs, identityOf } from './mesh.ts';
 import type { Hint } from './picture.ts';
+import { remoraOfCheckout } from './picture.ts';
 import type { Program } from './program.ts';
 import { createPageReader } from './scrape.ts';
 import { openTap } from './tap.ts';
@@ -181,7 +181,7 @@ async function startSidecar(
 function hintsFor(ports: Ports): readonly Hint[] {
   return [
     { title: 'metrics', command: `curl -s http://127.0.0.1:${ports.webMetrics}/metrics` },
-    { title: 'certificates', command: `curl -s http://127.0.0.1:${ports.webAdmin}${adminPaths.certificates}` },
+    { title: 'status', command: `${remoraOfCheckout} status --admin 127.0.0.1:${ports.webAdmin}` },
     { title: 'call api', command: `curl -sSi http://127.0.0.1:${ports.webHttp}/` },
     { title: 'be refused', command: `curl -ski --http2 https://127.0.0.1:${ports.apiHbone}/` },
   ];

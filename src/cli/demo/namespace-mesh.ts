@@ -1,4 +1,3 @@
-import { adminPaths } from '../../admin-api.ts';
 import { controlPlanePorts, sidecarPorts } from '../../ports.ts';
 import type { ControlPlaneSite } from './launch.ts';
 import { sidecarArgs, startControlPlane, startServer, writeToken } from './launch.ts';
@@ -8,6 +7,7 @@ import type { Mesh, MeshParts } from './mesh.ts';
 import { askEveryMs, directMs } from './mesh.ts';
 import { createLink } from './network.ts';
 import type { Hint } from './picture.ts';
+import { remoraOfCheckout } from './picture.ts';
 import type { Pods } from './pods.ts';
 import { createPods, observeLink, podAddresses, uids } from './pods.ts';
 import type { Program } from './program.ts';
@@ -153,10 +153,7 @@ function hintsFor({ name, folder }: MeshParts): readonly Hint[] {
   const inPod = (pod: string, command: string) => `ip netns exec ${name}-${pod} ${command}`;
   return [
     { title: 'metrics', command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.metrics}/metrics`) },
-    {
-      title: 'certificates',
-      command: inPod('web', `curl -s http://127.0.0.1:${sidecarPorts.admin}${adminPaths.certificates}`),
-    },
+    { title: 'status', command: inPod('web', `${remoraOfCheckout} status`) },
     { title: 'rules', command: inPod('api', 'nft list table inet remora') },
     { title: 'call api', command: inPod('web', `curl -sSi http://${service.v4}/`) },
     { title: 'be refused', command: inPod('legacy', `curl -sSi http://${api.v4}:${applicationPorts.http}/`) },

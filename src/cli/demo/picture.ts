@@ -35,6 +35,9 @@ export interface RefusalPicture {
   readonly count: number;
 }
 
+/** How this program is started in the folder of its checkout. */
+export const remoraOfCheckout = 'node_modules/.bin/node src/main.ts';
+
 /** Something to try in another terminal. */
 export interface Hint {
   readonly title: string;
