@@ -46,6 +46,7 @@ import { watchMemory } from './memory-pressure.ts';
 import { identityFacts } from './metrics/identity-facts.ts';
 import type { MetricsPage } from './metrics/scrape-server.ts';
 import { startScrapeServer } from './metrics/scrape-server.ts';
+import { sharedPage } from './metrics/shared-page.ts';
 import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
 import { createTcpTraffic, tellingTcpTraffic } from './metrics/tcp/traffic.ts';
 import { outputBlocked, renewalReasons } from './outcomes.ts';
@@ -259,7 +260,7 @@ async function startSidecar(
       const place = settings.appMetrics;
       const appMetrics = place && createAppMetrics({ clock, log, place, counter: metrics });
       const pageParts = {
-        metrics: { text: metrics.text, ...appMetrics },
+        metrics: { ...sharedPage(clock, metrics), ...appMetrics },
         appHealth,
         health: { readiness, log, places },
         admin,

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:http';
 import type { Address } from '../addresses.ts';
 import { limitConnections } from '../connection-places.ts';
+import { createHeldAnswers } from '../metrics/held-answers.ts';
 import type { MetricsPage } from '../metrics/scrape-server.ts';
 import { answerScrape } from '../metrics/scrape-server.ts';
 import type { ListenAddress } from './listen.ts';
@@ -18,6 +19,7 @@ const takeTimeoutMs = 10_000;
 
 /** Plain HTTP: `/metrics` for Prometheus, `/healthz` for probes. Throws as `listen` does. */
 export async function startMetricsServer(page: MetricsPage, address: ListenAddress): Promise<MetricsServer> {
+  const held = createHeldAnswers();
   const server = createServer(
     { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 1_000 },
     (request, response) => {
@@ -25,7 +27,7 @@ export async function startMetricsServer(page: MetricsPage, address: ListenAddre
       response.on('error', () => undefined);
       // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
       if (response.socket === null) return void request.socket.resetAndDestroy();
-      if (path === '/metrics') answerScrape(page, request, response);
+      if (path === '/metrics') answerScrape(page, held, request, response);
       else if (path === '/healthz') answerHealth(request, response);
       else response.writeHead(404).end('Not found, expected /metrics or /healthz\n');
     },

@@ -1,7 +1,7 @@
 import { controlPlaneFamilies } from './control-plane-families.ts';
 import type { DeclaredMetrics } from './declared.ts';
 import { declareMetrics } from './declared.ts';
-import type { MetricsPage } from './scrape-server.ts';
+import type { MetricsText } from './shared-page.ts';
 
 /** Values that are read when a scrape asks for them. */
 export interface ControlPlaneFacts {
@@ -24,7 +24,7 @@ export interface ControlPlaneFacts {
 }
 
 /** The families of the control plane. */
-export interface ControlPlaneMetrics extends MetricsPage {
+export interface ControlPlaneMetrics extends MetricsText {
   /** Counts a request for a certificate; `result` is `issued` or the reason of the refusal, from a closed list. */
   certificateRequested(result: string): void;
   /** Counts a request of the webhook and how long its answer took, its body included; `result` is from a closed list. */

@@ -8,12 +8,14 @@ import { limitConnections } from '../connection-places.ts';
 import { messageOf } from '../errors.ts';
 import type { ExpositionFormat } from './exposition.ts';
 import { contentTypes } from './exposition.ts';
+import type { HeldAnswers } from './held-answers.ts';
+import { createHeldAnswers } from './held-answers.ts';
 import { formatFor } from './negotiation.ts';
 
 /** What a Prometheus reads. */
 export interface MetricsPage {
   /** All of it, as it is now. */
-  text(format: ExpositionFormat): Promise<string>;
+  text(format: ExpositionFormat): Promise<string | Buffer>;
   /** More families for this one answer, in Prometheus text: where there may be some, no other format is answered. Never rejects. */
   after?(request: IncomingMessage, response: ServerResponse): Promise<Uint8Array>;
 }
@@ -39,6 +41,7 @@ export async function startScrapeServer(
   others: OtherPages = { answer: () => false },
   places?: Places,
 ): Promise<ScrapeServer> {
+  const held = createHeldAnswers();
   const server = createServer(
     { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 60_000, connectionsCheckingInterval: 5_000 },
     (request, response) => {
@@ -47,7 +50,7 @@ export async function startScrapeServer(
       if (path !== '/metrics') return void response.writeHead(404).end('Not found, expected /metrics\n');
       // Pipelined: each answer behind one that nobody takes would be held whole, and one connection could ask for 400 MiB.
       if (response.socket === null) return void request.socket.resetAndDestroy();
-      answerScrape(page, request, response);
+      answerScrape(page, held, request, response);
     },
   );
   limitConnections(server, places);
@@ -69,16 +72,23 @@ export async function startScrapeServer(
 }
 
 /** Answers in the format that the client accepts. */
-export function answerScrape(page: MetricsPage, request: IncomingMessage, response: ServerResponse): void {
+export function answerScrape(
+  page: MetricsPage,
+  held: HeldAnswers,
+  request: IncomingMessage,
+  response: ServerResponse,
+): void {
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return void response.writeHead(405, { allow: 'GET, HEAD' }).end('Method not allowed, expected GET\n');
   const format = page.after === undefined ? formatFor(request.headers.accept) : 'prometheus';
   const make = async () => {
     const after = (await page.after?.(request, response)) ?? new Uint8Array();
-    const text = Buffer.from(await page.text(format));
+    const made = await page.text(format);
+    const text = typeof made === 'string' ? Buffer.from(made) : made;
     const length = text.length + after.length;
     // The client has gone meanwhile: to write to it would be an error that nobody hears.
     if (response.destroyed) return;
+    held.hold(response, text);
     response.setTimeout(takeTimeoutMs);
     response.writeHead(200, { 'content-type': contentTypes[format], 'content-length': length, vary: 'accept' });
     response.write(text);

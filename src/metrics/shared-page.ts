@@ -1,20 +1,29 @@
 import type { Clock } from '../clock.ts';
 import type { ExpositionFormat } from './exposition.ts';
-import type { MetricsPage } from './scrape-server.ts';
 
 /** So long lie at least between the beginnings of two pages; milliseconds. A Prometheus asks every few seconds. */
 export const pageSpacingMs = 50;
+
+/** Makes the whole page, as it is now. */
+export interface MetricsText {
+  text(format: ExpositionFormat): Promise<string>;
+}
+
+/** A page as it is sent. */
+export interface SharedPage {
+  text(format: ExpositionFormat): Promise<Buffer>;
+}
 
 /**
  * A page that no number of scrapers can have made more often than that: who asks sooner waits for the next one, which all of
  * them share. Each gets a page that was begun after it asked.
  */
-export function sharedPage(clock: Pick<Clock, 'monotonic' | 'sleep'>, page: MetricsPage): MetricsPage {
-  const next = new Map<ExpositionFormat, Promise<string>>();
+export function sharedPage(clock: Pick<Clock, 'monotonic' | 'sleep'>, page: MetricsText): SharedPage {
+  const next = new Map<ExpositionFormat, Promise<Buffer>>();
   const begunMs = new Map<ExpositionFormat, number>();
-  const begin = (format: ExpositionFormat) => {
+  const begin = async (format: ExpositionFormat) => {
     begunMs.set(format, clock.monotonic());
-    return page.text(format);
+    return Buffer.from(await page.text(format));
   };
   return {
     text(format) {

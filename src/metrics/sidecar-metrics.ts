@@ -13,7 +13,7 @@ import { handshakeReasons, readinessGates } from '../outcomes.ts';
 import type { LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
 import type { DeclaredMetrics } from './declared.ts';
 import { declareMetrics } from './declared.ts';
-import type { MetricsPage } from './scrape-server.ts';
+import type { MetricsText } from './shared-page.ts';
 import { maxRootLabels, negotiable, sidecarFamilies } from './sidecar-families.ts';
 import type { TcpSeries } from './tcp/series.ts';
 import type { Traffic } from './traffic.ts';
@@ -55,7 +55,7 @@ export interface IdentityFacts {
   readonly rootsByTrustDomain: ReadonlyMap<string, readonly string[]>;
 }
 
-export interface SidecarMetrics extends Observer, MetricsPage {
+export interface SidecarMetrics extends Observer, MetricsText {
   /** The event loop ran something so much later than it was due. */
   eventLoopLagged(lagSeconds: number): void;
   renewalSucceeded(source: string): void;

@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { request as httpRequest } from 'node:http';
+import type { Socket } from 'node:net';
+import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startMetricsServer } from '../../src/control-plane/metrics-server.ts';
 import type { MetricsPage } from '../../src/metrics/scrape-server.ts';
 import { startScrapeServer } from '../../src/metrics/scrape-server.ts';
 import { sidecarMetrics } from '../support/metrics.ts';
+import { ending } from '../support/sockets.ts';
 
 let closing: (() => unknown)[];
 
@@ -87,5 +90,21 @@ describe.each<[string, (page: MetricsPage) => Promise<{ address: { port: number 
     expect([answer.statusCode, answer.text]).toEqual([500, 'The memory cannot be read\n']);
     problem = undefined;
     expect((await ask(port)).text).toBe('x 1\n');
+  });
+
+  it('A7: holds no more than 16 MiB for clients that take nothing: resets the first of them, and answers the next', async () => {
+    const page = 'x'.repeat(7 * 1024 * 1024);
+    const port = await serve({ text: async () => page });
+    const slow: Socket[] = [];
+    for (let index = 0; index < 5; index += 1) {
+      const socket = connect({ host: '127.0.0.1', port });
+      closing.push(() => socket.destroy());
+      socket.write('GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+      await once(socket, 'readable');
+      slow.push(socket);
+    }
+    expect((await ask(port)).text).toBe(page);
+    // Only the last one and the answer that was taken had their place.
+    expect(await Promise.all(slow.map(ending))).toEqual(['reset', 'reset', 'reset', 'reset', 'end']);
   });
 });

@@ -48,6 +48,7 @@ import { bundleLimits, maxRootNameBytes } from '../../src/identity/trust-bundle.
 import { warningLimits } from '../../src/injector/warnings.ts';
 import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
+import { maxHeldBytes } from '../../src/metrics/held-answers.ts';
 import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
 import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { maxTcpSeries } from '../../src/metrics/tcp/series.ts';
@@ -226,6 +227,7 @@ describe('a fixed value', () => {
       [api.maxWorkloads, api.maxServicePorts],
     ],
     ['between two pages of metrics in one format, at least', [pageSpacingMs]],
+    ['pages of metrics of one listener that wait for clients to take them', [maxHeldBytes]],
     ['between two looks whether there is something to report', [reportTimes.lookMs]],
     ['before numbers alone are reported anew: connections that are open, failures', [reportTimes.countsMs]],
     ['between two reports without a change', [reportTimes.repeatMs]],

@@ -11,12 +11,13 @@ let text: (format: ExpositionFormat) => Promise<string>;
 beforeEach(() => {
   clock = createFakeClock();
   begun = [];
-  ({ text } = sharedPage(clock, {
+  const page = sharedPage(clock, {
     async text(format) {
       begun.push(format);
       return `${format} ${begun.length}`;
     },
-  }));
+  });
+  text = async (format) => `${await page.text(format)}`;
 });
 
 it('is made at once for the first that asks, and for each that asks later than the spacing', async () => {
@@ -58,5 +59,14 @@ it('is made anew after one that failed, which all who waited for it are told', a
   expect((await told).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
   problem = undefined;
   await clock.advance(pageSpacingMs);
-  expect(await page.text('prometheus')).toBe('fine');
+  expect(`${await page.text('prometheus')}`).toBe('fine');
+});
+
+it('is the same bytes for all that share it, so that slow clients hold them once', async () => {
+  const page = sharedPage(clock, { text: async () => 'page' });
+  await page.text('prometheus');
+  const both = [page.text('prometheus'), page.text('prometheus')];
+  await clock.advance(pageSpacingMs);
+  const [one, other] = await Promise.all(both);
+  expect(one).toBe(other);
 });
