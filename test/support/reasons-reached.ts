@@ -127,7 +127,7 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     too_large: [appMetrics, "'too_large',"],
     invalid: [appMetrics, "['breaks the grammar', 'invalid'"],
     reserved: [appMetrics, "'reserved', () =>"],
-    busy: [appMetrics, 'busy: 1 }'],
+    busy: [appMetrics, "fill('success'), 'busy']"],
   },
   suppressed: {
     output_blocked: [

@@ -81,11 +81,11 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
     }
   };
 
-  const hold = (page: Uint8Array, response: ServerResponse) => {
-    if (held + page.length > heldBytes) throw new AppMetricsError('busy', 'Earlier answers are not read');
-    held += page.length;
+  const hold = ({ buffer: { byteLength } }: Uint8Array, response: ServerResponse) => {
+    if (held + byteLength > heldBytes) throw new AppMetricsError('busy', 'Earlier answers are not read');
+    held += byteLength;
     response.once('close', () => {
-      held -= page.length;
+      held -= byteLength;
     });
   };
 

@@ -111,8 +111,8 @@ async function readPage(body: AsyncIterable<Uint8Array>, name: string): Promise<
   let checked = 0;
   const append = (chunk: Uint8Array) => {
     if (length + chunk.length > maxAppMetricsBytes) throw tooLarge(name);
-    if (length + chunk.length > page.length)
-      page = Buffer.concat([page], Math.max(2 * page.length, length + chunk.length));
+    const room = Math.max(length + chunk.length, Math.min(2 * page.length, maxAppMetricsBytes));
+    if (length + chunk.length > page.length) page = Buffer.concat([page], room);
     page.set(chunk, length);
     length += chunk.length;
   };
