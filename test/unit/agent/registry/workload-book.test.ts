@@ -114,6 +114,14 @@ describe('The book of workloads', () => {
     (await last()).answer(web);
     await clock.advance(0);
     expect(book.find(ips.web)).toEqual(known);
+    await clock.advance(workloadBookTimes.known);
+    book.find(ips.web);
+    (await last()).fail();
+    await clock.advance(749);
+    expect(calls).toHaveLength(11);
+    await clock.advance(1);
+    expect(calls).toHaveLength(12);
+    expect(lines.filter(({ level }) => level === 'info')).toHaveLength(2);
   });
 
   it('keeps a bounded number of answers, those that are in use', async () => {
@@ -136,6 +144,7 @@ describe('The book of workloads', () => {
     );
     expect(found.filter(({ kind }) => kind === 'asked')).toHaveLength(workloadBookLimits.questions);
     expect(found.at(-1)).toEqual({ kind: 'unknown' });
+    expect(book.find('10.0.0.0')).toEqual(asked());
     (await last()).answer();
     await clock.advance(0);
     expect(book.find('10.200.0.1')).toEqual(asked());
@@ -152,6 +161,7 @@ describe('The book of workloads', () => {
     await inWait.clock.advance(0);
     await inWait.book.close();
     expect([inCall.clock.pending, inWait.clock.pending]).toEqual([0, 0]);
+    expect(inCall.lines).toEqual([]);
     expect(inCall.book.find(ips.api)).toEqual({ kind: 'unknown' });
   });
 });

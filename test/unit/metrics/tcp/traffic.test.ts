@@ -110,6 +110,16 @@ describe('A connection whose peer is being asked for', () => {
     expect(counts()).toMatchObject([{ ...web, opened: 1 }]);
   });
 
+  it('is counted once when the answer came in time', async () => {
+    const { clock, found, traffic, counts } = ledger();
+    found.set(ips.web, asked);
+    traffic.connectionOpened(inbound());
+    found.set(ips.web, known(namedWorkload('web')));
+    traffic.answered([ips.web]);
+    await clock.advance(tcpTrafficLimits.waitMs);
+    expect(counts()).toMatchObject([{ ...web, opened: 1 }]);
+  });
+
   it('is counted once, also when the answer comes after the wait', async () => {
     const { clock, found, traffic, counts } = ledger();
     found.set(ips.web, asked);
