@@ -1,8 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Address } from '../addresses.ts';
-import type { ShownFailure } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
-import { timestamp } from '../clock.ts';
 import { ConnectionError, DeniedError, HandshakeError, isOutOfDescriptors, messageOf } from '../errors.ts';
 import type { Log } from '../log.ts';
 import type { AccessLog } from '../logging.ts';
@@ -18,7 +16,7 @@ import type {
 import { printable } from '../printable.ts';
 import type { RefusalFacts, TunnelEnds } from '../refusal-facts.ts';
 import type { Ended } from './connection-line.ts';
-import { isEnd, lineOf, wordsOf } from './connection-line.ts';
+import { isEnd, lineOf } from './connection-line.ts';
 import type { Proof } from './proof.ts';
 import type { RecentFailures } from './recent-failures.ts';
 import type { ConnectionLineKind, RefusalLines, SuppressionCounter } from './refusal-lines.ts';
@@ -163,7 +161,10 @@ export function createAccounts({
         const carried = live.get(account);
         live.delete(account);
         count(observer, direction, carried, outcome);
-        const ended = (): Ended => ({
+        const isFailure = !isEnd(outcome);
+        const isLogged = isWanted(outcome, accessLog(), log);
+        if (!isFailure && !isLogged) return;
+        const ended: Ended = {
           id,
           direction,
           peerAddress,
@@ -173,21 +174,17 @@ export function createAccounts({
           bytes: carried?.bytes,
           outcome,
           nowMs: clock.now(),
-          clockSkewMs: clockSkewMs(),
-        });
-        if (!isEnd(outcome)) failures?.add(failureOf(ended()));
-        if (!isWanted(outcome, accessLog(), log)) return;
+          clockSkewMs: isFailure ? clockSkewMs() : undefined,
+        };
+        if (isFailure) failures?.add(ended);
+        if (!isLogged) return;
         const kind = { direction, outcome: outcome.kind, reason: outcome.reason, isCarried: carried !== undefined };
-        refusals.tell(kind as ConnectionLineKind, () => write(log, ended()));
+        refusals.tell(kind as ConnectionLineKind, () => write(log, ended));
       },
     };
     return account;
   };
   return { open, live: () => live.values() };
-}
-
-function failureOf(ended: Ended): ShownFailure {
-  return { at: timestamp(ended.nowMs), ...lineOf(ended), ...wordsOf(ended.outcome) };
 }
 
 /** What nobody wants takes no place from what is left out, and is not counted there. */

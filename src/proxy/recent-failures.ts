@@ -1,8 +1,11 @@
 import type { ShownFailure } from '../admin-api.ts';
+import { timestamp } from '../clock.ts';
+import type { Ended } from './connection-line.ts';
+import { lineOf, wordsOf } from './connection-line.ts';
 
 /** The connections that failed last, so that a person can ask about one whose line is in the log. */
 export interface RecentFailures {
-  add(failure: ShownFailure): void;
+  add(failure: Ended): void;
   /** The latest first. */
   all(): readonly ShownFailure[];
   find(id: string): ShownFailure | undefined;
@@ -16,18 +19,26 @@ export const maxFailuresOfReason = 50;
 
 export function createRecentFailures(limit = maxFailuresOfReason): RecentFailures {
   /** By outcome and reason, the oldest first. */
-  const kinds = new Map<string, ShownFailure[]>();
-  const all = () =>
-    [...kinds.values()].flat().sort((one, other) => (one.at < other.at ? 1 : one.at > other.at ? -1 : 0));
+  const kinds = new Map<string, Ended[]>();
+  const latestFirst = () => [...kinds.values()].flat().sort((one, other) => other.nowMs - one.nowMs);
   return {
     add(failure) {
-      const kind = `${failure.direction} ${failure.outcome} ${failure.reason}`;
+      const { direction, outcome } = failure;
+      const kind = `${direction} ${outcome.kind} ${outcome.reason}`;
       const list = kinds.get(kind) ?? [];
       kinds.set(kind, list);
       list.push(failure);
       if (list.length > limit) list.shift();
     },
-    all,
-    find: (id) => all().find((failure) => failure.id === id),
+    all: () => latestFirst().map(shown),
+    find(id) {
+      const found = latestFirst().find((failure) => failure.id === id);
+      return found && shown(found);
+    },
   };
+}
+
+/** Made when somebody asks, and not for each of a flood. */
+function shown(failure: Ended): ShownFailure {
+  return { at: timestamp(failure.nowMs), ...lineOf(failure), ...wordsOf(failure.outcome) };
 }
