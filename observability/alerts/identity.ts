@@ -34,7 +34,7 @@ export function identityAlerts(pace: Pace): readonly Alert[] {
     {
       name: 'RemoraCertificateLate',
       severity: 'warning',
-      expression: `min by (${whose}) (${lifeLeft(all)}) < ${late}`,
+      expression: `clamp_min(min by (${whose}) (${lifeLeft(all)}), 0) < ${late}`,
       forSeconds: 0,
       summary: 'The certificate of {{ $labels.namespace }}/{{ $labels.pod }} was not renewed in time',
       description:
