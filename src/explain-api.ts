@@ -26,7 +26,13 @@ export const shownVerdict = v.variant('kind', [
 export type ShownVerdict = v.InferOutput<typeof shownVerdict>;
 
 /** Whether the redirect rules capture it, and the comment of the rule that decides. */
-export const shownCapture = v.object({ isCaptured: v.boolean(), rule: v.string() });
+export const shownCapture = v.object({
+  isCaptured: v.boolean(),
+  rule: v.string(),
+  /** Whether the rules were in order when that was tried last; null when it is not known. */
+  isProved: v.nullable(v.boolean()),
+});
+export type ShownCapture = v.InferOutput<typeof shownCapture>;
 
 export const shownEndpointFacts = v.object({
   /** Of the application. */

@@ -240,7 +240,11 @@ async function startSidecar(
       bound = await startDataPlane(parts, planeSettings);
       const stopping = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
-      const explainParts = { ...parts, failures, podAddresses, isControlPlaneUp: sources.isControlPlaneUp };
+      const captureProofs = () => interception.facts().proofs;
+      const explainParts = {
+        ...parts,
+        ...{ failures, podAddresses, captureProofs, isControlPlaneUp: sources.isControlPlaneUp },
+      };
       const admin = {
         clock,
         log,

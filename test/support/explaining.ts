@@ -39,6 +39,7 @@ export function explaining(plane: RunningDataPlane, options: ExplainOptions = {}
       ...parts,
       ...{ pool, affinities, names, failures },
       isControlPlaneUp: () => true,
+      captureProofs: () => [],
       ownAddresses: () => ['10.0.0.7'],
       liveConnections: shownTraffic(parts.clock, plane.accounts, plane).connections,
       lookUp: createNameExplainer(parts.clock),

@@ -1,7 +1,7 @@
 import { parseDate } from '../../clock.ts';
 import type { InboundPage, ShownPorts } from '../../explain-api.ts';
 import { printable } from '../../printable.ts';
-import { failureStep, step, verdictLines } from './lines.ts';
+import { captureFact, failureStep, step, verdictLines } from './lines.ts';
 
 /** A connection to this pod, in the order in which it is taken. */
 export function inboundText(page: InboundPage): string[] {
@@ -24,7 +24,7 @@ function portSteps(ports: ShownPorts, page: InboundPage): string[] {
 function captureStep({ capture }: ShownPorts, { identity }: InboundPage): string[] {
   const tunnel = identity === null ? [] : ['its sidecar comes through a tunnel, which is never captured'];
   if (capture === null) return step('Captured', [...tunnel, 'this sidecar has no redirect rules']);
-  const plain = `${capture.isCaptured ? 'yes' : 'no'}, by the rule '${printable(capture.rule)}'`;
+  const plain = captureFact(capture);
   return step('Captured', [...tunnel, identity === null ? plain : `dialled without one: ${plain}`]);
 }
 

@@ -1,6 +1,6 @@
 import type { ShownFailure } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
-import type { ShownRefusal, ShownVerdict } from '../../explain-api.ts';
+import type { ShownCapture, ShownRefusal, ShownVerdict } from '../../explain-api.ts';
 import { indented, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 
@@ -22,13 +22,19 @@ function refusalLines({ reason, remedy, detail }: ShownRefusal): string[] {
   return [`${printable(reason)}${what}`, `What to do: ${printable(remedy)}`];
 }
 
+/** What a rule does, and whether the rules were in order when that was tried last. */
+export function captureFact({ isCaptured, rule, isProved }: ShownCapture): string {
+  const lost = isProved === false ? ', but THE RULES ARE NOT IN ORDER: it may go around the sidecar' : '';
+  return `${isCaptured ? 'yes' : 'no'}, by the rule '${printable(rule)}'${lost}`;
+}
+
 /** `nowMs` is that of the page. */
 export function failureStep(failures: readonly ShownFailure[], nowMs: number): string[] {
   return step(
     'Lately',
     failures.map(({ at, id, reason, happened, detail }) => {
       const what = detail === undefined ? '' : `: ${printable(detail)}`;
-      return `${ago(at, nowMs)} ${printable(happened)} (${printable(reason)}, ${printable(id)})${what}`;
+      return `${ago(at, nowMs)}: ${printable(happened)} (${printable(reason)}, ${printable(id)})${what}`;
     }),
   );
 }

@@ -2,7 +2,7 @@ import { parseDate } from '../../clock.ts';
 import type { OutboundPage, ShownEndpointFacts, ShownOutbound, ShownRefusal } from '../../explain-api.ts';
 import { counted, indented, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import { failureStep, step, verdictLines } from './lines.ts';
+import { captureFact, failureStep, step, verdictLines } from './lines.ts';
 
 /** A connection of the application, in the order in which it is made. */
 export function outboundText(page: OutboundPage): string[] {
@@ -34,7 +34,7 @@ function captureStep({ capture, tunnel }: ShownOutbound): string[] {
     return step('Tunnel', [`from ${printable(tunnel.listen)} to ${printable(tunnel.target)}${via}, declared by hand`]);
   }
   if (capture === null) return step('Captured', ['no: this sidecar has no redirect rules']);
-  return step('Captured', [`${capture.isCaptured ? 'yes' : 'no'}, by the rule '${printable(capture.rule)}'`]);
+  return step('Captured', [captureFact(capture)]);
 }
 
 function registryStep({ registry }: ShownOutbound): string[] {

@@ -23,7 +23,15 @@ function storyText({ id, now, failure, connection, again }: Extract<ExplainPage,
     ];
   const story = failure ? failureText(failure, nowMs) : connection ? connectionText(connection, nowMs) : [];
   if (again === null) return [...story, '', 'Too little is known of it to say what would become of it now'];
-  return [...story, '', 'If it were made now:', '', ...nowText(again)];
+  return [...story, '', 'If it were made now:', '', ...nowText(besides(id, again))];
+}
+
+/** The story has told of that one already. */
+function besides(id: string, page: OutboundPage | InboundPage): OutboundPage | InboundPage {
+  const others = (failures: readonly ShownFailure[]) => failures.filter((failure) => failure.id !== id);
+  if (page.kind === 'from') return { ...page, recentFailures: others(page.recentFailures) };
+  const destinations = page.destinations.map((one) => ({ ...one, recentFailures: others(one.recentFailures) }));
+  return { ...page, destinations };
 }
 
 function failureText(failure: ShownFailure, nowMs: number): string[] {

@@ -15,6 +15,8 @@ import type { InboundSettings } from '../inbound/tunnel.ts';
 import type { ProxyParts } from '../parts.ts';
 import { currentIdentity, takeConnection, takeDescriptor } from '../parts.ts';
 import type { RecentFailures } from '../recent-failures.ts';
+import type { CaptureProofs } from './capture.ts';
+import { captureFacts } from './capture.ts';
 import { knownAgainst, whyRevoked } from './known-against.ts';
 import { explainLimits } from './outbound.ts';
 import { refusalBy, refused } from './verdict.ts';
@@ -28,6 +30,7 @@ export type Caller =
 export interface InboundExplainParts extends ProxyParts {
   readonly guard: InboundGuard;
   readonly failures: RecentFailures;
+  readonly captureProofs: CaptureProofs;
   /** The addresses of the pod. */
   ownAddresses(): readonly string[];
 }
@@ -92,7 +95,8 @@ function explainPorts(
   parts: InboundExplainParts,
   settings: InboundExplainSettings,
 ): ShownPorts {
-  const capture = settings.capture?.rules.inbound(port) ?? null;
+  const rules = settings.capture?.rules.inbound(port);
+  const capture = rules === undefined ? null : captureFacts(rules, 'inbound', undefined, parts.captureProofs);
   const subject = `${caller.kind === 'identity' ? caller.id.uri : `Plaintext from ${caller.ip ?? 'anywhere'}`} to ${name}`;
   const common = { ports: name, capture, mode: modeOf(parts, settings) };
   if (caller.kind === 'plaintext' && isLeftAlone(capture)) return { ...common, verdict: goesAround(subject, capture) };

@@ -13,6 +13,8 @@ import { resolve } from '../outbound/resolve.ts';
 import type { ProxyParts } from '../parts.ts';
 import { takeConnection, takeDescriptor } from '../parts.ts';
 import type { RecentFailures } from '../recent-failures.ts';
+import type { CaptureProofs } from './capture.ts';
+import { captureFacts } from './capture.ts';
 import type { EndpointParts } from './endpoints.ts';
 import { endpointFacts, explainEndpoints } from './endpoints.ts';
 import { refusalBy, refused } from './verdict.ts';
@@ -21,6 +23,7 @@ export interface OutboundExplainParts extends ProxyParts, EndpointParts {
   readonly registry: Registry & { heldForMs?(address: Address): number | undefined };
   readonly affinities: Affinities;
   readonly failures: RecentFailures;
+  readonly captureProofs: CaptureProofs;
   isControlPlaneUp(): boolean;
 }
 
@@ -48,7 +51,7 @@ export async function explainOutbound(
   const verdictOfRules = capture.outbound(destination);
   const common = {
     destination: name,
-    capture: verdictOfRules,
+    capture: captureFacts(verdictOfRules, 'outbound', destination.ip, parts.captureProofs),
     registry: null,
     ...allowed(settings),
     ...noEndpoints,
@@ -161,18 +164,19 @@ export function verdictOf(subject: string, endpoints: readonly ShownEndpointFact
   if (usable.length === 0 && refusal !== undefined) return refused(subject, refusal);
   const vain = tried.length - usable.length;
   const besides = vain === 0 ? '' : `; ${vain} of its endpoints would refuse`;
-  return { kind: 'carried', sentence: `${subject} would be reached ${wayTo(usable)}${besides}` };
+  return { kind: 'carried', sentence: `${subject} would be reached ${wayTo(subject, usable)}${besides}` };
 }
 
-function wayTo(endpoints: readonly ShownEndpointFacts[]): string {
+function wayTo(subject: string, endpoints: readonly ShownEndpointFacts[]): string {
   const ids = new Set(endpoints.map(({ expectedId }) => expectedId));
-  const isMixed = ids.size > 1 && ids.has(undefined);
-  const [only] = endpoints;
-  const where = endpoints.length === 1 && only ? `at ${only.address}` : `at one of ${endpoints.length} endpoints`;
-  if (isMixed) return `${where}: through mutual TLS where there is a sidecar, else in plaintext`;
   const [id] = ids;
-  if (id === undefined) return `in plaintext ${where}`;
-  return `through mutual TLS ${where}${ids.size === 1 ? ` as ${id}` : ', each as its own identity'}`;
+  const [only] = endpoints;
+  const alone = only?.address === subject ? '' : ` at ${only?.address}`;
+  const where = endpoints.length === 1 ? alone : ` at one of ${endpoints.length} endpoints`;
+  if (ids.size === 1) return id === undefined ? `in plaintext${where}` : `through mutual TLS${where} as ${id}`;
+  return ids.has(undefined)
+    ? `through mutual TLS or, where there is no sidecar, in plaintext${where}`
+    : `through mutual TLS${where}, each as its own identity`;
 }
 
 /** The latest first, as the destination or as an endpoint of it. */
