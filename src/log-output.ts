@@ -6,7 +6,7 @@ import { codeOf } from './errors.ts';
 export type LogOutput = ReturnType<typeof pino.destination>;
 
 /**
- * `bytes` wait at most for a reader that has stopped reading, some two thousand lines: without a bound they would grow
+ * `bytes` wait at most for a reader that has stopped reading, some fifteen hundred lines: without a bound they would grow
  * until the process dies of them. At the end of the process the reader has `exitRetries` more tenths of a second.
  */
 export const logOutputLimits = { bytes: 1024 * 1024, exitRetries: 10 };

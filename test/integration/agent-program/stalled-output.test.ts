@@ -43,7 +43,13 @@ async function unread(): Promise<{ agent: Agent; serve(connections: number): Pro
   await once(application.listen(0, '127.0.0.1'), 'listening');
   cleanups.push(() => application.close());
   const { port } = application.address() as AddressInfo;
-  const agent = await readyAgent({ ...writeIdentity('api'), deliver: `127.0.0.1:${port}`, allowPeers: idOf('web') });
+  const agent = await readyAgent({
+    ...writeIdentity('api'),
+    deliver: `127.0.0.1:${port}`,
+    allowPeers: idOf('web'),
+    // What is left out here is left out because nobody reads, and not because it is too much.
+    accessLogRate: '1000000',
+  });
   const web = await peer(agent, 'web');
   agent.process.stdout?.pause();
   const serve = async (connections: number) => {
