@@ -86,9 +86,13 @@ function certificateText(failure: ShownFailure): string[] {
     presentedSerial === undefined
       ? []
       : [`serial ${printable(presentedSerial)}, issued by ${printable(presentedIssuer ?? '(none)')}`];
-  const skew =
-    clockSkewSeconds === undefined ? [] : [`the clock of the control plane is ${clockSkewSeconds} s ahead of ours`];
+  const skew = clockSkewSeconds === undefined ? [] : [clockFact(clockSkewSeconds)];
   return step('Certificate', [...dates, ...names, ...skew]);
+}
+
+function clockFact(skewSeconds: number): string {
+  const side = skewSeconds < 0 ? 'behind' : 'ahead of';
+  return `the clock of the control plane is ${Math.abs(skewSeconds)} s ${side} ours`;
 }
 
 function otherText({ otherReason, otherHappened, otherRemedy }: ShownFailure): string[] {
