@@ -58,11 +58,14 @@ export function span(seconds: number, { speed }: Pace): string {
 export const minute = 60;
 
 /**
- * Whether a counter has risen within a window, for each of its series. A series that begins within it counts from its first
- * sample: Prometheus' own `increase` knows nothing of what was before, and the first event makes the series.
+ * By how much a counter has risen within so many seconds, for each of its series; nothing for one that has not. A series that
+ * begins in that time counts from its first sample: the first event makes the series, and Prometheus' own `increase` does not
+ * see it. A series was there before when it was within an hour before, so that a Prometheus that was away sees nothing new.
  */
-export function hasRisen(series: string, window: string): string {
-  return `(increase(${series}[${window}]) > 0 or (${series} unless ${series} offset ${window}) > 0)`;
+export function risen(series: string, seconds: number, pace: Pace): string {
+  const window = span(seconds, pace);
+  const before = `last_over_time(${series}[${span(60 * minute, pace)}] offset ${window})`;
+  return `(increase(${series}[${window}]) > 0 or (${series} unless ${before}) > 0)`;
 }
 
 /** In a pod of the mesh. */

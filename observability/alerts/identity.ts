@@ -1,7 +1,7 @@
 import { lifeLeft } from '../expressions.ts';
 import { whose } from '../scrape-labels.ts';
 import type { Alert, Pace } from './alert.ts';
-import { beside, hasRisen, minute, span } from './alert.ts';
+import { beside, minute, risen } from './alert.ts';
 
 const pod = 'namespace="shop", workload="web", pod="web-0"';
 const labels = { namespace: 'shop', workload: 'web', pod: 'web-0' };
@@ -62,7 +62,7 @@ export function identityAlerts(pace: Pace): readonly Alert[] {
     {
       name: 'RemoraRenewalsFailing',
       severity: 'warning',
-      expression: `sum by (${whose}) (${hasRisen('remora_certificate_renewals_total{result="failure"}', span(15 * minute, pace))}) unless sum by (${whose}) (increase(remora_certificate_renewals_total{result="success"}[${span(15 * minute, pace)}])) > 0`,
+      expression: `sum by (${whose}) (${risen('remora_certificate_renewals_total{result="failure"}', 15 * minute, pace)}) unless sum by (${whose}) (${risen('remora_certificate_renewals_total{result="success"}', 15 * minute, pace)})`,
       forSeconds: 5 * minute,
       summary: 'Renewals of {{ $labels.namespace }}/{{ $labels.pod }} fail',
       description:
@@ -80,15 +80,15 @@ export function identityAlerts(pace: Pace): readonly Alert[] {
         // The first of each reason makes the series: a rise that `increase` does not see.
         series: {
           [`remora_certificate_renewals_total{result="failure", reason="unreachable", source="control_plane", ${pod}}`]:
-            '_x9 1+0x5 2+0x30',
+            '_x19 1+0x5 2+0x30',
           [`remora_certificate_renewals_total{result="success", reason="", source="control_plane", ${pod}}`]:
-            '1+0x18 2+0x30',
+            '1+0x28 2+0x30',
         },
-        quietAt: 12,
-        firesAt: 17,
+        quietAt: 22,
+        firesAt: 26,
         labels,
         value: '1',
-        resolvedAt: 20,
+        resolvedAt: 30,
       },
     },
     {

@@ -1,6 +1,6 @@
 import { whose } from '../scrape-labels.ts';
 import type { Alert, Pace } from './alert.ts';
-import { beside, hasRisen, minute, span } from './alert.ts';
+import { beside, minute, risen, span } from './alert.ts';
 
 const pod = 'namespace="shop", workload="web", pod="web-0"';
 const labels = { namespace: 'shop', workload: 'web', pod: 'web-0' };
@@ -52,7 +52,7 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
     {
       name: 'RemoraPlaintextAccepted',
       severity: 'warning',
-      expression: `sum by (${whose}) (${hasRisen('remora_connections_total{direction="inbound", security="plaintext"}', span(15 * minute, pace))})`,
+      expression: `sum by (${whose}) (${risen('remora_connections_total{direction="inbound", security="plaintext"}', 15 * minute, pace)})`,
       forSeconds: 0,
       summary: '{{ $labels.namespace }}/{{ $labels.pod }} takes plaintext',
       description:
@@ -75,21 +75,22 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
           'On purpose while a namespace moves into the mesh. Silence it for that namespace, with an end. It also fires once when a Prometheus sees the mesh for the first time, for what happened before.',
       },
       test: {
+        // Three from before; Prometheus is away for some minutes; then a fourth.
         series: {
           [`remora_connections_total{direction="inbound", transport="plaintext", security="plaintext", ${pod}}`]:
-            '_x5 1+0x60',
+            '3+0x10 _x12 3+0x10 4+0x40',
         },
-        quietAt: 4,
-        firesAt: 6,
+        quietAt: 33,
+        firesAt: 36,
         labels,
         value: '1',
-        resolvedAt: 21,
+        resolvedAt: 52,
       },
     },
     {
       name: 'RemoraLogLinesDropped',
       severity: 'warning',
-      expression: `sum by (${whose}) (${hasRisen('remora_log_lines_suppressed_total{reason="output_blocked"}', span(10 * minute, pace))})`,
+      expression: `sum by (${whose}) (${risen('remora_log_lines_suppressed_total{reason="output_blocked"}', 10 * minute, pace)})`,
       forSeconds: 0,
       summary: 'Nobody reads the log of {{ $labels.namespace }}/{{ $labels.pod }}',
       description:

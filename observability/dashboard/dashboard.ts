@@ -35,10 +35,10 @@ import { variables } from '../variables.ts';
 import { controlPlane } from './control-plane-row.ts';
 import type { Panel, Row, Step } from './panel.ts';
 import { glance, handshakes, identity } from './sidecar-rows.ts';
-import { sidecars, traffic } from './traffic-rows.ts';
+import { edges, sidecars, traffic } from './traffic-rows.ts';
 
 /** Everything that the dashboard shows, from what a person looks at first. */
-export const rows: readonly Row[] = [glance, handshakes, identity, traffic, sidecars, controlPlane];
+export const rows: readonly Row[] = [glance, handshakes, identity, traffic, edges, sidecars, controlPlane];
 
 /** The same in every Grafana, so that a newer dashboard replaces an older one. */
 export const dashboardUid = 'remora';

@@ -88,6 +88,42 @@ export const traffic: Row = {
   ],
 };
 
+const ends = 'source_workload, source_workload_namespace, destination_workload, destination_workload_namespace';
+const edge =
+  '{{source_workload}}.{{source_workload_namespace}} → {{destination_workload}}.{{destination_workload_namespace}}';
+
+/** From the families that Kiali and Istio's dashboards read; each connection is told by its server alone, so that none counts twice. */
+export const edges: Row = {
+  title: 'Who talks to whom',
+  panels: [
+    {
+      title: 'New connections',
+      kind: 'lines',
+      unit: 'ops',
+      description:
+        'By both workloads, as the sidecar of the server tells it. mutual_tls is the mesh; none is plaintext, and its caller is unknown unless the registry knows the address. The variables choose the server.',
+      queries: [
+        {
+          expression: `sum by (${ends}, connection_security_policy) (${rateOf('istio_tcp_connections_opened_total', 'reporter="destination"')})`,
+          legend: `${edge} {{connection_security_policy}}`,
+        },
+      ],
+    },
+    {
+      title: 'Bytes',
+      kind: 'lines',
+      unit: 'Bps',
+      description: 'Application bytes of both ways together, by both workloads, as the sidecar of the server tells it.',
+      queries: [
+        {
+          expression: `sum by (${ends}) (${rateOf('istio_tcp_sent_bytes_total', 'reporter="destination"')} + ${rateOf('istio_tcp_received_bytes_total', 'reporter="destination"')})`,
+          legend: edge,
+        },
+      ],
+    },
+  ],
+};
+
 export const sidecars: Row = {
   title: 'Sidecars',
   panels: [
