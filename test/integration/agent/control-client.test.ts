@@ -18,6 +18,7 @@ import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import type { FakeControlPlane, FakeControlPlaneOptions } from '../../support/fake-control-plane.ts';
 import { json, makeServingCertificate, startFakeControlPlane } from '../../support/fake-control-plane.ts';
+import { namedWorkload } from '../../support/named-workloads.ts';
 
 const token = 'eyJhbGciOiJub25lIn0.c2VjcmV0.c2lnbmF0dXJl';
 const reply = { certificateChain: 'PEM', trustBundles: { 'cluster.local': 'PEM' }, serverTime: '2026-01-01T00:00:00Z' };
@@ -105,6 +106,17 @@ describe('a call', () => {
     const destination = { address: '10.0.0.7:80', endpoints: [], ttlSeconds: 30 };
     const server = await plane({ answer: json({ destinations: [destination] }) });
     expect(await client(server.url).destinations(['10.0.0.7:80'])).toEqual([{ ...destination, known: true }]);
+  });
+
+  it('asks for workloads, and takes none whose names could not be labels', async () => {
+    const workload = namedWorkload('web');
+    const server = await plane({ answer: json({ workloads: [workload] }) });
+    expect(await client(server.url).workloads(['10.0.0.1'])).toEqual([workload]);
+    expect(server.requests).toMatchObject([{ path: '/v1/workloads', body: '{"addresses":["10.0.0.1"]}' }]);
+    for (const name of ['web"\n', ' web', '', 'w'.repeat(254), 'wéb']) {
+      server.answer = json({ workloads: [{ ...workload, name }] });
+      expect((await failure(client(server.url).workloads(['10.0.0.1']))).reason, name).toBe('bad_json');
+    }
   });
 
   it('uses one connection for several calls, and a new one when the CA file has changed', async () => {
