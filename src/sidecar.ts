@@ -132,7 +132,10 @@ async function startSidecar(
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();
   const traffic = createTrafficBook(clock);
-  const observer = alsoTelling(tellingTcpTraffic(metrics, () => tcp), traffic);
+  const observer = alsoTelling(
+    tellingTcpTraffic(metrics, () => tcp),
+    traffic,
+  );
   const accounts = createAccounts({
     observer,
     refusals,
