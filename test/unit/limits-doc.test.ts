@@ -16,6 +16,7 @@ import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { trafficBookLimits } from '../../src/agent/traffic-book.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
 import { adminTimeoutMs, maxPageBytes } from '../../src/cli/admin/client.ts';
+import { explainTimeoutMs } from '../../src/cli/explain/command.ts';
 import { agentTable } from '../../src/config/table.ts';
 import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
@@ -53,6 +54,9 @@ import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
 import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { maxTcpSeries } from '../../src/metrics/tcp/series.ts';
 import { tcpTrafficLimits } from '../../src/metrics/tcp/traffic.ts';
+import { longestWaitMs } from '../../src/proxy/explain/explain.ts';
+import { maxAddressesOfName } from '../../src/proxy/explain/lookup.ts';
+import { explainLimits } from '../../src/proxy/explain/outbound.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
@@ -205,6 +209,12 @@ describe('a fixed value', () => {
     ['`Retry-After` of a 429 or 503', [longestRetryAfterMs]],
     ['silence on the stream', [streamSilenceMs]],
     ['one answer to `remora certs`', [adminTimeoutMs, maxPageBytes]],
+    ['one answer to `remora explain`', [explainTimeoutMs]],
+    ['while a connection is explained: the wait for the control plane, and for a name', [longestWaitMs]],
+    [
+      'endpoints, failures and addresses of a name that one explanation shows',
+      [explainLimits.endpoints, explainLimits.failures, maxAddressesOfName],
+    ],
     [
       'identities whose names are kept to say who needs which root, of one root and in all',
       [peerBookLimits.identitiesOfRoot, peerBookLimits.identities],

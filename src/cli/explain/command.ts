@@ -15,7 +15,7 @@ interface Options extends LookOptions {
 }
 
 /** The agent asks its control plane as long as a connection would, at most 10 s; milliseconds. */
-const timeoutMs = 15_000;
+export const explainTimeoutMs = 15_000;
 
 /**
  * `remora explain`: what would become of a connection now, step by step, and why. Exits with 0 when it would be carried or
@@ -34,7 +34,7 @@ export const run: Subcommand = async (host) => {
     schema: explainPage,
     text: explainText,
     exitCode: (page) => (isRefused(page) ? exitCodes.failure : exitCodes.ok),
-    timeoutMs,
+    timeoutMs: explainTimeoutMs,
   });
 };
 

@@ -37,7 +37,7 @@ interface HostPort {
 }
 
 /** The admin server ends a connection on which nothing moves for longer; milliseconds. */
-const longestWaitMs = 10_000;
+export const longestWaitMs = 10_000;
 
 /**
  * Explains connections by the code that carries them. Changes nothing and dials nobody; asks the control plane as a
