@@ -43,6 +43,7 @@ async function look(...scenes: readonly Scene[]) {
     ownInodes: async () => new Set(scene.own),
     captured: () => scene.captured ?? [],
     rules: () => createCaptureRules({ ...wholePod, ...scene.scope }, sidecarPorts, (ip) => own.has(ip)),
+    pause: async () => undefined,
   };
   const looker = createLooker(sources);
   let found: string[] = [];
@@ -157,6 +158,7 @@ it('leaves out what came into being while the table was read', async () => {
     ownInodes: async () => new Set(isRead ? [ours.inode] : []),
     captured: () => (isRead ? [captured('10.0.0.7:40001', '10.0.0.9:80')] : []),
     rules: () => createCaptureRules(wholePod, sidecarPorts),
+    pause: async () => undefined,
   });
   expect((await looker()).suspects).toEqual([]);
 });
