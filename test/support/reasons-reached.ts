@@ -8,6 +8,7 @@ const tls = 'integration/tls';
 const proxy = 'integration/proxy';
 const program = 'integration/agent-program';
 const files = 'integration/agent/file-identity.test.ts';
+const application = 'integration/agent/app-metrics.test.ts';
 const appMetrics = 'integration/agent/app-metrics.test.ts';
 
 export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>> = {
@@ -128,6 +129,17 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     invalid: [appMetrics, "['breaks the grammar', 'invalid'"],
     reserved: [appMetrics, "'reserved', () =>"],
     busy: [appMetrics, "fill('success'), 'busy']"],
+  },
+  applicationScrape: {
+    success: [application, 'toEqual({ success: 1 })'],
+    unreachable: [application, "['closes at once', 'unreachable',"],
+    timeout: [application, "expectOursAlone(await scraped, 'timeout')"],
+    status: [application, "['answers 500', 'status',"],
+    content_type: [application, "'content_type',"],
+    too_large: [application, "'too_large',"],
+    invalid: [application, "['breaks the grammar', 'invalid',"],
+    reserved: [application, "'reserved',"],
+    busy: [application, ".fill('success'), 'busy']"],
   },
   suppressed: {
     output_blocked: [
