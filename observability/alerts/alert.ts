@@ -72,3 +72,8 @@ export function risen(series: string, seconds: number, pace: Pace): string {
 export function beside(command: string): string {
   return `\`kubectl -n NAMESPACE exec POD -c remora -- remora ${command}\``;
 }
+
+/** In the pod of the control plane, as manifests/base runs it. */
+export function atControlPlane(command: string): string {
+  return `\`kubectl -n remora-system exec deploy/remora-control-plane -- remora ${command} --admin-socket /run/remora/admin.sock\``;
+}

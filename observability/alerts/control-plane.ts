@@ -1,6 +1,6 @@
 import { jobs, whose } from '../scrape-labels.ts';
 import type { Alert } from './alert.ts';
-import { beside, minute } from './alert.ts';
+import { atControlPlane, beside, minute } from './alert.ts';
 
 const pod = 'namespace="shop", workload="web", pod="web-0"';
 const labels = { namespace: 'shop', workload: 'web', pod: 'web-0' };
@@ -28,7 +28,7 @@ export function controlPlaneAlerts(): readonly Alert[] {
         find: [
           `Every pod at once: the control plane. \`kubectl -n remora-system get pods\`, then ${logs}.`,
           'One pod or one node: its network or its NetworkPolicy towards port 15012 of the Service remora-control-plane.',
-          `${beside('status')} and the log of the sidecar have the reason: a name that does not resolve, a refused connection, a certificate that its CA file does not vouch for, a token.`,
+          `${beside('status')} says **NOT REACHABLE** and the address; the log of the sidecar has the reason: a name that does not resolve, a refused connection, a certificate that its CA file does not vouch for, a token.`,
           '`remora_identity_time_to_outage_seconds` says how long there is.',
         ],
         fix: [
@@ -91,7 +91,7 @@ export function controlPlaneAlerts(): readonly Alert[] {
           'Every identity chains to the root. A new root must be trusted everywhere before the old one is taken away, so this takes days, not minutes. Sixty days are left, or fewer.',
         users: 'Nothing until the very end; then no connection of the mesh is made.',
         find: [
-          '`remora control-plane rotate-root --state-dir DIRECTORY` shows the roots, the next step, and who stands in its way.',
+          `${atControlPlane('control-plane rotate-root')} shows the roots, the next step, and who stands in its way.`,
           `${beside('certs')} shows which root a sidecar and its peers chain to.`,
         ],
         fix: [
@@ -152,7 +152,7 @@ export function controlPlaneAlerts(): readonly Alert[] {
         users: 'New tunnels are not made: connections fail as soon as a tunnel is not there yet or is renewed.',
         find: [
           `${logs}: the line that says so names the file.`,
-          `${beside('certs')}: **It is not known who is revoked** with why.`,
+          `${beside('certs')}: **NOBODY NEW IS TRUSTED**, with why.`,
           'The runbook of [RemoraCrlStale](RemoraCrlStale.md), when that fires too.',
         ],
         fix: ['Put the file in order: it is read again by itself, and sidecars hear of it within seconds.'],

@@ -22,7 +22,7 @@ const renewalSteps = [
 ];
 
 const renewalFixes = [
-  '`unreachable`, `timeout`, `http_5xx`: bring the control plane back. Sidecars renew by themselves within 15 s of it, none has to be restarted.',
+  '`unreachable`, `timeout`, `http_5xx`: bring the control plane back. Sidecars renew by themselves, within 15 s where the identity is over and within two and a half minutes otherwise; none has to be restarted.',
   '`http_401`: the token of the pod, or the keys by which the control plane judges tokens, are not the current ones.',
   '`http_403`: the identity is revoked, or the pod is not in the registry; ask whoever revoked it.',
   '`not_yet_valid`, `already_expired`: set the clock of that node.',
@@ -136,11 +136,11 @@ export function identityAlerts(pace: Pace): readonly Alert[] {
         users: 'Every connection from and to the pod fails. It is not ready, so Services do not send it anything new.',
         find: [
           ...renewalSteps,
-          `${beside('certs')} also says **why it is over before its certificate is**: revoked, or the root removed.`,
+          `${beside('certs')} and ${beside('status')} say **LAPSED**, and why when it is over before its certificate is: revoked, or the root removed.`,
         ],
         fix: [
           ...renewalFixes,
-          'Revoked by mistake: lift it with `remora control-plane revoke --lift`, then the next renewal succeeds.',
+          'Revoked by mistake: lift it with `remora control-plane revoke --lift`, see [docs/control-plane.md](../control-plane.md#revocation); then the next renewal succeeds.',
         ],
         falseAlarm:
           'A pod that has just started has no identity for some seconds; that is less than the minute it waits.',

@@ -1,12 +1,12 @@
 import { jobs, whose } from '../scrape-labels.ts';
 import type { Alert } from './alert.ts';
-import { beside, minute } from './alert.ts';
+import { atControlPlane, beside, minute } from './alert.ts';
 
 const pod = 'namespace="shop", workload="web", pod="web-0"';
 const labels = { namespace: 'shop', workload: 'web', pod: 'web-0' };
 
 const captureSteps = [
-  `${beside('status')} names what is proved of each family and direction, and since when.`,
+  `${beside('status')} has a line **Interception**: what is ok, what is **LOST**, and how many connections go around the sidecar.`,
   'The log of the sidecar has one line for each connection that went around it, with addresses and uid.',
   'On the node, in the network namespace of the pod: `nft list table inet remora`. Each rule has a comment and a counter; when the table is not there, somebody has removed it.',
   `${beside('explain --to ADDRESS:PORT')} says whether a destination is captured, and by which rule.`,
@@ -85,6 +85,7 @@ export function sidecarAlerts(): readonly Alert[] {
           'A pod is ready when every gate of its sidecar is open: `listeners` are bound, there is an `identity`, a complete `policy`, and `interception` is proved.',
         users: 'The pod gets no new traffic from Services. With all pods of a workload, the workload is down.',
         find: [
+          `${atControlPlane('mesh')}: is it this pod alone, or many at once?`,
           `${beside('status')}: each shut gate says what it waits for.`,
           '`identity`: the runbook of [RemoraIdentityLost](RemoraIdentityLost.md). `policy`: that of [RemoraControlPlaneLost](RemoraControlPlaneLost.md). `interception`: that of [RemoraInterceptionLost](RemoraInterceptionLost.md).',
           '`listeners`: another program of the pod has a port of the sidecar; the log names it.',

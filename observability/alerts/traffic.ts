@@ -30,7 +30,7 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
         find: [
           `${beside('handshakes')}: the last failures in words, with the identity that was expected and the one that was shown, and the dates of the certificate.`,
           'The panel **Failed handshakes by reason** has the reason, and the table below what each means.',
-          'The same connection id stands in the log of both sidecars: search it in the other one.',
+          `${beside('explain ID')} for a connection id of the log: what was decided, by which rule, and what to do. The same id stands in the log of the other sidecar.`,
         ],
         fix: ['Each reason has its remedy in the table below.'],
         falseAlarm:
