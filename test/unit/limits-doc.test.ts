@@ -7,6 +7,9 @@ import { placeLimits } from '../../src/agent/app-health/places.ts';
 import { appMetricsLimits } from '../../src/agent/app-metrics/app-metrics.ts';
 import { maxLineLength } from '../../src/agent/app-metrics/exposition.ts';
 import { maxAppMetricsBytes } from '../../src/agent/app-metrics/fetch.ts';
+import { auditLimits } from '../../src/agent/audit/audit.ts';
+import { canaryLimits } from '../../src/agent/audit/canary.ts';
+import { socketTableLimits } from '../../src/agent/audit/socket-table.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
@@ -21,6 +24,7 @@ import { agentTable } from '../../src/config/table.ts';
 import { pagePlaces, sharedPagePlaces } from '../../src/connection-places.ts';
 import * as api from '../../src/control-api.ts';
 import { apiLimits } from '../../src/control-plane/api-server.ts';
+import { canaryDialLimits } from '../../src/control-plane/canary.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
 import { fileLookTimesMs } from '../../src/control-plane/file-looks.ts';
 import { authorityPollIntervalMs } from '../../src/control-plane/follow-authority.ts';
@@ -166,6 +170,25 @@ describe('a fixed value', () => {
       [interceptionProbeLimits.intervalMs, interceptionProbeLimits.answerTimeoutMs],
     ],
     ['the same proof of `remora init`', [dialDeadlineMs]],
+    [
+      'between two looks for connections that go around the sidecar, and before a second one decides',
+      [auditLimits.intervalMs, auditLimits.confirmMs],
+    ],
+    ['between two inbound proofs, and before the first', [canaryLimits.intervalMs, canaryLimits.firstWithinMs]],
+    [
+      'sockets of each family that a look for connections that go around the sidecar goes through',
+      [socketTableLimits.lines],
+    ],
+    ['lines in the log about such connections, at one look', [auditLimits.linesPerLook]],
+    ['between two dials of the canary port of a pod', [canaryDialLimits.perPodMs]],
+    [
+      'pods whose canary port is dialled at once, and pods in these 5 s',
+      [canaryDialLimits.calls, canaryDialLimits.pods],
+    ],
+    [
+      'a dial of a canary port, its addresses, and what is read of each answer',
+      [canaryDialLimits.dialMs, canaryDialLimits.addresses, canaryDialLimits.bytes],
+    ],
     ['between two looks at a connection that is not read because its other side is slow', [pausedCheckIntervalMs]],
     ['an endpoint that could not be reached, before it is tried again', [setAsideLimits.baseMs, setAsideLimits.capMs]],
     ['endpoints tried for one connection', [maxEndpointsTried]],
