@@ -16,27 +16,34 @@ export interface SharedPage {
 
 /**
  * A page that no number of scrapers can have made more often than that: who asks sooner waits for the next one, which all of
- * them share. Each gets a page that was begun after it asked.
+ * them share. Each gets a page that was begun after it asked, and they get it one by one, a turn of the event loop each: what
+ * else is due is not behind a crowd of answers.
  */
 export function sharedPage(clock: Pick<Clock, 'monotonic' | 'sleep'>, page: MetricsText): SharedPage {
   const next = new Map<ExpositionFormat, Promise<Buffer>>();
   const begunMs = new Map<ExpositionFormat, number>();
+  let lastTurn = Promise.resolve();
+  const inTurn = () => {
+    lastTurn = lastTurn.then(() => new Promise((resolve) => setImmediate(resolve)));
+    return lastTurn;
+  };
   const begin = async (format: ExpositionFormat) => {
     begunMs.set(format, clock.monotonic());
     return Buffer.from(await page.text(format));
   };
   return {
-    text(format) {
-      const waiting = next.get(format);
-      if (waiting !== undefined) return waiting;
+    async text(format) {
       const dueInMs = (begunMs.get(format) ?? Number.NEGATIVE_INFINITY) + pageSpacingMs - clock.monotonic();
-      if (dueInMs <= 0) return begin(format);
-      const due = clock.sleep(dueInMs).then(() => {
+      let due = next.get(format);
+      if (due === undefined && dueInMs <= 0) return begin(format);
+      due ??= clock.sleep(dueInMs).then(() => {
         next.delete(format);
         return begin(format);
       });
       next.set(format, due);
-      return due;
+      const page = await due;
+      await inTurn();
+      return page;
     },
   };
 }

@@ -1,12 +1,15 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { request as httpRequest } from 'node:http';
+import { Agent, request as httpRequest } from 'node:http';
 import type { Socket } from 'node:net';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import { startMetricsServer } from '../../src/control-plane/metrics-server.ts';
+import type { ExpositionFormat } from '../../src/metrics/exposition.ts';
 import type { MetricsPage } from '../../src/metrics/scrape-server.ts';
 import { startScrapeServer } from '../../src/metrics/scrape-server.ts';
+import { pageSpacingMs, sharedPage } from '../../src/metrics/shared-page.ts';
 import { sidecarMetrics } from '../support/metrics.ts';
 import { ending } from '../support/sockets.ts';
 
@@ -24,9 +27,16 @@ const openMetrics = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
 const prometheus = 'text/plain; version=0.0.4; charset=utf-8';
 const fromPrometheus = 'application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.1';
 
-async function ask(port: number, accept?: string, method = 'GET'): Promise<IncomingMessage & { text: string }> {
+async function ask(port: number, accept?: string, method = 'GET', agent?: Agent) {
   const headers = accept === undefined ? {} : { accept };
-  const request = httpRequest({ host: '127.0.0.1', port, path: '/metrics?x=1', method, headers, agent: false });
+  const request = httpRequest({
+    host: '127.0.0.1',
+    port,
+    path: '/metrics?x=1',
+    method,
+    headers,
+    agent: agent ?? false,
+  });
   request.end();
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   let text = '';
@@ -106,5 +116,28 @@ describe.each<[string, (page: MetricsPage) => Promise<{ address: { port: number 
     expect((await ask(port)).text).toBe(page);
     // Only the last one and the answer that was taken had their place.
     expect(await Promise.all(slow.map(ending))).toEqual(['reset', 'reset', 'reset', 'reset', 'end']);
+  });
+
+  it('A6: makes the page at most every 50 ms for fifty scrapers, and answers each of them whole', async () => {
+    let made = 0;
+    const metrics = sidecarMetrics();
+    const text = (format: ExpositionFormat) => {
+      made += 1;
+      return metrics.text(format);
+    };
+    const port = await serve(sharedPage(systemClock, { text }));
+    const agents = [2, 3].map((last) => new Agent({ keepAlive: true, localAddress: `127.0.0.${last}` }));
+    closing.push(() => agents.map((agent) => agent.destroy()));
+    const begunMs = performance.now();
+    const scraper = async (agent: Agent | undefined) => {
+      for (let scrapes = 0; scrapes < 10; scrapes += 1) {
+        const { headers, text: page } = await ask(port, fromPrometheus, 'GET', agent);
+        expect(page.length).toBe(Number(headers['content-length']));
+        expect(page.endsWith('\n# EOF\n')).toBe(true);
+      }
+    };
+    await Promise.all(Array.from({ length: 50 }, (_entry, index) => scraper(agents[index % 2])));
+    expect(made).toBeGreaterThanOrEqual(10);
+    expect(made).toBeLessThanOrEqual((performance.now() - begunMs) / pageSpacingMs + 1);
   });
 });

@@ -70,3 +70,17 @@ it('is the same bytes for all that share it, so that slow clients hold them once
   const [one, other] = await Promise.all(both);
   expect(one).toBe(other);
 });
+
+it('is handed to one of those that share it in each turn of the event loop', async () => {
+  const page = sharedPage(clock, { text: async () => 'page' });
+  await page.text('prometheus');
+  let taken = 0;
+  const waiting = Array.from({ length: 20 }, () => page.text('prometheus').then(() => (taken += 1)));
+  await clock.advance(pageSpacingMs);
+  let most = 0;
+  for (let before = taken; taken < waiting.length; before = taken) {
+    await new Promise((resolve) => setImmediate(resolve));
+    most = Math.max(most, taken - before);
+  }
+  expect(most).toBe(1);
+});
