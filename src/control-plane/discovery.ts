@@ -6,6 +6,7 @@ import { chooseByHints, chooseOnNode } from './endpoint-choice.ts';
 import type { Asker } from './place.ts';
 import { createPlaces } from './place.ts';
 import { podEndpoint } from './pod-endpoint.ts';
+import type { RegistryIndex } from './registry-index.ts';
 import { indexRegistry } from './registry-index.ts';
 import { serviceEndpoints } from './service-endpoints.ts';
 import type { RegistryObjects, Service } from './store/objects.ts';
@@ -20,9 +21,12 @@ export interface DiscoverySettings {
 export type Discovery = (address: string, asker: Asker) => Destination;
 
 /** What kube-proxy on the asker's node would do with an address, plus who must be there and how it is reached. */
-export function createDiscovery(objects: RegistryObjects, settings: DiscoverySettings): Discovery {
+export function createDiscovery(
+  objects: RegistryObjects,
+  settings: DiscoverySettings,
+  index: RegistryIndex = indexRegistry(objects),
+): Discovery {
   const { trustDomain, destinationTtlSeconds: ttlSeconds } = settings;
-  const index = indexRegistry(objects);
   const placeOf = createPlaces(objects, index);
   const choices = new Map<string, EndpointChoice>();
 

@@ -3,7 +3,9 @@ import type { Destination, NamedWorkload, PolicyState, StreamMessage } from '../
 import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
+import { indexRegistry } from './registry-index.ts';
 import type { RevocationBook } from './revocation/revocations.ts';
+import type { RegistryObjects } from './store/objects.ts';
 import type { Store } from './store/store.ts';
 import type { Workload } from './token-review.ts';
 import type { TrustBundleBook } from './trust-bundles.ts';
@@ -55,15 +57,13 @@ export function createPublication(
   const listeners = createListeners();
   const printed = createPrinter();
   let version = 1;
-  let discover = createDiscovery(store.current(), settings);
-  let workloads = createWorkloads(store.current(), settings);
+  let answers = answersFrom(store.current(), settings);
   const changed = () => {
     version += 1;
     listeners.tell();
   };
   const unsubscribe = store.subscribe((objects) => {
-    discover = createDiscovery(objects, settings);
-    workloads = createWorkloads(objects, settings);
+    answers = answersFrom(objects, settings);
     changed();
   });
   const forgetRevocations = revocations.subscribe(changed);
@@ -78,7 +78,7 @@ export function createPublication(
       case 'policy':
         return { mode: 'STRICT' } satisfies PolicyState;
       case 'destination':
-        return discover(topic.address, workload);
+        return answers.discover(topic.address, workload);
       default:
         return topic satisfies never;
     }
@@ -86,8 +86,8 @@ export function createPublication(
   return {
     epoch,
     trustBundles: bundles.current,
-    destination: (address, workload) => discover(address, workload),
-    workloadAt: (address) => workloads(address),
+    destination: (address, workload) => answers.discover(address, workload),
+    workloadAt: (address) => answers.workloadAt(address),
     line(topic, workload) {
       const { json, digest } = printed(dataOf(topic, workload));
       const head = JSON.stringify({ topic: topic.topic, epoch, version });
@@ -99,6 +99,14 @@ export function createPublication(
       forgetRevocations();
       forgetBundles();
     },
+  };
+}
+
+function answersFrom(objects: RegistryObjects, settings: DiscoverySettings & WorkloadSettings) {
+  const index = indexRegistry(objects);
+  return {
+    discover: createDiscovery(objects, settings, index),
+    workloadAt: createWorkloads(objects, settings, index),
   };
 }
 

@@ -5,7 +5,7 @@ import { maxServicePorts } from '../control-api.ts';
 import { workloadOf } from '../pod-workload.ts';
 import { isDnsLabel } from './names.ts';
 import type { RegistryIndex } from './registry-index.ts';
-import { byAge, indexRegistry } from './registry-index.ts';
+import { byAge } from './registry-index.ts';
 import { podPortOf } from './service-endpoints.ts';
 import type { Pod, RegistryObjects, Service } from './store/objects.ts';
 
@@ -18,19 +18,25 @@ export interface WorkloadSettings {
 export type Workloads = (address: string) => NamedWorkload | undefined;
 
 /** Names pods as Istio's metrics do: by what made them, and by their labels. */
-export function createWorkloads(objects: RegistryObjects, { clusterName: cluster }: WorkloadSettings): Workloads {
-  // Many states of a registry are never asked.
-  const open = once(() => {
-    const index = indexRegistry(objects);
-    return { pods: index.podsByIp, services: servicesByPodIp(objects.services, index) };
-  });
+export function createWorkloads(
+  { services }: RegistryObjects,
+  { clusterName: cluster }: WorkloadSettings,
+  index: RegistryIndex,
+): Workloads {
+  const byNamespace = Map.groupBy(services, ({ metadata }) => metadata.namespace);
+  /** Made when a pod of the namespace is asked for: of most states of a registry, few are. */
+  const made = new Map<string, ReadonlyMap<string, ServicesByPort>>();
+
+  const servicesAt = (ip: string, namespace: string): NamedWorkload['services'] => {
+    const byIp = made.get(namespace) ?? servicesByPodIp(byNamespace.get(namespace) ?? [], index);
+    made.set(namespace, byIp);
+    return [...(byIp.get(ip) ?? [])].map(([port, service]) => ({ port, service }));
+  };
   return (address) => {
-    const { pods, services } = open();
     const ip = canonicalIp(address) ?? '';
-    const pod = pods.get(ip);
+    const pod = index.podsByIp.get(ip);
     if (pod === undefined) return undefined;
-    const byPort = [...(services.get(ip) ?? [])].map(([port, service]) => ({ port, service }));
-    return { address, ...namesOf(pod), cluster, services: byPort };
+    return { address, ...namesOf(pod), cluster, services: servicesAt(ip, pod.metadata.namespace) };
   };
 }
 
@@ -94,12 +100,4 @@ function podAddressesOf(service: Service, index: RegistryIndex): Address[] {
 /** A value that Kubernetes would take for a label or a name; a directory of YAML may hold any. */
 function fitting(value: string | undefined): string | undefined {
   return value !== undefined && value.length <= 253 && /^[A-Za-z0-9][-A-Za-z0-9_.]*$/.test(value) ? value : undefined;
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
-  };
 }

@@ -1,9 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { maxServicePorts, maxWorkloads, namedWorkload, parseJson, workloadsReply } from '../../../src/control-api.ts';
+import { indexRegistry } from '../../../src/control-plane/registry-index.ts';
 import { createWorkloads } from '../../../src/control-plane/workloads.ts';
 import { objectsOf, plain, pod, service, slice } from '../../support/registry-yaml.ts';
 
-const workloadAt = (...documents: string[]) => createWorkloads(objectsOf(...documents), { clusterName: 'Kubernetes' });
+const workloadAt = (...documents: string[]) => {
+  const objects = objectsOf(...documents);
+  return createWorkloads(objects, { clusterName: 'Kubernetes' }, indexRegistry(objects));
+};
 const ip = '10.0.0.1';
 const owner = (kind: string, name: string) => `ownerReferences: [{kind: ${kind}, name: ${name}, controller: true}]`;
 
