@@ -63,7 +63,7 @@ type FailureOptions = ErrorOptions & { readonly facts?: RefusalFacts };
 /** A connection that this sidecar decided not to carry. */
 export class DeniedError extends Error {
   readonly reason: DeniedReason;
-  facts: RefusalFacts;
+  readonly facts: RefusalFacts;
 
   constructor(reason: DeniedReason, message: string, options?: FailureOptions) {
     super(message, options);
@@ -76,7 +76,7 @@ export class DeniedError extends Error {
 /** A TLS handshake that did not produce a verified peer. */
 export class HandshakeError extends Error {
   readonly reason: HandshakeReason;
-  facts: RefusalFacts;
+  readonly facts: RefusalFacts;
 
   constructor(reason: HandshakeReason, message: string, options?: FailureOptions) {
     super(message, options);
@@ -89,7 +89,7 @@ export class HandshakeError extends Error {
 /** A connection that ended, or could not be made, for a reason other than a decision of ours. */
 export class ConnectionError extends Error {
   readonly reason: ClosedReason;
-  facts: RefusalFacts;
+  readonly facts: RefusalFacts;
 
   constructor(reason: ClosedReason, message: string, options?: FailureOptions) {
     super(message, options);
@@ -99,10 +99,20 @@ export class ConnectionError extends Error {
   }
 }
 
-/** Adds what is known at a place that the failure of a connection passes; what it knows already stays. */
-export function addFacts(error: unknown, facts: RefusalFacts): void {
-  if (error instanceof DeniedError || error instanceof HandshakeError || error instanceof ConnectionError)
-    error.facts = { ...facts, ...error.facts };
+/**
+ * The same failure of a connection with what is known at a place that it passes; what it knows already stays. Another error,
+ * since many connections may wait for what has failed, and each has facts of its own.
+ */
+export function withFacts(error: unknown, facts: RefusalFacts): unknown {
+  if (error instanceof DeniedError) return copied(error, error.reason, facts);
+  if (error instanceof HandshakeError) return copied(error, error.reason, facts);
+  if (error instanceof ConnectionError) return copied(error, error.reason, facts);
+  return error;
+}
+
+function copied<R>(error: Error & { readonly facts: RefusalFacts }, reason: R, facts: RefusalFacts): Error {
+  const Same = error.constructor as new (reason: R, message: string, options: FailureOptions) => Error;
+  return new Same(reason, error.message, { cause: error.cause, facts: { ...facts, ...error.facts } });
 }
 
 /** A renewal attempt that produced no usable identity; the identity in use is kept. */

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
-import { addFacts, DeniedError, HandshakeError } from '../../errors.ts';
+import { DeniedError, HandshakeError, withFacts } from '../../errors.ts';
 import { shownCertificate } from '../../identity/shown-certificate.ts';
 import type { VerifiedPeer } from '../../identity/verify-peer.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
@@ -91,9 +91,8 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       parts.observer.tunnelClosed('inbound');
     } catch (error) {
       resetSocket(raw);
-      addFacts(error, ends);
       if (error instanceof HandshakeError) parts.observer.handshakeFailed('inbound', error.reason);
-      parts.accounts.open({ direction: 'inbound', peerAddress }).close(outcomeOf(error));
+      parts.accounts.open({ direction: 'inbound', peerAddress }).close(outcomeOf(withFacts(error, ends)));
     }
   };
 

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
-import { addFacts, ConnectionError, codeOf, HandshakeError } from '../../errors.ts';
+import { ConnectionError, codeOf, HandshakeError, withFacts } from '../../errors.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
 import type { RefusalFacts } from '../../refusal-facts.ts';
@@ -73,8 +73,7 @@ export async function open(
       whenClosed(leg.stream, attempt.end);
       return { leg, facts: { ...facts, service: permit.service }, proof };
     } catch (error) {
-      addFacts(error, factsOf(endpoint, permit));
-      failure = error;
+      failure = withFacts(error, factsOf(endpoint, permit));
       const fault =
         faultOfEndpoint(error) ?? (outer.aborted ? faultUnanswered(parts.clock.monotonic() - startedMs) : undefined);
       if (hasChoice && fault) attempt.failed(fault);

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
-import { addFacts, DeniedError, HandshakeError } from '../../errors.ts';
+import { DeniedError, HandshakeError, withFacts } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { Revocations } from '../../identity/revocations.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
@@ -251,9 +251,8 @@ function verified(
     const keys = tunnelKeysOf(socket.exportKeyingMaterial(keyingMaterial.bytes, keyingMaterial.label, noContext));
     return { socket, peer, local, negotiated: negotiatedBy(socket), ends, name: shortNameOf(keys), keys };
   } catch (error) {
-    addFacts(error, { localId: local.spiffeId.uri });
     resetSocket(raw);
-    throw error;
+    throw withFacts(error, { localId: local.spiffeId.uri });
   }
 }
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http2';
 import { connect as connectHttp2 } from 'node:http2';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
 import * as tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -68,6 +68,11 @@ async function scene(
   };
 }
 
+function destroyer(socket: Socket): () => void {
+  socket.on('error', () => undefined);
+  return () => socket.destroy();
+}
+
 /** Matches what is the same on both sides, whoever looks. */
 const tunnelOf = (line: Record<string, unknown>) => ({ tunnelFrom: line.tunnelFrom, tunnelTo: line.tunnelTo });
 const anAddress = expect.stringMatching(/^127\.0\.0\.1:\d+$/);
@@ -122,6 +127,17 @@ describe('a peer that is not who it should be', () => {
     const theirs = await api.line({ reason: 'reset' });
     expect(tunnelOf(theirs)).toEqual(tunnelOf(ours));
     expect(theirs.peerAddress).toBe(ours.tunnelFrom);
+  });
+
+  it('is told of in the line of each connection to it, with what that one was for, also when they waited together', async () => {
+    const targets = [await application(), await application(), await application()];
+    const declared = targets.map((port) => ({ target: { ip: '127.0.0.1', port }, peer: idOf('db') }));
+    const { web } = await scene({ web: { declared } });
+    for (const { port } of web.addresses.declared) cleanups.push(destroyer(connect({ host: '127.0.0.1', port })));
+    for (const port of targets) {
+      const line = await web.line({ originalDestination: `127.0.0.1:${port}` });
+      expect(line).toMatchObject({ reason: 'peer_identity', endpoint: line.originalDestination });
+    }
   });
 
   it('is shown with its issuer when nobody here knows that, while it sees a reset with the same ends', async () => {

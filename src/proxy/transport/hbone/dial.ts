@@ -1,5 +1,5 @@
 import { formatAddress } from '../../../addresses.ts';
-import { addFacts, ConnectionError, HandshakeError } from '../../../errors.ts';
+import { ConnectionError, HandshakeError, withFacts } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { ProxyParts } from '../../parts.ts';
 import type { Proofs } from '../../proofs.ts';
@@ -37,8 +37,7 @@ export function createDialer(
 
   return async (key, onClose) => {
     const raw = await connectTo(key).catch((error: unknown) => {
-      addFacts(error, { tunnelTo: formatAddress(key.address) });
-      throw error;
+      throw withFacts(error, { tunnelTo: formatAddress(key.address) });
     });
     const ends = tunnelEndsOf(raw, true);
     const startedMs = clock.monotonic();
@@ -57,9 +56,8 @@ export function createDialer(
         return tunnel;
       });
     } catch (error) {
-      addFacts(error, { ...ends, localId: key.local.spiffeId.uri });
       if (error instanceof HandshakeError) observer.handshakeFailed('outbound', error.reason);
-      throw error;
+      throw withFacts(error, { ...ends, localId: key.local.spiffeId.uri });
     }
   };
 }

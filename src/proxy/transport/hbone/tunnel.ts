@@ -3,7 +3,7 @@ import { connect, constants } from 'node:http2';
 import type { Address } from '../../../addresses.ts';
 import { formatAddress } from '../../../addresses.ts';
 import type { Clock } from '../../../clock.ts';
-import { addFacts, ConnectionError } from '../../../errors.ts';
+import { ConnectionError, withFacts } from '../../../errors.ts';
 import { withDeadline } from '../../deadline.ts';
 import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
@@ -131,10 +131,9 @@ function createTunnel(
         return leg;
       } catch (error) {
         leg.abort(error as Error);
-        addFacts(error, tunnelFacts(mutualTls));
         // Also when the peer refused this one stream alone: it would refuse the next attempt as well.
         if (error instanceof TunnelRetiredError) retire();
-        throw error;
+        throw withFacts(error, tunnelFacts(mutualTls));
       }
     },
     async prove(older, signal) {
