@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { constants, networkInterfaces } from 'node:os';
+import { networkInterfaces } from 'node:os';
 import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
 import type { AdminParts } from './agent/admin.ts';
@@ -63,7 +63,9 @@ import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
 import { setAsideBy, shownTraffic } from './proxy/shown.ts';
 import { createSlots } from './proxy/slots.ts';
-import { createStopping } from './stopping.ts';
+import type { ServerGroup } from './server-group.ts';
+import { startTogether } from './server-group.ts';
+import { createStopping, createStopRequest } from './stopping.ts';
 import { version } from './version.ts';
 
 /** `remora agent`: the composition root of the sidecar. Runs until it is told to stop. */
@@ -217,7 +219,7 @@ async function startSidecar(
     sidecarStateOf(stateSources, identity && { current: identity.current(), renewal: identity.renewal() });
   const reports =
     reporting && startReports({ clock, log, reporting, identity: () => identity?.current(), peers, state });
-  log.info({ ...pages.addresses, ...shownAddresses(plane) }, 'Listening');
+  log.info({ ...pageAddresses(settings), ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
   sources.revocations.subscribe(plane.revocationsChanged);
@@ -302,60 +304,31 @@ async function startSidecar(
   };
 }
 
-/** Metrics, health and admin. */
-async function startPages(
-  settings: AgentSettings,
-  withIpv6: boolean,
-  {
-    metrics,
-    appHealth,
-    health,
-    admin,
-    places,
-  }: {
-    metrics: MetricsPage;
-    appHealth: AppHealth;
-    health: HealthParts;
-    admin: AdminParts;
-    places: Places;
-  },
-) {
-  const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
-  const servers: { close(): void | Promise<void> }[] = [];
-  const close = async () => {
-    for (const server of servers) await server.close();
-  };
-  try {
-    for (const ip of usable(settings.metricsBind))
-      servers.push(await startScrapeServer({ ip, port: settings.ports.metrics }, metrics, appHealth, places));
-    for (const ip of usable(settings.healthBind))
-      servers.push(await startHealthServer({ ip, port: settings.ports.health }, health));
-    servers.push(await startAdminServer(settings.adminListen, admin));
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  const { adminListen } = settings;
-  const adminAt = adminListen.kind === 'tcp' ? formatAddress(adminListen.address) : adminListen.path;
-  return {
-    addresses: { admin: adminAt, metricsPort: settings.ports.metrics, healthPort: settings.ports.health },
-    close,
-  };
+interface PageParts {
+  readonly metrics: MetricsPage;
+  readonly appHealth: AppHealth;
+  readonly health: HealthParts;
+  readonly admin: AdminParts;
+  readonly places: Places;
 }
 
-/**
- * `asked` resolves with who was the first to ask for a stop. A signal may come twice at once under a terminal; a second one
- * after a second ends the process.
- */
-function createStopRequest(host: Host, clock: Clock): { readonly asked: Promise<string>; ask(by: string): void } {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  let firstMs: number | undefined;
-  host.onStopSignal((signal) => {
-    firstMs ??= clock.monotonic();
-    if (clock.monotonic() - firstMs > 1000) host.exit(128 + constants.signals[signal]);
-    resolve(signal);
-  });
-  return { asked: promise, ask: resolve };
+/** Metrics, health and admin. */
+function startPages(settings: AgentSettings, withIpv6: boolean, parts: PageParts): Promise<ServerGroup> {
+  const { ports, metricsBind, healthBind, adminListen } = settings;
+  const { metrics, appHealth, health, admin, places } = parts;
+  const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
+  return startTogether([
+    ...usable(metricsBind).map(
+      (ip) => () => startScrapeServer({ ip, port: ports.metrics }, metrics, appHealth, places),
+    ),
+    ...usable(healthBind).map((ip) => () => startHealthServer({ ip, port: ports.health }, health)),
+    () => startAdminServer(adminListen, admin),
+  ]);
+}
+
+function pageAddresses({ adminListen, ports }: AgentSettings) {
+  const admin = adminListen.kind === 'tcp' ? formatAddress(adminListen.address) : adminListen.path;
+  return { admin, metricsPort: ports.metrics, healthPort: ports.health };
 }
 
 function hasIpv6(): boolean {

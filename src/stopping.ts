@@ -1,4 +1,6 @@
+import { constants } from 'node:os';
 import type { Clock } from './clock.ts';
+import type { Host } from './host.ts';
 import type { Drain, Readiness } from './lifecycle.ts';
 import type { Log } from './log.ts';
 
@@ -87,4 +89,22 @@ export function createStopping(
       return forced;
     },
   };
+}
+
+/**
+ * `asked` resolves with who was the first to ask for a stop. A signal may come twice at once under a terminal; a second one
+ * after a second ends the process.
+ */
+export function createStopRequest(
+  host: Host,
+  clock: Clock,
+): { readonly asked: Promise<string>; ask(by: string): void } {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let firstMs: number | undefined;
+  host.onStopSignal((signal) => {
+    firstMs ??= clock.monotonic();
+    if (clock.monotonic() - firstMs > 1000) host.exit(128 + constants.signals[signal]);
+    resolve(signal);
+  });
+  return { asked: promise, ask: resolve };
 }
