@@ -62,8 +62,10 @@ export function tcpLabels(connection: LiveConnection, { own, peer }: Ends, names
   const [source, destination] = isOutbound ? [here, there] : [there, here];
   const service = isOutbound ? (facts.service ?? serviceOf(agreed, connection)) : serviceOf(own, connection);
   return {
-    ...{ reporter: isOutbound ? 'source' : 'destination', ...sourceLabels(source) },
-    ...{ ...destinationLabels(destination), ...serviceLabels(service, destination.namespace) },
+    reporter: isOutbound ? 'source' : 'destination',
+    ...sourceLabels(source),
+    ...serviceLabels(service, destination.namespace),
+    ...destinationLabels(destination),
     request_protocol: 'tcp',
     response_flags: '-',
     connection_security_policy: facts.security === 'mutual_tls' ? 'mutual_tls' : 'none',
@@ -72,8 +74,16 @@ export function tcpLabels(connection: LiveConnection, { own, peer }: Ends, names
 
 /** The labels for peers beyond the bound: what says who the peer is, is `other`. */
 export function ofAnyPeer(labels: TcpLabels): TcpLabels {
-  const end = { ...endOf(undefined, undefined, {}) };
-  for (const key of Object.keys(end) as (keyof End)[]) end[key] = other;
+  const end: End = {
+    workload: other,
+    namespace: other,
+    principal: other,
+    app: other,
+    version: other,
+    canonicalService: other,
+    canonicalRevision: other,
+    cluster: other,
+  };
   if (labels.reporter === 'destination') return { ...labels, ...sourceLabels(end) };
   const service = {
     destination_service: other,
@@ -90,14 +100,14 @@ export function peerIpOf({ direction, peerAddress, facts }: LiveConnection): str
 }
 
 interface End {
-  workload: string;
-  namespace: string;
-  principal: string;
-  app: string;
-  version: string;
-  canonicalService: string;
-  canonicalRevision: string;
-  cluster: string;
+  readonly workload: string;
+  readonly namespace: string;
+  readonly principal: string;
+  readonly app: string;
+  readonly version: string;
+  readonly canonicalService: string;
+  readonly canonicalRevision: string;
+  readonly cluster: string;
 }
 
 function endOf(found: NamedWorkload | undefined, principal: string | undefined, names: OwnNames): End {

@@ -57,11 +57,14 @@ export function createTcpTraffic(
   const waiting = new Set<Entry>();
   const waitingByIp = new Map<string, Set<Entry>>();
   let isTimed = false;
+  /** Some of them wait for our own name, which all have. */
+  let isOwnAsked = false;
 
   /** Counts the connection, or says that it is not known yet who its ends are. */
   const count = (entry: Entry, isLast: boolean): boolean => {
     const own = ownWorkload();
     const peer = entry.peerIp === undefined ? nobody : workloads.find(entry.peerIp);
+    isOwnAsked ||= own.kind === 'asked';
     if (!isLast && (own.kind === 'asked' || peer.kind === 'asked')) return false;
     const ends = { own: lastKnown(own), peer: lastKnown(peer) };
     entry.series = book.of(tcpLabels(entry.connection, ends, names));
@@ -116,9 +119,10 @@ export function createTcpTraffic(
       if (entry.series !== undefined) settle(entry.series, connection);
     },
     answered(ips) {
-      if (waiting.size === 0) return;
-      // All of them may have waited for our own name.
-      if (ips.some((ip) => !waitingByIp.has(ip))) return countAgain(waiting);
+      if (isOwnAsked && ownWorkload().kind !== 'asked') {
+        isOwnAsked = false;
+        countAgain(waiting);
+      }
       for (const ip of ips) countAgain(waitingByIp.get(ip) ?? []);
     },
     series() {
