@@ -119,11 +119,20 @@ function shownOther({ outcome, reason }: OtherRefusal) {
   return { otherReason: reason, otherHappened: happened, otherRemedy: remedy };
 }
 
-/** What the other side could not reach is its application, and nothing that stands here. */
+/** The words of the outcome, and who it was that could not be reached where that is not what the application dialled. */
 export function wordsOf(outcome: Outcome): Words {
   const { happened, remedy } = wordsIn(outcome);
-  if (outcome.facts?.other === undefined || outcome.kind !== 'closed') return { happened, remedy };
-  return { happened: `${happened}, says the sidecar of the other side`, remedy: `${remedy}, over there` };
+  const { kind, facts } = outcome;
+  if (kind !== 'closed' || facts === undefined) return { happened, remedy };
+  if (facts.other !== undefined)
+    return { happened: `${happened}, says the sidecar of the other side`, remedy: `${remedy}, over there` };
+  // A tunnel that has a name was reached.
+  if (facts.tunnelTo === undefined || facts.tunnel !== undefined) return { happened, remedy };
+  return {
+    happened: `${happened}; it was the sidecar of the other side that was dialled`,
+    remedy:
+      'Check that a sidecar runs at `tunnelTo`: its pod may be gone; `remora explain --to` the destination shows what the registry says of it',
+  };
 }
 
 const tables = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ConnectionError, DeniedError, HandshakeError } from '../../../src/errors.ts';
 import { createLog } from '../../../src/log.ts';
 import type { AccessLog } from '../../../src/logging.ts';
-import { deniedReasons, handshakeReasons } from '../../../src/outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons } from '../../../src/outcomes.ts';
 import type { Observer } from '../../../src/proxy/account.ts';
 import { createAccounts, outcomeOf } from '../../../src/proxy/account.ts';
 import { createRefusalLines } from '../../../src/proxy/refusal-lines.ts';
@@ -211,6 +211,19 @@ describe('an account', () => {
         otherRemedy: handshakeReasons.revoked.remedy,
       },
       { reason: 'upstream_refused', otherReason: 'upstream_refused', msg: expect.stringContaining('the other side') },
+    ]);
+  });
+
+  it('says that it was a sidecar that could not be reached, and not the application', () => {
+    const { accounts, lines } = scene();
+    const facts = { tunnelTo: '10.0.0.7:15008' };
+    for (const known of [facts, { ...facts, tunnel: 'a1b2c3d4e5f6' }])
+      accounts
+        .open({ direction: 'outbound', peerAddress: from(1) })
+        .close(outcomeOf(new ConnectionError('upstream_timeout', 'late', { facts: known })));
+    expect(lines.map(({ msg }) => msg)).toEqual([
+      `${closedReasons.upstream_timeout.happened}; it was the sidecar of the other side that was dialled`,
+      closedReasons.upstream_timeout.happened,
     ]);
   });
 
