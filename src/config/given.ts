@@ -36,8 +36,14 @@ export function describeOrigin(origin: Origin): string {
 
 const longestShown = 120;
 
-/** A value as a problem shows it: on one line, without control characters, not too long. */
+const privateKeyOrToken = /-----BEGIN [A-Z ]*PRIVATE KEY-----|^\s*eyJ[\w-]+\.[\w-]+\.[\w-]+\s*$/;
+
+/** Whether a text is a private key or a token by its looks: it was given in the place of the name of its file. */
+export const isSecret = (text: string): boolean => privateKeyOrToken.test(text);
+
+/** A value as a problem shows it: on one line, without control characters, not too long, and nothing that is secret. */
 export function shown(text: string): string {
+  if (isSecret(text)) return 'a private key or token';
   const printable = text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\uFFFD');
   return printable.length > longestShown ? `${printable.slice(0, longestShown)}…` : printable;
 }

@@ -1,4 +1,5 @@
 import { formatDuration, parseDuration } from '../durations.ts';
+import { isSecret } from './given.ts';
 import { nearest } from './nearest.ts';
 
 /** What the texts of one place said; `text` is the first that is not of the kind. */
@@ -174,5 +175,6 @@ export const path = scalar<string>({
   name: 'a path',
   expected: 'the name of a file',
   placeholder: 'file',
-  parse: (text) => (text !== '' && !text.includes('\0') ? text : undefined),
+  // A secret that passed for a name would be in every log line that says that there is no such file.
+  parse: (text) => (text !== '' && !text.includes('\0') && !isSecret(text) ? text : undefined),
 });

@@ -558,6 +558,21 @@ describe('the place of the metrics of an application', () => {
   });
 });
 
+describe('a secret in the place of the name of its file', () => {
+  const key = '-----BEGIN EC PRIVATE KEY-----\nMHcCAQEE\n-----END EC PRIVATE KEY-----\n';
+  it.each([
+    ['keyFile', key],
+    ['certificateFile', `x\n${key}`],
+    ['tokenFile', 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl\n'],
+    ['deliver', key],
+  ])('is refused as %s and not shown', (name, text) => {
+    const flag = `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const problems = problemsOf({ args: [flag, text] });
+    expect(problems[0]).toContain(`${name}=a private key or token from ${flag} is not `);
+    expect(problems.join()).not.toMatch(/MHcCAQEE|eyJ/);
+  });
+});
+
 describe('what people read', () => {
   it('documents every setting as docs/configuration.md does', async () => {
     await expect(configurationDocument()).toMatchFileSnapshot('../../docs/configuration.md');
