@@ -16,10 +16,11 @@ export const controlPlane: Row = {
         'Requests for a workload certificate. Only issued is good. token_… is a pod whose token is not accepted; identity_revoked is on purpose; internal and authority_expired are the control plane itself, whose log says more.',
       queries: [
         {
-          expression: 'sum by (result) (rate(remora_ca_certificates_issued_total[$__rate_interval]))',
+          expression: 'sum by (result) (rate(remora_ca_certificates_issued_total[$__rate_interval])) > 0',
           legend: '{{result}}',
         },
       ],
+      emptyBecause: 'nobody asked for one',
     },
     {
       title: 'Streams of sidecars',

@@ -116,7 +116,7 @@ export const handshakes: Row = {
         'None is good. Each reason has a sentence and a remedy: `remora handshakes` beside the sidecar shows the last ones with both identities and their dates.',
       queries: [
         {
-          expression: `sum by (namespace, workload, direction, reason) (${rateOf('remora_tls_handshakes_total', 'result="failure"')})`,
+          expression: `sum by (namespace, workload, direction, reason) (${rateOf('remora_tls_handshakes_total', 'result="failure"')}) > 0`,
           legend: '{{workload}} {{direction}}: {{reason}}',
         },
       ],
@@ -208,10 +208,11 @@ export const identity: Row = {
         'Attempts to renew the identity. Only successes are good: two each lifetime and sidecar. Each failure has its reason; the identity in use is kept meanwhile.',
       queries: [
         {
-          expression: `sum by (source, result, reason) (${rateOf('remora_certificate_renewals_total')})`,
+          expression: `sum by (source, result, reason) (${rateOf('remora_certificate_renewals_total')}) > 0`,
           legend: '{{source}} {{result}} {{reason}}',
         },
       ],
+      emptyBecause: 'no renewal was due',
     },
     {
       title: 'Next renewal',

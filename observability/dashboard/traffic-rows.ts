@@ -26,7 +26,7 @@ export const traffic: Row = {
         'Connections that the sidecar decided not to carry. None is good. Each is one log line with its id: `remora explain ID` says which rule decided and what to do.',
       queries: [
         {
-          expression: `sum by (namespace, workload, direction, reason) (${rateOf('remora_connections_denied_total')})`,
+          expression: `sum by (namespace, workload, direction, reason) (${rateOf('remora_connections_denied_total')}) > 0`,
           legend: '{{workload}} {{direction}}: {{reason}}',
         },
       ],
@@ -40,10 +40,11 @@ export const traffic: Row = {
         'eof is good. upstream_… means that the application or its node is not there; tunnel_lost that the other sidecar or the way to it broke; reset is one of the two applications.',
       queries: [
         {
-          expression: `sum by (direction, reason) (${rateOf('remora_connections_closed_total')})`,
+          expression: `sum by (direction, reason) (${rateOf('remora_connections_closed_total')}) > 0`,
           legend: '{{direction}}: {{reason}}',
         },
       ],
+      emptyBecause: 'nothing ended',
     },
     {
       title: 'Bytes',
@@ -219,7 +220,7 @@ export const sidecars: Row = {
         'What every connection waits besides. Below 10 ms is good. When it rises the sidecar has too little CPU: look at its throttling and at connections and handshakes above.',
       queries: [
         {
-          expression: `histogram_quantile(0.99, sum by (le, namespace, workload) (${rateOf('remora_event_loop_lag_seconds_bucket')}))`,
+          expression: `histogram_quantile(0.99, sum by (le, namespace, workload) (${rateOf('remora_event_loop_lag_seconds_bucket')} and on (instance) remora_build_info))`,
           legend: '{{namespace}}/{{workload}}',
         },
       ],
@@ -233,7 +234,7 @@ export const sidecars: Row = {
         'By what they would have told of: the limits keep a flood of one kind from filling the log, so look at that kind above. output_blocked is another thing: nobody reads the log of that container.',
       queries: [
         {
-          expression: `sum by (namespace, workload, reason) (${rateOf('remora_log_lines_suppressed_total')})`,
+          expression: `sum by (namespace, workload, reason) (${rateOf('remora_log_lines_suppressed_total')}) > 0`,
           legend: '{{namespace}}/{{workload}}: {{reason}}',
         },
       ],

@@ -65,6 +65,16 @@ const queries = rows.flatMap((row) =>
   ),
 );
 
+/** What the demo does not do: it refuses no connection after the handshake, and has neither CRLs nor a webhook. */
+const quietInTheDemo = [
+  'Connections: Refused by reason',
+  'Sidecars: Log lines left out',
+  "Sidecars: Applications' own metrics",
+  'Control plane: CRLs: until a newer one is due',
+  'Control plane: CRLs out of date',
+  'Control plane: Webhook by result',
+];
+
 describe.skipIf(noDemoBecause !== undefined)(`the demo under a real Prometheus ${noDemoBecause ?? ''}`, () => {
   let demo: ChildProcess;
   let folder: string;
@@ -116,7 +126,9 @@ describe.skipIf(noDemoBecause !== undefined)(`the demo under a real Prometheus $
     const empty = async () => {
       const answers = queries.map(async ({ panel, expression, emptyBecause }) => {
         const series = await asked().query(asAsked(expression, '15s'));
-        return series.length === 0 && emptyBecause === undefined ? [`${panel}: ${expression}`] : [];
+        return series.length === 0 && !(emptyBecause !== undefined && quietInTheDemo.includes(panel))
+          ? [`${panel}: ${expression}`]
+          : [];
       });
       return (await Promise.all(answers)).flat();
     };
