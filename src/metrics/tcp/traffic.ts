@@ -119,7 +119,7 @@ export function createTcpTraffic(
       if (entry.series !== undefined) settle(entry.series, connection);
     },
     answered(ips) {
-      if (isOwnAsked && ownWorkload().kind !== 'asked') {
+      if (isOwnAsked) {
         isOwnAsked = false;
         countAgain(waiting);
       }
