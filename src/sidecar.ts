@@ -246,9 +246,10 @@ async function startSidecar(
       const stopping = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
       const captureProofs = () => interception.facts().proofs;
+      const isDraining = () => stopping.progress().stage === 'draining';
       const explainParts = {
         ...parts,
-        ...{ failures, podAddresses, captureProofs, isControlPlaneUp: sources.isControlPlaneUp },
+        ...{ failures, podAddresses, captureProofs, isDraining, isControlPlaneUp: sources.isControlPlaneUp },
       };
       const admin = {
         clock,

@@ -40,6 +40,7 @@ export function explaining(plane: RunningDataPlane, options: ExplainOptions = {}
       ...{ pool, affinities, names, failures },
       isControlPlaneUp: () => true,
       captureProofs: () => [],
+      isDraining: () => false,
       ownAddresses: () => ['10.0.0.7'],
       liveConnections: shownTraffic(parts.clock, plane.accounts, plane).connections,
       lookUp: createNameExplainer(parts.clock),

@@ -6,12 +6,14 @@ import type { RecentFailures } from '../recent-failures.ts';
 import { shownTraffic } from '../shown.ts';
 import type { Explain } from './explain.ts';
 import { createExplain } from './explain.ts';
+import type { InboundExplainParts } from './inbound.ts';
 import { createNameExplainer } from './lookup.ts';
 import type { OutboundExplainParts } from './outbound.ts';
 
 export interface SidecarExplainParts
   extends Omit<DataPlaneParts, 'registry'>,
-    Pick<OutboundExplainParts, 'registry' | 'isControlPlaneUp' | 'captureProofs'> {
+    Pick<OutboundExplainParts, 'registry' | 'isControlPlaneUp' | 'captureProofs'>,
+    Pick<InboundExplainParts, 'isDraining'> {
   readonly failures: RecentFailures;
   readonly podAddresses: PodAddresses;
 }

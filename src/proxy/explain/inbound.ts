@@ -31,6 +31,8 @@ export interface InboundExplainParts extends ProxyParts {
   readonly guard: InboundGuard;
   readonly failures: RecentFailures;
   readonly captureProofs: CaptureProofs;
+  /** Whether no new connections are taken any more. */
+  isDraining(): boolean;
   /** The addresses of the pod. */
   ownAddresses(): readonly string[];
 }
@@ -101,6 +103,7 @@ function explainPorts(
   const common = { ports: name, capture, mode: modeOf(parts, settings) };
   if (caller.kind === 'plaintext' && isLeftAlone(capture)) return { ...common, verdict: goesAround(subject, capture) };
   try {
+    if (parts.isDraining()) throw new DeniedError('draining', 'The sidecar takes no new connections');
     takeDescriptor(parts)?.();
     if (caller.kind === 'identity') prove(caller.id, parts);
     const destination = parts.guard.check({ ip: parts.ownAddresses()[0] ?? '0.0.0.0', port });

@@ -113,14 +113,9 @@ function endpointsOf(
   settings: OutboundExplainSettings,
 ): ShownEndpointFacts[] {
   if (resolution.kind !== 'known') return permittedFacts(permit, parts, settings);
-  try {
-    return explainEndpoints(destination, resolution.destination, permit, settings.rules, (endpoint, use) =>
-      endpointFacts(endpoint, use, parts, settings),
-    );
-  } catch {
-    // Before the first identity the pod's own endpoints have none, which the verdict says already.
-    return [];
-  }
+  return explainEndpoints(destination, resolution.destination, permit, settings.rules, (endpoint, use) =>
+    endpointFacts(endpoint, use, parts, settings),
+  );
 }
 
 /** Of a permit that names its endpoints itself. */

@@ -4,6 +4,7 @@ import { connect, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/addresses.ts';
 import { formatAddress } from '../../../src/addresses.ts';
+import type { ShownFailure } from '../../../src/admin-api.ts';
 import { wholePod } from '../../../src/annotations.ts';
 import { createCaptureRules } from '../../../src/capture-scope.ts';
 import type { Endpoint, PolicyState } from '../../../src/control-api.ts';
@@ -14,6 +15,7 @@ import { createNameExplainer } from '../../../src/proxy/explain/lookup.ts';
 import { createPodGuard } from '../../../src/proxy/inbound/guard.ts';
 import type { OutboundSettings } from '../../../src/proxy/outbound/capture.ts';
 import type { Lookup } from '../../../src/proxy/outbound/resolve.ts';
+import type { RecentFailures } from '../../../src/proxy/recent-failures.ts';
 import { createSlots } from '../../../src/proxy/slots.ts';
 import type { DataPlaneOptions, RunningDataPlane } from '../../support/data-plane.ts';
 import { runDataPlane } from '../../support/data-plane.ts';
@@ -50,6 +52,46 @@ async function application(text: string): Promise<Address> {
   return { ip: '127.0.0.1', port: (server.address() as AddressInfo).port };
 }
 
+/** It accepts connections, and says nothing. */
+async function silentApplication(): Promise<Address> {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    cleanups.push(() => socket.destroy());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  cleanups.push(() => server.close());
+  return { ip: '127.0.0.1', port: (server.address() as AddressInfo).port };
+}
+
+/** Failures of many kinds, the latest first. */
+function someFailures(): RecentFailures {
+  const failed = (id: string, over: Partial<ShownFailure>): ShownFailure => ({
+    id,
+    direction: 'outbound',
+    peerAddress: '127.0.0.1:40000',
+    openedAt: '2026-11-22T12:00:00.000Z',
+    at: '2026-11-22T12:00:00.000Z',
+    durationMs: 0,
+    outcome: 'denied',
+    reason: 'internal',
+    happened: 'It failed',
+    remedy: 'None',
+    ...over,
+  });
+  const inbound = { direction: 'inbound', originalDestination: '10.96.0.10:80' } as const;
+  const all = [
+    failed('plaintext', { ...inbound, peerAddress: '10.0.0.66:40000' }),
+    failed('presented', { direction: 'inbound', presentedId: idOf('web') }),
+    failed('from-other', { ...inbound, peerId: idOf('other') }),
+    failed('from-web', { ...inbound, peerId: idOf('web') }),
+    failed('elsewhere', { originalDestination: '10.96.0.11:80' }),
+    failed('by-endpoint', { originalDestination: '10.96.0.11:80', endpoint: '10.96.0.10:80' }),
+    failed('by-destination', { originalDestination: '10.96.0.10:80' }),
+  ];
+  return { add: () => undefined, all: () => all, find: (id) => all.find((failure) => failure.id === id) };
+}
+
 async function sidecarOf(serviceAccount: string, delivery: Address, options: Partial<DataPlaneOptions> = {}) {
   const plane = await runDataPlane({ identity: identityOf(serviceAccount), deliveries: [delivery], ...options });
   cleanups.push(() => plane.stop());
@@ -60,7 +102,7 @@ interface Situation {
   readonly goingTo?: Address;
   lookup?(address: Address, signal: AbortSignal): Promise<Lookup>;
   readonly settings?: Partial<OutboundSettings>;
-  readonly options?: Partial<DataPlaneOptions>;
+  readonly options?: Partial<DataPlaneOptions> & { readonly maxStreams?: number };
   /** Changes the sidecar before it is asked. */
   prepare?(plane: RunningDataPlane): void;
 }
@@ -89,6 +131,7 @@ async function capturing(hbonePort: number, { goingTo = service, lookup, setting
     adjust: (all) => ({
       ...all,
       listen: { ...all.listen, outbound: [{ ip: '127.0.0.1', port: 0 }] },
+      tunnels: { ...all.tunnels, maxStreams: options?.maxStreams ?? all.tunnels.maxStreams },
       outbound: {
         ...all.outbound,
         reservedPorts: new Set([15001]),
@@ -304,6 +347,31 @@ describe('a connection of the application', () => {
     expect(await carriedBy(plane)).toBe('carried');
   });
 
+  it('needs another tunnel where the one that is open is full', async () => {
+    const api = await silentApplication();
+    const far = await sidecarOf('api', api);
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: formatAddress(api) }]),
+      options: { maxStreams: 1 },
+    });
+    const opened = plane.observation(({ event }) => event === 'connectionOpened');
+    const socket = connect({ host: '127.0.0.1', port: plane.addresses.outbound[0]?.port ?? 0 });
+    cleanups.push(() => socket.destroy());
+    socket.on('error', () => undefined);
+    await opened;
+    plane.revocations = createRevocations({ certificates: [], identities: [], unknown: 'the list is out of date' });
+    const explained = await explaining(plane).to('10.96.0.10:80');
+    expect(explained.endpoints).toMatchObject([{ tunnels: 1, streams: 1, connections: 1 }]);
+    expect(said(explained)).toBe('handshake revoked');
+    expect(await carriedBy(plane)).toBe('handshake revoked');
+  });
+
+  it('is told of failures that were on the way there, and of no others', async () => {
+    const plane = await capturing(0, { lookup: async () => ({ kind: 'unknown' }) });
+    const { recentFailures } = await explaining(plane, { parts: { failures: someFailures() } }).to('10.96.0.10:80');
+    expect(recentFailures.map(({ id }) => id)).toEqual(['by-endpoint', 'by-destination']);
+  });
+
   it('is told which endpoint is set aside, of what and for how long', async () => {
     const api = await application('hello');
     const far = await sidecarOf('api', api);
@@ -477,6 +545,30 @@ describe('a plaintext connection from elsewhere', () => {
     await readAll(socket).catch(() => undefined);
     socket.end();
     expect(happened(await plane.line({ direction: 'inbound' }))).toBe(expected);
+  });
+
+  it('is told of the failures of this caller alone, and of this port', async () => {
+    const plane = await runDataPlane({ identity: identityOf('api') });
+    cleanups.push(() => plane.stop());
+    const asked = explaining(plane, { parts: { failures: someFailures() } });
+    const idsOf = async (query: Record<string, string>) => {
+      const page = await asked.ask(query);
+      return page.kind === 'from' ? page.recentFailures.map(({ id }) => id) : page;
+    };
+    expect(await idsOf({ from: idOf('web') })).toEqual(['presented', 'from-web']);
+    expect(await idsOf({ from: idOf('web'), port: '80' })).toEqual(['presented', 'from-web']);
+    expect(await idsOf({ from: idOf('web'), port: '81' })).toEqual(['presented']);
+    expect(await idsOf({ from: '10.0.0.66' })).toEqual(['plaintext']);
+    expect(await idsOf({ from: '10.0.0.67' })).toEqual([]);
+    expect(await idsOf({ from: 'plaintext' })).toEqual(['plaintext']);
+  });
+
+  it('is refused while the sidecar drains', async () => {
+    const plane = await runDataPlane({ identity: identityOf('api') });
+    cleanups.push(() => plane.stop());
+    const asked = explaining(plane, { parts: { isDraining: () => true } });
+    expect(said(await asked.from('plaintext', 80))).toBe('denied draining');
+    expect(said(await asked.from(idOf('web'), 80))).toBe('denied draining');
   });
 
   it('does not pass the sidecar on a port that the rules exclude', async () => {
