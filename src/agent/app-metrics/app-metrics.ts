@@ -95,7 +95,9 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
     counter.applicationScraped(result);
     if (!passes(result)) return;
     const { happened, remedy } = applicationScrapeFailures[result];
-    log.warn({ result, appMetrics: appMetricsPlace.show(place), detail: messageOf(error), remedy }, happened);
+    // Without the query, in which a password may be.
+    const [appMetrics] = appMetricsPlace.show(place).split('?');
+    log.warn({ result, appMetrics, detail: messageOf(error), remedy }, happened);
   };
 
   return {

@@ -302,7 +302,7 @@ describe('an application whose metrics are broken does not break ours', () => {
     ],
     ['is not there', 'unreachable', async () => ({ port: await freePort() })],
   ])('when it %s', async (_what, result, start) => {
-    const { port, lines } = await sidecar(await start());
+    const { port, lines } = await sidecar(await start(), '/metrics?password=secret');
     expectOursAlone(await scrape(port), result);
     const { happened, remedy } = applicationScrapeFailures[result];
     expect(lines).toEqual([
