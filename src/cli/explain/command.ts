@@ -14,7 +14,7 @@ interface Options extends LookOptions {
   readonly port?: string;
 }
 
-/** The agent asks its control plane as long as a connection would, at most 10 s; milliseconds. */
+/** The agent waits for a name and for its control plane, as a connection would and not for longer than 6 s each; milliseconds. */
 export const explainTimeoutMs = 15_000;
 
 /**

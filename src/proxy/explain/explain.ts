@@ -36,8 +36,8 @@ interface HostPort {
   readonly port: number;
 }
 
-/** The admin server ends a connection on which nothing moves for longer; milliseconds. */
-export const longestWaitMs = 10_000;
+/** Two such waits, for a name and for what it leads to, are less than those who ask are patient for; milliseconds. */
+export const longestWaitMs = 6_000;
 
 /**
  * Explains connections by the code that carries them. Changes nothing and dials nobody; asks the control plane as a
