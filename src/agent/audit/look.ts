@@ -57,11 +57,11 @@ export function createLooker(sources: LookSources): Looker {
     const unknown: SocketLine[] = [];
     const isWhole = await sources.sockets((socket) => {
       if (socket.state === 'listening') return void servedPorts.add(socket.local.port);
-      const source = formatAddress(socket.local);
-      notSeen.delete(source);
+      const isKnown = isCaptured(socket, captured);
+      if (isKnown) notSeen.delete(formatAddress(socket.local));
       // A socket without a process is not the application's yet, or not any more.
       if (socket.state !== 'established' || socket.inode === 0) return;
-      if (own.has(socket.inode) || captured.has(source)) return;
+      if (isKnown || own.has(socket.inode)) return;
       // Also what the sidecar delivers to the application: it comes from a loopback address, or from the pod's own.
       if (rules.outbound(socket.remote).rule === withinPod) return;
       unknown.push(socket);
@@ -86,6 +86,14 @@ async function capturedBySource({ captured, pause }: LookSources): Promise<Map<s
   return bySource;
 }
 
+/** By both of its ends: an application may use one source port for several destinations, of which not all are captured. */
+function isCaptured({ local, remote }: SocketLine, captured: ReadonlyMap<string, CapturedConnection>): boolean {
+  const connection = captured.get(formatAddress(local));
+  if (connection === undefined) return false;
+  const destination = connection.destination();
+  return destination === undefined || formatAddress(destination) === formatAddress(remote);
+}
+
 function suspectOf(socket: SocketLine, rules: CaptureRules, servedPorts: ReadonlySet<number>): Suspect[] {
   const inbound = rules.inbound(socket.local.port);
   // An excluded port may have been served for a moment only, between two looks.
@@ -106,14 +114,14 @@ async function stillSuspect(
   const captured = await capturedBySource(sources);
   const moved = destinationsOf(notSeen);
   return suspects.filter(({ direction, socket }) => {
-    if (own.has(socket.inode) || captured.has(formatAddress(socket.local))) return false;
+    if (own.has(socket.inode) || isCaptured(socket, captured)) return false;
     return direction === 'inbound' || !takeOne(moved, formatAddress(socket.remote));
   });
 }
 
 /**
- * An application may use one source port for two destinations. Both are turned to the same listener, so the kernel gives
- * the second one another source port: it is known by its destination alone.
+ * Two connections from one source port are turned to the same listener, so the kernel gives the second one another source
+ * port: it is known by its destination alone.
  */
 function destinationsOf(notSeen: ReadonlyMap<string, CapturedConnection>): Map<string, number> {
   const counts = new Map<string, number>();

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Address } from '../../../../src/addresses.ts';
 import { parseAddress } from '../../../../src/addresses.ts';
-import type { LookSources } from '../../../../src/agent/audit/look.ts';
+import type { CapturedConnection, LookSources } from '../../../../src/agent/audit/look.ts';
 import { createLooker } from '../../../../src/agent/audit/look.ts';
 import type { SocketLine } from '../../../../src/agent/audit/socket-table.ts';
 import type { CaptureScope } from '../../../../src/annotations.ts';
@@ -28,7 +28,7 @@ const captured = (peer: string, destination: string) => ({ peer: at(peer), desti
 interface Scene {
   sockets: readonly SocketLine[];
   own?: readonly number[];
-  captured?: readonly ReturnType<typeof captured>[];
+  captured?: readonly CapturedConnection[];
   scope?: Partial<CaptureScope>;
 }
 
@@ -70,18 +70,24 @@ describe('a connection to elsewhere', () => {
   });
 
   it('is known by its destination when the kernel gave it another source port, as many as were captured', async () => {
-    const sockets = [
-      socket('10.0.0.7:40000', '10.0.0.8:80'),
-      socket('10.0.0.7:40000', '10.0.0.9:80'),
-      socket('10.0.0.7:40001', '10.0.0.9:80'),
-    ];
+    const sockets = [socket('10.0.0.7:40000', '10.0.0.8:80'), socket('10.0.0.7:40000', '10.0.0.9:80')];
     const known = [captured('10.0.0.7:40000', '10.0.0.8:80'), captured('10.0.0.7:61234', '10.0.0.9:80')];
-    // By its source the second one counts as known too; the third one then has the captured destination for itself.
     expect(await look({ sockets, captured: known })).toEqual([]);
     const more = [...sockets, socket('10.0.0.7:40002', '10.0.0.9:80')];
     expect(await look({ sockets: more, captured: known })).toEqual(['outbound ipv4 Everything else']);
     const closing = [...more, socket('10.0.0.7:61234', '10.0.0.9:80', { state: 'other' })];
     expect(await look({ sockets: closing, captured: known })).toHaveLength(2);
+  });
+
+  it('is not known by the source of one that was captured, when it goes elsewhere', async () => {
+    const sockets = [socket('10.0.0.7:40000', '10.0.0.8:80'), socket('10.0.0.7:40000', '10.0.0.9:80')];
+    const known = [captured('10.0.0.7:40000', '10.0.0.8:80')];
+    expect(await look({ sockets, captured: known })).toEqual(['outbound ipv4 Everything else']);
+  });
+
+  it('is known by its source where the kernel does not know its destination', async () => {
+    const known = [{ peer: at('10.0.0.7:40000'), destination: () => undefined }];
+    expect(await look({ sockets: [socket('10.0.0.7:40000', '10.0.0.9:80')], captured: known })).toEqual([]);
   });
 
   it('is known by its inode when it is our own, and not by the uid, which others may have', async () => {
