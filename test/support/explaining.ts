@@ -8,7 +8,6 @@ import { sidecarPorts } from '../../src/ports.ts';
 import type { ExplainParts, ExplainSettings } from '../../src/proxy/explain/explain.ts';
 import { createExplain } from '../../src/proxy/explain/explain.ts';
 import { createNameExplainer } from '../../src/proxy/explain/lookup.ts';
-import { shownTraffic } from '../../src/proxy/shown.ts';
 import type { RunningDataPlane } from './data-plane.ts';
 
 /** What a data plane of a test says about connections. */
@@ -42,7 +41,6 @@ export function explaining(plane: RunningDataPlane, options: ExplainOptions = {}
       captureProofs: () => [],
       isDraining: () => false,
       ownAddresses: () => ['10.0.0.7'],
-      liveConnections: shownTraffic(parts.clock, plane.accounts, plane).connections,
       lookUp: createNameExplainer(parts.clock),
       ...options.parts,
     },

@@ -1,5 +1,5 @@
 import type { Address } from '../../addresses.ts';
-import { formatAddress } from '../../addresses.ts';
+import { canonicalIp, cidrSet, formatAddress } from '../../addresses.ts';
 import type { ShownOutbound } from '../../explain-api.ts';
 import { admitDeclared } from '../../policy/admit.ts';
 import type { DeclaredTunnel } from '../outbound/declared.ts';
@@ -23,8 +23,29 @@ export const formatHostPort = ({ host, port }: HostPort): string => formatAddres
 
 /** The tunnel that was declared for this destination, as it listens or as the application at its far end is called. */
 export function tunnelFor(asked: HostPort, tunnels: readonly DeclaredTunnel[]): DeclaredTunnel | undefined {
-  const isAsked = ({ host, port }: HostPort) => host === asked.host && port === asked.port;
-  return tunnels.find(({ listen, target }) => isAsked({ host: listen.ip, port: listen.port }) || isAsked(target));
+  const isTarget = ({ target }: DeclaredTunnel) => target.host === asked.host && target.port === asked.port;
+  return tunnels.find(({ listen }) => isListener(asked, listen)) ?? tunnels.find(isTarget);
+}
+
+const loopback = cidrSet(['127.0.0.0/8', '::1']);
+const isUnspecified = (ip: string) => ip === '0.0.0.0' || ip === '::';
+
+export function isListener({ host, port }: HostPort, listen: Address): boolean {
+  if (port !== listen.port) return false;
+  const isHere = host === 'localhost' || loopback.has(host);
+  return (
+    host === listen.ip || (isHere && (isUnspecified(listen.ip) || (host === 'localhost' && loopback.has(listen.ip))))
+  );
+}
+
+/** The tunnel that a connection to this address went through, where only one can be meant: its target may be a name. */
+export function tunnelThatCarried(
+  { ip, port }: Address,
+  tunnels: readonly DeclaredTunnel[],
+): DeclaredTunnel | undefined {
+  const exact = tunnels.find(({ target }) => target.port === port && target.host === ip);
+  const named = tunnels.filter(({ target }) => target.port === port && canonicalIp(target.host) === undefined);
+  return exact ?? (named.length === 1 ? named[0] : undefined);
 }
 
 /** What would become of a connection to the listener of a static tunnel. Names are looked up, and nothing is dialled. */

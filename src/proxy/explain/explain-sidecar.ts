@@ -3,7 +3,6 @@ import type { AgentSettings } from '../../config.ts';
 import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../data-plane.ts';
 import type { PodAddresses } from '../inbound/guard.ts';
 import type { RecentFailures } from '../recent-failures.ts';
-import { shownTraffic } from '../shown.ts';
 import type { Explain } from './explain.ts';
 import { createExplain } from './explain.ts';
 import type { InboundExplainParts } from './inbound.ts';
@@ -20,12 +19,12 @@ export interface SidecarExplainParts
 
 /** Explains the connections of a running sidecar: by its data plane, and by the settings that its redirect rules were made from. */
 export function explainSidecar(
-  { pool, affinities, names, tunnels }: DataPlane,
+  { pool, affinities, names }: DataPlane,
   parts: SidecarExplainParts,
   settings: AgentSettings,
   { listen, inbound, outbound }: DataPlaneSettings,
 ): Explain {
-  const { clock, accounts, podAddresses } = parts;
+  const { clock, podAddresses } = parts;
   const rules = createCaptureRules(settings, settings.ports, podAddresses.has);
   return createExplain(
     {
@@ -33,7 +32,6 @@ export function explainSidecar(
       ...{ pool, affinities, names },
       ownAddresses: podAddresses.all,
       lookUp: createNameExplainer(clock),
-      liveConnections: shownTraffic(clock, accounts, { tunnels }).connections,
     },
     {
       outbound,

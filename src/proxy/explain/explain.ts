@@ -5,8 +5,9 @@ import type { ExplainPage, InboundPage, OutboundPage, ShownOutbound } from '../.
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { DeclaredTunnel } from '../outbound/declared.ts';
 import type { Names } from '../outbound/names.ts';
+import { shownConnection } from '../shown.ts';
 import type { DeclaredExplainSettings } from './declared.ts';
-import { explainDeclared, tunnelFor } from './declared.ts';
+import { explainDeclared, isListener, tunnelFor, tunnelThatCarried } from './declared.ts';
 import type { Caller, InboundExplainParts, InboundExplainSettings } from './inbound.ts';
 import { explainInbound } from './inbound.ts';
 import type { LookedUp } from './lookup.ts';
@@ -18,8 +19,6 @@ import { parseQuestion } from './question.ts';
 export interface ExplainParts extends OutboundExplainParts, InboundExplainParts {
   readonly names: Names;
   lookUp(host: string, timeoutMs: number): Promise<LookedUp>;
-  /** Those that are carried now. */
-  liveConnections(): readonly ShownConnection[];
 }
 
 export interface ExplainSettings {
@@ -55,9 +54,8 @@ export function createExplain(parts: ExplainParts, { outbound, inbound, declared
   const explainTo = async (asked: HostPort): Promise<OutboundPage> => {
     const page = { kind: 'to', now: now(), to: formatAddress({ ip: asked.host, port: asked.port }) } as const;
     const tunnel = tunnelFor(asked, declared);
-    const isCalledByListener = tunnel !== undefined && tunnel.target.host !== asked.host;
     // Whoever dials the target of a tunnel itself is captured as everybody else, where anything is captured.
-    if (tunnel !== undefined && (inbound.capture === undefined || isCalledByListener))
+    if (tunnel !== undefined && (inbound.capture === undefined || isListener(asked, tunnel.listen)))
       return { ...page, destinations: [await explainDeclared(tunnel, parts, settings)] };
     const found = await addressesOf(asked.host);
     if (found.kind === 'failed') return { ...page, destinations: [], lookupFailure: found.why };
@@ -87,12 +85,19 @@ export function createExplain(parts: ExplainParts, { outbound, inbound, declared
       const caller = callerOf(line);
       return caller && explainFrom(caller, destination?.port);
     }
-    return destination === undefined ? null : explainTo({ host: destination.ip, port: destination.port });
+    if (destination === undefined) return null;
+    const tunnel = inbound.capture === undefined ? tunnelThatCarried(destination, declared) : undefined;
+    return explainTo(tunnel?.target ?? { host: destination.ip, port: destination.port });
+  };
+
+  const liveConnection = (id: string): ShownConnection | undefined => {
+    for (const one of parts.accounts.live()) if (one.id === id) return shownConnection(one, parts.clock.now());
+    return undefined;
   };
 
   const explainId = async (id: string): Promise<ExplainPage> => {
     const failure = parts.failures.find(id);
-    const connection = parts.liveConnections().find((one) => one.id === id);
+    const connection = liveConnection(id);
     const line = connection ?? failure;
     const again = line === undefined ? null : await explainAgain(line);
     return { kind: 'id', now: now(), id, ...(connection ? { connection } : failure && { failure }), again };
