@@ -6,7 +6,6 @@ import { admissionResults, answerAdmission } from '../injector/admission.ts';
 import type { InjectionSettings } from '../injector/settings.ts';
 import type { Log } from '../log.ts';
 import { createControlPlaneMetrics } from '../metrics/control-plane-metrics.ts';
-import { sharedPage } from '../metrics/shared-page.ts';
 import { refuseSecond } from './admin-server.ts';
 import { createApi } from './api.ts';
 import type { ApiServer } from './api-server.ts';
@@ -152,10 +151,7 @@ export async function startControlPlane(
   const canary = createCanaryDialler({ clock, store });
   const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations, canary };
   const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
-  const metricsServer = opened.adopt(
-    await startMetricsServer(sharedPage(clock, metrics), settings.metricsListen),
-    (one) => one.close(),
-  );
+  const metricsServer = opened.adopt(await startMetricsServer(metrics, settings.metricsListen), (one) => one.close());
   const apiServer = opened.adopt(await startApiServer({ clock, serving, api }, settings.listen), (one) => {
     isStopping = true;
     const closed = one.close();

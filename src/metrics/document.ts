@@ -28,7 +28,7 @@ const preamble = [
   '- A counter begins at zero where an alert watches it, so that the first is a rise: each reason of a failed handshake, and connections in',
   '  plaintext. Any other series of a counter begins with its first event.',
   '- A gauge without a value, because it is not known, is absent.',
-  '- A page is made after it was asked for, at most twenty times a second, and all its values are of one moment.',
+  '- A page is made after it was asked for, by a sidecar at most twenty times a second, and all its values are of one moment.',
   "- Where the application's own metrics are merged in ([inject.md](inject.md#the-applications-metrics)), they follow the sidecar's, and",
   '  the page is Prometheus text whatever `Accept` says.',
   '',

@@ -140,4 +140,17 @@ describe.each<[string, (page: MetricsPage) => Promise<{ address: { port: number 
     expect(made).toBeGreaterThanOrEqual(10);
     expect(made).toBeLessThanOrEqual((performance.now() - begunMs) / pageSpacingMs + 1);
   });
+
+  it('A7: ends a client that sends its request byte by byte', async () => {
+    const port = await serve();
+    const socket = connect({ host: '127.0.0.1', port });
+    closing.push(() => socket.destroy());
+    const request = `GET /metrics HTTP/1.1\r\nhost: ${'x'.repeat(4000)}`;
+    let sent = 0;
+    const drip = setInterval(() => socket.write(request.charAt(sent++)), 100);
+    closing.push(() => clearInterval(drip));
+    await ending(socket);
+    expect(sent).toBeLessThan(request.length);
+    expect((await ask(port)).statusCode).toBe(200);
+  }, 60_000);
 });
