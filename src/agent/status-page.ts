@@ -12,6 +12,9 @@ import type { InterceptionFacts } from './interception-book.ts';
 /** Failures that are older say little of what goes on; milliseconds. */
 const latelyMs = 10 * 60_000;
 
+/** How much is open, by direction. */
+export type OpenNow = Pick<StatusPage, 'connections' | 'tunnels'>;
+
 export interface StatusShown {
   /** Wall time, milliseconds since the epoch. */
   readonly nowMs: number;
@@ -28,8 +31,7 @@ export interface StatusShown {
   /** In force; undefined while no policy can be enforced. */
   readonly mode: Mode | undefined;
   readonly isControlPlaneUp: boolean;
-  readonly connections: readonly { readonly direction: 'inbound' | 'outbound' }[];
-  readonly tunnels: readonly { readonly direction: 'inbound' | 'outbound' }[];
+  readonly openNow: OpenNow;
   readonly interception: InterceptionFacts;
   readonly failures: readonly ShownFailure[];
   readonly drain: StatusPage['drain'];
@@ -53,8 +55,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     identity: shown.identity === undefined ? null : identityOf(shown.identity, nowMs),
     mode: shown.mode ?? null,
     controlPlane: { address: settings.controlPlane ?? null, isUp: shown.isControlPlaneUp },
-    connections: byDirection(shown.connections),
-    tunnels: byDirection(shown.tunnels),
+    ...shown.openNow,
     interception: { isOn: settings.capture, proofs: [...interception.proofs], bypassed: interception.bypassed },
     failures: failuresOf(shown.failures, nowMs),
     drain: shown.drain,
@@ -71,11 +72,6 @@ function identityOf({ current, renewal }: HeldIdentity, nowMs: number): StatusPa
     nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
     lastFailure: lastFailure === undefined ? null : shownRenewalFailure(lastFailure),
   };
-}
-
-function byDirection(list: readonly { readonly direction: 'inbound' | 'outbound' }[]): StatusPage['connections'] {
-  const inbound = list.filter(({ direction }) => direction === 'inbound').length;
-  return { inbound, outbound: list.length - inbound };
 }
 
 /** Each kind once; the latest of a kind stands for it, and comes first in `failures`. */

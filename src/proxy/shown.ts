@@ -3,6 +3,7 @@ import type { ShownConnection, ShownTunnel } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { Endpoint } from '../control-api.ts';
+import type { Direction } from '../outcomes.ts';
 import { reachedBy } from '../policy/admit.ts';
 import type { Accounts, LiveConnection } from './account.ts';
 import { shownFacts } from './connection-line.ts';
@@ -25,9 +26,22 @@ export interface LiveTunnel {
 /** What is carried now, made when a page asks for it. */
 export function shownTraffic(clock: Clock, { live }: Accounts, { tunnels }: Pick<DataPlane, 'tunnels'>) {
   return {
-    connections: () => [...live()].map((connection) => shownConnection(connection, clock.now())),
+    openNow: () => ({ connections: byDirection(live()), tunnels: byDirection(proofsOf(tunnels())) }),
+    *connections() {
+      for (const connection of live()) yield shownConnection(connection, clock.now());
+    },
     tunnels: () => [...tunnels()].map((tunnel) => shownTunnel(tunnel, clock.now())),
   };
+}
+
+function* proofsOf(tunnels: Iterable<LiveTunnel>): Iterable<Proof> {
+  for (const { proof } of tunnels) yield proof;
+}
+
+function byDirection(open: Iterable<{ readonly direction: Direction }>): Record<Direction, number> {
+  const counts = { inbound: 0, outbound: 0 };
+  for (const { direction } of open) counts[direction] += 1;
+  return counts;
 }
 
 /** Whether an endpoint of the registry could not be reached lately, and is passed over for now. */

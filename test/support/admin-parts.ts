@@ -28,6 +28,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     connections: () => [],
     tunnels: () => [],
+    openNow: () => ({ connections: { inbound: 0, outbound: 0 }, tunnels: { inbound: 0, outbound: 0 } }),
     explain: async () => ({ status: 200, body: {} }),
     failures: createRecentFailures(),
     stopping: { progress: () => ({ stage: 'serving', isStopping: false }), drain: async () => undefined },

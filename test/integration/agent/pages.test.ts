@@ -9,11 +9,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse } from 'valibot';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { ShownConnection } from '../../../src/admin-api.ts';
 import { certificatesPage, drainReply } from '../../../src/admin-api.ts';
 import type { AdminParts } from '../../../src/agent/admin.ts';
 import { startAdminServer } from '../../../src/agent/admin.ts';
 import { startHealthServer } from '../../../src/agent/health.ts';
 import type { RenewalState } from '../../../src/agent/identity-sources/source.ts';
+import { systemClock } from '../../../src/clock.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { createLog } from '../../../src/log.ts';
@@ -231,6 +233,24 @@ describe('admin pages', () => {
       status: 503,
       body: 'There is no certificate yet\n',
     });
+  });
+
+  it('show ten thousand connections, and let everything else go on meanwhile', async () => {
+    const connection = { id: 'a-1' } as ShownConnection;
+    const turns: number[] = [];
+    let shown = 0;
+    const count = () => {
+      turns.push(shown);
+      if (shown < 10_000) setImmediate(count);
+    };
+    function* connections() {
+      if (shown === 0) setImmediate(count);
+      for (; shown < 10_000; shown += 1) yield connection;
+    }
+    const port = await admin({ clock: systemClock, connections });
+    const { body } = await ask({ port }, { path: '/connections' });
+    expect(JSON.parse(body).connections).toHaveLength(10_000);
+    expect(turns.filter((seen) => seen > 0 && seen < 10_000).length).toBeGreaterThan(10);
   });
 
   it('show readiness', async () => {
