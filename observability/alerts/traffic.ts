@@ -104,7 +104,10 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
           '`kubectl logs POD -c remora --tail=5`: when the log is read again, one line says how many were lost.',
           `${beside('status')} and the metrics still tell everything but single connections.`,
         ],
-        fix: ['Bring the log agent or the disk of the node back.', 'A lower `logLevel` when it is merely too much.'],
+        fix: [
+          'Bring the log agent or the disk of the node back.',
+          'When it is merely too much: a higher `logLevel`, or less of `accessLog`, both also at run time by the admin page `/logging` ([docs/logs.md](../logs.md)).',
+        ],
         falseAlarm:
           'None for `output_blocked`. Lines that limits leave out have other reasons, and this alert does not count them: there the line that follows says how many there were.',
       },
