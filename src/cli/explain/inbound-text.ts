@@ -34,7 +34,7 @@ function identityStep({ identity }: InboundPage): string[] {
   const trusted = isTrustDomainKnown ? 'has a trust bundle here' : 'has NO trust bundle here';
   return step('Identity', [
     `its trust domain ${printable(trustDomain)} ${trusted}`,
-    revoked === null ? 'not revoked; its certificate has to prove it' : `REVOKED: ${printable(revoked)}`,
+    revoked === null ? 'not revoked; its certificate has to prove it' : `NOT RELIED ON: ${printable(revoked)}`,
   ]);
 }
 

@@ -190,6 +190,13 @@ describe('a peer', () => {
     ]);
   });
 
+  it('whom nobody may rely on is shown with why, and so is a trust domain without a bundle', () => {
+    const identity = { trustDomain: 'other.example', isTrustDomainKnown: false, revoked: 'the list is out of date' };
+    const lines = explainText({ ...page, identity });
+    expect(lines).toContain('Identity    its trust domain other.example has NO trust bundle here');
+    expect(lines).toContain('            NOT RELIED ON: the list is out of date');
+  });
+
   it('without identity has none, and before the first policy nobody is let in', () => {
     const [port] = page.ports;
     const lines = explainText({ ...page, identity: null, policyMode: null, ports: [{ ...port!, mode: null }] });
