@@ -22,17 +22,18 @@ export function sidecarAlerts(): readonly Alert[] {
       forSeconds: 2 * minute,
       summary: 'Traffic of {{ $labels.namespace }}/{{ $labels.pod }} is not captured',
       description:
-        'The proof that {{ $labels.direction }} {{ $labels.family }} connections reach the sidecar has failed for two minutes: what the application sends or takes may be in plaintext, and no policy holds.',
+        'The proof that {{ $labels.direction }} {{ $labels.family }} connections reach the sidecar has failed for two minutes, or connections go around it: what the application sends or takes may be in plaintext, and no policy holds.',
       runbook: {
         means:
-          'The sidecar proves over and over that connections of the pod come to it, and this proof fails: the redirect rules are gone, or something comes before them. Applications go on to talk, without mutual TLS and without policy.',
+          'The sidecar proves over and over that connections of the pod come to it, and this proof fails: the redirect rules are gone, or something comes before them. It also fires while single connections go around it; then [RemoraInterceptionBypassed](RemoraInterceptionBypassed.md) says how many. Applications go on to talk, without mutual TLS and without policy.',
         users: 'Usually nothing, which is the danger. Calls to STRICT pods fail as `plaintext_in_strict` over there.',
         find: captureSteps,
         fix: [
           'Delete the pod: its init container writes the rules anew. Rules cannot be repaired from inside, because the sidecar has no privileges.',
           'When it comes again, find out who flushes rules: a CNI plugin, another mesh, a security agent, `nft flush ruleset` in a container with NET_ADMIN.',
         ],
-        falseAlarm: 'None is known: what cannot be proved has no series.',
+        falseAlarm:
+          'None is known: a NetworkPolicy that keeps the control plane from trying it is no failure, and what cannot be proved has no series. [docs/interception.md](../interception.md) says how it is proved.',
       },
       test: {
         series: { [`remora_interception_ok{direction="outbound", family="ipv4", ${pod}}`]: '1 1 0 0 0 0 1 1' },
@@ -62,7 +63,7 @@ export function sidecarAlerts(): readonly Alert[] {
           'What is to go around on purpose belongs into the `traffic.sidecar.istio.io/exclude…` annotations; then it is no bypass.',
         ],
         falseAlarm:
-          'Excluded ports and ranges, and connections that are older than the rules, are not counted. A connection that ended within a moment is not either, hence the minute.',
+          'Excluded ports and ranges, and connections that are older than the rules, are not counted. Two rare cases that look wrong are in [docs/interception.md](../interception.md).',
       },
       test: {
         series: { [`remora_interception_bypassed_connections{direction="outbound", ${pod}}`]: '0 0 2 2 2 0 0' },
