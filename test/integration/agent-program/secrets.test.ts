@@ -185,6 +185,25 @@ it('A13: no key in a file is in what a sidecar says of it, however wrong the fil
   for (const text of texts) expect(secretsIn(text, secrets)).toEqual([]);
 });
 
+it('A13: no token of the demo is in what it says', async () => {
+  const folder = newPath('tmp');
+  mkdirSync(folder);
+  const program = startProgram(['demo', '--loopback', '--once', '--json'], { env: { TMPDIR: folder } });
+  // A file may go while it is read.
+  const found = () => {
+    try {
+      return secretsBelow(folder);
+    } catch {
+      return [];
+    }
+  };
+  await expect.poll(() => found().length, { timeout: 60_000 }).toBeGreaterThan(0);
+  const secrets = found();
+  const said = textOf(await program.ended);
+  expect(said).toContain('handshakes');
+  expect(secretsIn(said, secrets)).toEqual([]);
+});
+
 /** Says hello, and has metrics. */
 async function httpApplication(): Promise<number> {
   const server = createServer((request, response) => {
