@@ -153,6 +153,7 @@ describe('a sidecar of a control plane', () => {
       trustedRoots: [authority.bundlePem, second.bundlePem].map(fingerprintOf),
       controlPlaneRoots: [fingerprintOf(plane.caPem)],
       peersByRoot: [],
+      state: expect.objectContaining({ notAfter: shown.notAfter }),
     });
     expect((await agent.stop()).code).toBe(0);
   });
