@@ -177,10 +177,11 @@ it('A13: no key in a file is in what a sidecar says of it, however wrong the fil
     runProgram(['agent', '--config', pem]),
   ];
   const texts = [await shownBy(good), ...(await Promise.all(asSettings)).map(textOf)];
-  for (const agent of broken) {
-    await Promise.race([agent.ended, agent.line({ msg: 'Listening' }).catch(() => undefined)]);
-    texts.push(textOf(await agent.stop()));
-  }
+  const endings = broken.map(async (agent) => {
+    await Promise.race([agent.ended, agent.line({ level: 'warn' }).catch(() => undefined)]);
+    return textOf(await agent.stop());
+  });
+  texts.push(...(await Promise.all(endings)));
   texts.push(textOf(await good.stop()));
   for (const text of texts) expect(secretsIn(text, secrets)).toEqual([]);
 });
