@@ -6,7 +6,7 @@ import { connect as connectTls } from 'node:tls';
 import { createRemoteJWKSet, customFetch, jwtVerify } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CertificateReply } from '../../../src/control-api.ts';
-import { certificateReply, parseJson, paths, problem } from '../../../src/control-api.ts';
+import { certificateReply, maxReportBytes, parseJson, paths, problem } from '../../../src/control-api.ts';
 import type { ControlPlane, ControlPlaneSettings } from '../../../src/control-plane/control-plane.ts';
 import { controlPlaneDefaults, startControlPlane } from '../../../src/control-plane/control-plane.ts';
 import { createCsr, createKey } from '../../../src/identity/csr.ts';
@@ -297,7 +297,7 @@ describe('the API', () => {
   it('keeps bounded facts about the sender', async () => {
     expect((await post(paths.reports, { version: '0.1.0', unknown: 1 })).status).toBe(202);
     expect(problemOf(await post(paths.reports, { version: 'x'.repeat(65) }))).toMatchObject({ reason: 'bad_request' });
-    expect(problemOf(await post(paths.reports, { padding: 'x'.repeat(9_000) }))).toMatchObject({ reason: 'too_large' });
+    expect(problemOf(await post(paths.reports, { padding: 'x'.repeat(maxReportBytes) }))).toMatchObject({ reason: 'too_large' });
   });
 });
 
