@@ -3,68 +3,43 @@ import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
-import type { AdminParts } from './agent/admin.ts';
-import { startAdminServer } from './agent/admin.ts';
-import type { AppHealth } from './agent/app-health/app-health.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
-import { createAppMetrics } from './agent/app-metrics/app-metrics.ts';
 import { createInterceptionWatch } from './agent/audit/watch.ts';
 import { loggedReadiness, watchExpiry } from './agent/gates.ts';
-import type { HealthParts } from './agent/health.ts';
-import { startHealthServer } from './agent/health.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
-import { createInterceptionBook } from './agent/interception-book.ts';
 import { watchPolicy } from './agent/policy-watch.ts';
-import { ownWorkloadOf } from './agent/registry/own-workload.ts';
 import { startReports } from './agent/reports.ts';
 import { sidecarStateOf } from './agent/sidecar-state.ts';
 import type { RenewalCounter } from './agent/sources.ts';
 import { startSources } from './agent/sources.ts';
-import { alsoTelling, createTrafficBook } from './agent/traffic-book.ts';
 import type { Clock } from './clock.ts';
 import { systemClock } from './clock.ts';
 import { agentTable } from './config/table.ts';
 import type { AgentSettings, Origins } from './config.ts';
 import { agentHelp, loadAgentSettings } from './config.ts';
-import type { Places } from './connection-places.ts';
 import { createPlaces, sharedPagePlaces } from './connection-places.ts';
 import { descriptorBudget, warnOfFewDescriptors } from './descriptors.ts';
 import { DeniedError, exitCodes } from './errors.ts';
 import { watchEventLoop } from './event-loop-lag.ts';
 import type { Host, Subcommand } from './host.ts';
 import type { Identity } from './identity/identity.ts';
-import { remainingMs } from './identity/identity.ts';
 import { hideMemory, originalDestination, returnFreeMemory } from './libc.ts';
 import { createDrain } from './lifecycle.ts';
 import type { Log } from './log.ts';
 import { createLog } from './log.ts';
 import type { LogOutput } from './log-output.ts';
 import { createLogOutput } from './log-output.ts';
-import { createLogging } from './logging.ts';
 import { containerMemory, heapMemory } from './memory-limit.ts';
 import { watchMemory } from './memory-pressure.ts';
-import { identityFacts } from './metrics/identity-facts.ts';
-import type { MetricsPage } from './metrics/scrape-server.ts';
-import { startScrapeServer } from './metrics/scrape-server.ts';
-import { sharedPage } from './metrics/shared-page.ts';
-import { createSidecarMetrics } from './metrics/sidecar-metrics.ts';
-import { createTcpTraffic, tellingTcpTraffic } from './metrics/tcp/traffic.ts';
-import { outputBlocked, renewalReasons } from './outcomes.ts';
+import { renewalReasons } from './outcomes.ts';
 import { reservedInbound } from './ports.ts';
-import { createAccounts } from './proxy/account.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
-import { explainSidecar } from './proxy/explain/explain-sidecar.ts';
 import { createDeclaredGuard, createPodAddresses, createPodGuard } from './proxy/inbound/guard.ts';
-import { createEndpointBook } from './proxy/outbound/endpoint-book.ts';
-import { createPeerBook } from './proxy/peer-book.ts';
-import { createRecentFailures } from './proxy/recent-failures.ts';
-import { createRefusalLines } from './proxy/refusal-lines.ts';
 import { dataPlaneSettings, reservedPortsOf } from './proxy/settings.ts';
-import { setAsideBy, shownTraffic } from './proxy/shown.ts';
 import { createSlots } from './proxy/slots.ts';
-import type { ServerGroup } from './server-group.ts';
-import { startTogether } from './server-group.ts';
+import { createBooks } from './sidecar/books.ts';
+import { startPages } from './sidecar/pages.ts';
 import { createStopping, createStopRequest } from './stopping.ts';
 import { version } from './version.ts';
 
@@ -101,55 +76,28 @@ async function startSidecar(
   { settings, origins }: { settings: AgentSettings; origins: Origins },
   askToStop: (by: string) => void,
 ): Promise<Sidecar> {
+  const startedAtMs = clock.now();
   const budget = descriptorBudget(host.descriptorLimit());
   warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
-  const fitting = budget.connections;
-  const container = containerMemory();
-  const pools = [heapMemory(), ...(container === undefined ? [] : [container])];
-  const reclaim = () => {
-    host.collectGarbage?.();
-    returnFreeMemory();
-  };
-  const memory = watchMemory({ pools, reclaim, clock, log });
-  const startedAtMs = clock.now();
+  const { pools, memory } = watchOwnMemory(host, clock, log);
   const readiness = loggedReadiness(log);
   const drain = createDrain(clock);
-  const interception = createInterceptionBook();
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
-  const metrics = createSidecarMetrics(build, () => ({
-    liveConnections: accounts.live,
-    endpointsSetAside: endpoints.countSetAside,
-    closedGates: readiness.closed,
-    identity: () => identity && identityFacts(identity, remainingMs(identity.current(), clock.now())),
-    peersByRoot: peers.byRoot,
-    isControlPlaneUp: sources.isControlPlaneUp,
-    policy: policyInForce,
-    tcpSeries: () => tcp.series(),
-    memory: pools,
-    interception: interception.facts,
-  }));
-  output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
-  const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
-  const logging = createLogging(log, settings.accessLog);
-  const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
-  const failures = createRecentFailures();
-  const traffic = createTrafficBook(clock);
-  const observer = alsoTelling(
-    tellingTcpTraffic(metrics, () => tcp),
-    traffic,
-  );
-  const accounts = createAccounts({
-    observer,
-    refusals,
-    failures,
-    log,
-    clock,
-    accessLog: () => logging.current().accessLog,
-    clockSkewMs: () => identity?.renewal().clockSkewMs,
-  });
-  const peers = createPeerBook(clock);
-  const endpoints = createEndpointBook({ clock, log, counter: metrics });
   let identity: IdentitySource | undefined;
+  const books = createBooks(
+    {
+      ...{ clock, log, output, build, readiness, pools },
+      asked: {
+        identity: () => identity,
+        policyInForce: () => policyInForce(),
+        isControlPlaneUp: () => sources.isControlPlaneUp(),
+        workloads: () => sources.workloads,
+      },
+    },
+    settings,
+  );
+  const { metrics, interception, traffic, accounts } = books;
+  const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const counter: RenewalCounter = {
     renewalSucceeded: metrics.renewalSucceeded,
     renewalFailed(source, reason) {
@@ -159,12 +107,9 @@ async function startSidecar(
     },
   };
   const sources = startSources({ clock, log, counter }, settings);
-  const policyInForce = watchPolicy(clock, sources.policy, settings.minimumInboundMode, readiness);
-
-  const { workloads } = sources;
-  const ownWorkload = ownWorkloadOf({ clock, book: workloads, identity: () => identity?.current().spiffeId });
-  const tcp = createTcpTraffic({ clock, workloads, ownWorkload, names: settings });
-  workloads.subscribe(tcp.answered);
+  const { policy, revocations, reporting, workloads } = sources;
+  workloads.subscribe(books.tcp.answered);
+  const policyInForce = watchPolicy(clock, policy, settings.minimumInboundMode, readiness);
 
   const podAddresses = createPodAddresses(clock);
   const currentIdentity = (): Identity => {
@@ -177,54 +122,43 @@ async function startSidecar(
     spiffeId: () => currentIdentity().spiffeId.uri,
     probeAnswer: randomBytes(16).toString('hex'),
   };
-  const watchParts = { clock, log, readiness, book: interception, askCanary: sources.askCanary };
-  const interceptionWatch = createInterceptionWatch(watchParts, settings, surroundings);
-  const parts = {
-    clock,
-    log,
-    accounts,
-    observer,
-    refusals,
-    drain,
-    connections: createSlots(Math.min(settings.maxConnections, fitting)),
-    descriptors: createSlots(fitting),
-    memory,
+  const interceptionWatch = createInterceptionWatch(
+    { clock, log, readiness, book: interception, askCanary: sources.askCanary },
+    settings,
+    surroundings,
+  );
+  const proxy = {
+    ...books,
+    ...{ clock, log, drain, memory, policy, revocations, originalDestination },
+    connections: createSlots(Math.min(settings.maxConnections, budget.connections)),
+    descriptors: createSlots(budget.connections),
     identity: { current: currentIdentity },
-    revocations: sources.revocations,
-    peers,
-    policy: sources.policy,
     registry: sources.registry,
-    endpoints,
     guard: settings.capture
       ? createPodGuard(podAddresses, reservedPortsOf(settings))
       : createDeclaredGuard(settings.deliver),
-    originalDestination,
     canaryAnswer: interceptionWatch.canaryAnswer,
   };
   const appHealth = createAppHealth({
-    clock,
-    log,
-    drain,
+    ...{ clock, log, drain },
     probes: settings.appProbes,
     reservedPorts: reservedInbound(settings.ports),
   });
-  const starting = new AbortController();
   const { plane, stopping, pages } = await bind();
-  const { reporting } = sources;
-  const stateSources = {
-    ...{ readiness, policy: sources.policy, minimumMode: settings.minimumInboundMode, interception, traffic },
-    live: accounts.live,
-  };
-  const state = () =>
-    sidecarStateOf(stateSources, identity && { current: identity.current(), renewal: identity.renewal() });
-  const reports =
-    reporting && startReports({ clock, log, reporting, identity: () => identity?.current(), peers, state });
   log.info({ ...pageAddresses(settings), ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
-  sources.revocations.subscribe(plane.revocationsChanged);
+  const held = () => identity && { current: identity.current(), renewal: identity.renewal() };
+  const { minimumInboundMode: minimumMode } = settings;
+  const stateParts = { readiness, policy, minimumMode, interception, traffic, live: accounts.live };
+  const state = () => sidecarStateOf(stateParts, held());
+  const reportParts = { clock, log, identity: () => identity?.current(), peers: books.peers, state };
+  const reports = reporting && startReports({ ...reportParts, reporting });
+
+  revocations.subscribe(plane.revocationsChanged);
   const failed = Promise.withResolvers<never>();
   interceptionWatch.start(plane.captured, failed.reject);
+  const starting = new AbortController();
   const obtaining = sources.identity(starting.signal).then(
     (source) => {
       identity = source;
@@ -242,41 +176,16 @@ async function startSidecar(
     let bound: DataPlane | undefined;
     try {
       const planeSettings = dataPlaneSettings(settings, surroundings);
-      bound = await startDataPlane(parts, planeSettings);
-      const stopping = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
+      bound = await startDataPlane(proxy, planeSettings);
+      const stopper = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
-      const captureProofs = () => interception.facts().proofs;
-      const isDraining = () => stopping.progress().stage === 'draining';
-      const explainParts = {
-        ...parts,
-        ...{ failures, podAddresses, captureProofs, isDraining, isControlPlaneUp: sources.isControlPlaneUp },
-      };
-      const admin = {
-        clock,
-        log,
-        places,
-        readiness,
-        identity: () => identity && { current: identity.current(), renewal: identity.renewal() },
-        peers,
-        revocations: sources.revocations,
-        ...{ startedAtMs, settings, origins, interception: interception.facts, failures, stopping, drain, logging },
-        policy: { current: sources.policy.current, inForce: policyInForce },
-        isControlPlaneUp: sources.isControlPlaneUp,
-        destinations: { known: sources.registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },
-        ...shownTraffic(clock, accounts, bound),
-        explain: explainSidecar(bound, explainParts, settings, planeSettings),
+      const pageParts = {
+        ...{ startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, appHealth, places },
+        ...{ plane: bound, stopping: stopper, identity: () => identity },
         quit: () => askToStop('POST /quitquitquit'),
       };
-      const place = settings.appMetrics;
-      const appMetrics = place && createAppMetrics({ clock, log, place, counter: metrics });
-      const pageParts = {
-        metrics: { ...sharedPage(clock, metrics), ...appMetrics },
-        appHealth,
-        health: { readiness, log, places },
-        admin,
-        places,
-      };
-      return { plane: bound, stopping, pages: await startPages(settings, surroundings.hasIpv6, pageParts) };
+      const pageSettings = { settings, origins, plane: planeSettings, hasIpv6: surroundings.hasIpv6 };
+      return { plane: bound, stopping: stopper, pages: await startPages(pageParts, pageSettings) };
     } catch (error) {
       bound?.retireInbound();
       bound?.retireOutbound();
@@ -289,7 +198,7 @@ async function startSidecar(
     failed: failed.promise,
     async stop() {
       const forced = await stopping.stop();
-      refusals.close();
+      books.refusals.close();
       memory.close();
       eventLoop.close();
       await interceptionWatch.stop();
@@ -305,26 +214,15 @@ async function startSidecar(
   };
 }
 
-interface PageParts {
-  readonly metrics: MetricsPage;
-  readonly appHealth: AppHealth;
-  readonly health: HealthParts;
-  readonly admin: AdminParts;
-  readonly places: Places;
-}
-
-/** Metrics, health and admin. */
-function startPages(settings: AgentSettings, withIpv6: boolean, parts: PageParts): Promise<ServerGroup> {
-  const { ports, metricsBind, healthBind, adminListen } = settings;
-  const { metrics, appHealth, health, admin, places } = parts;
-  const usable = (ips: readonly string[]) => ips.filter((ip) => withIpv6 || !ip.includes(':'));
-  return startTogether([
-    ...usable(metricsBind).map(
-      (ip) => () => startScrapeServer({ ip, port: ports.metrics }, metrics, appHealth, places),
-    ),
-    ...usable(healthBind).map((ip) => () => startHealthServer({ ip, port: ports.health }, health)),
-    () => startAdminServer(adminListen, admin),
-  ]);
+/** The heap, and the container where there is one: whoever is short of either gives garbage back first. */
+function watchOwnMemory(host: Host, clock: Clock, log: Log) {
+  const container = containerMemory();
+  const pools = [heapMemory(), ...(container === undefined ? [] : [container])];
+  const reclaim = () => {
+    host.collectGarbage?.();
+    returnFreeMemory();
+  };
+  return { pools, memory: watchMemory({ pools, reclaim, clock, log }) };
 }
 
 function pageAddresses({ adminListen, ports }: AgentSettings) {

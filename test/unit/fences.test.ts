@@ -10,7 +10,18 @@ import { describe, expect, test } from 'vitest';
  */
 
 const root = resolve(import.meta.dirname, '../..');
-const folders = ['agent', 'cli', 'control-plane', 'identity', 'injector', 'metrics', 'policy', 'proxy', 'redirect'];
+const folders = [
+  'agent',
+  'cli',
+  'control-plane',
+  'identity',
+  'injector',
+  'metrics',
+  'policy',
+  'proxy',
+  'redirect',
+  'sidecar',
+];
 
 interface Finding {
   readonly rule: string;
@@ -87,7 +98,8 @@ const mayImport: Record<string, Partial<Record<string, readonly Way[]>>> = {
       ['import type', 'import()'],
     ]),
   ),
-  'sidecar.ts': { agent: ways, proxy: ways, metrics: ways, identity: ways, policy: ways },
+  'sidecar.ts': { sidecar: ways, agent: ways, proxy: ways, metrics: ways, identity: ways, policy: ways },
+  'sidecar/books.ts': { agent: ways, proxy: ways, metrics: ways, identity: ways, policy: ways },
   'identity/leaf.ts': {},
   'policy/mode.ts': {},
   'agent/renewal.ts': { identity: ways, policy: ways },

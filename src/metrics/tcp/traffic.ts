@@ -155,16 +155,16 @@ function addBytes(series: TcpSeries, { bytes }: LiveConnection): void {
 /** The same observer, with the books told of each connection that is carried. */
 export function tellingTcpTraffic<O extends Pick<Observer, 'connectionOpened' | 'connectionClosed'>>(
   observer: O,
-  traffic: () => TcpTraffic,
+  traffic: Pick<TcpTraffic, 'connectionOpened' | 'connectionClosed'>,
 ): O {
   return {
     ...observer,
     connectionOpened(connection: LiveConnection) {
-      traffic().connectionOpened(connection);
+      traffic.connectionOpened(connection);
       observer.connectionOpened(connection);
     },
     connectionClosed(connection: LiveConnection, reason: ClosedReason) {
-      traffic().connectionClosed(connection);
+      traffic.connectionClosed(connection);
       observer.connectionClosed(connection, reason);
     },
   };

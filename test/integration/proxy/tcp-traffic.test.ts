@@ -55,7 +55,7 @@ function side(own: NamedWorkload, peer: NamedWorkload) {
   workloads.subscribe(tcp.answered);
   books.push(workloads);
   const metrics = sidecarMetrics({ tcpSeries: tcp.series });
-  const telling = tellingTcpTraffic(metrics, () => tcp);
+  const telling = tellingTcpTraffic(metrics, tcp);
   const observer: typeof telling = {
     ...telling,
     connectionClosed(connection, reason) {

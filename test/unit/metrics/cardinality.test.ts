@@ -30,7 +30,7 @@ function sidecar() {
     peersByRoot: peers.byRoot,
     tcpSeries: tcp.series,
   });
-  const observer = tellingTcpTraffic(metrics, () => tcp);
+  const observer = tellingTcpTraffic(metrics, tcp);
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer, refusals, failures: createRecentFailures(), log, clock });
   return { accounts, metrics, observer, peers, refusals };
