@@ -17,7 +17,7 @@ export function podEndpoint(address: Address, pod: Pod | undefined, trustDomain:
 }
 
 /** Istio's label for pods that accept HBONE, or our container. On the network of its node no pod is captured. */
-function hasSidecar({ metadata, spec }: Pod): boolean {
+export function hasSidecar({ metadata, spec }: Pod): boolean {
   if (spec.hostNetwork) return false;
   const isOurs = ({ name }: { readonly name: string }) => name === 'remora';
   const isLabelled = metadata.labels['networking.istio.io/tunnel'] === 'http';

@@ -102,9 +102,17 @@ function selectedEndpoints(
 }
 
 /** A pod whose conditions nobody wrote down is taken for ready. */
-function isReady({ status }: Pod): boolean {
+export function isReady({ status }: Pod): boolean {
   const condition = status.conditions.find(({ type }) => type === 'Ready');
   return condition === undefined || condition.status === 'True';
+}
+
+/** Whether connections to a Service have anywhere to go, whatever the port. */
+export function hasReadyEndpoint(service: Service, index: RegistryIndex): boolean {
+  const slices = index.slicesOf(service);
+  if (slices === undefined)
+    return index.podsSelectedBy(service).some((pod) => service.spec.publishNotReadyAddresses || isReady(pod));
+  return slices.some(({ endpoints }) => endpoints.some(({ conditions }) => stateOf(conditions).ready));
 }
 
 /** Where a Service sends connections to one of its pods; undefined when it names a port that the pod does not have. */

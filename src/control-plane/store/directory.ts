@@ -2,6 +2,7 @@ import { watch } from 'node:fs';
 import type { Clock, Timer } from '../../clock.ts';
 import { ConfigurationError, messageOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import { createChangesLog } from './changes-log.ts';
 import type { FileState, LoadResult, RegistryProblem, RegistryReader } from './files.ts';
 import { createRegistryReader, listFiles } from './files.ts';
 import type { RegistryObjects } from './objects.ts';
@@ -33,6 +34,7 @@ export async function openDirectoryStore(
   const reader = createRegistryReader();
   const listeners = new Set<(objects: RegistryObjects) => void>();
   let { objects, fingerprint: seen } = await readFirst(path, reader, log);
+  const reportChanges = createChangesLog(clock, log);
   let lastFailure = '';
   let pollTimer: Timer | undefined;
   let soonTimer: Timer | undefined;
@@ -74,6 +76,7 @@ export async function openDirectoryStore(
     seen = fingerprint;
     if (result.kind === 'broken') return reportProblems(result.problems, log);
     reportObjects(result, path, log);
+    reportChanges(objects, result.objects);
     objects = result.objects;
     for (const listener of listeners) listener(objects);
   };

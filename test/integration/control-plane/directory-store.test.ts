@@ -106,6 +106,37 @@ describe('a registry directory', () => {
   });
 });
 
+describe('a directory that changes', () => {
+  const service =
+    'apiVersion: v1\nkind: Service\nmetadata: {name: api, namespace: shop}\nspec: {clusterIP: 10.96.0.10}\n';
+  const changes = () => captured.lines.filter(({ msg }) => msg !== 'Registry read');
+
+  it('names in the log what changed; the first read is counts alone', async () => {
+    write('a.yaml', pod('a'));
+    write('service.yaml', service);
+    const opened = await open();
+    expect(captured.lines).toMatchObject([{ msg: 'Registry read', pods: 1, services: 1 }]);
+    write('b.yaml', pod('b'));
+    await polled(opened);
+    expect(changes()).toMatchObject([{ level: 'info', msg: 'Registry changed', kind: 'Pod', added: ['shop/b'] }]);
+    rmSync(join(directory, 'service.yaml'));
+    await polled(opened);
+    const gone = ['shop/api (10.96.0.10)'];
+    expect(changes().slice(1)).toMatchObject([
+      { level: 'info', msg: 'Registry changed', kind: 'Service', removed: gone },
+      { level: 'warn', msg: 'Services are gone from the registry', services: gone },
+    ]);
+  });
+
+  it('says nothing of what stayed', async () => {
+    write('a.yaml', pod('a'));
+    const opened = await open();
+    write('a.yaml', `# The same again.\n${pod('a')}`);
+    await polled(opened);
+    expect(changes()).toEqual([]);
+  });
+});
+
 describe('a directory that breaks while it is used', () => {
   it('G1: keeps the last good state of every file, and says once where it is broken', async () => {
     write('a.yaml', pod('a'));
