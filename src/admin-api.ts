@@ -267,15 +267,24 @@ export const statusPage = v.object({
     }),
   ),
   mode: shownMode,
+  /** What sets the mode, and what no control plane can lower; null while none is in force. */
+  modeSetBy: v.nullable(v.picklist(['policy', 'floor'])),
+  minimumInboundMode: v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']),
+  minimumOutbound: v.string(),
+  outboundPolicy: v.string(),
   /** The address is null without one. */
   controlPlane: v.object({ address: v.nullable(v.string()), isUp: v.boolean() }),
   connections: perDirection,
   tunnels: perDirection,
+  /** Places of connections that are open or being opened, and how many there are. */
+  places: v.object({ inUse: count, most: count }),
   interception: v.object({
     /** False with tunnels that were declared by hand. */
     isOn: v.boolean(),
     /** What the last proof of each kind showed. */
     proofs: v.array(v.object({ direction: directionOf, family: v.string(), isOk: v.boolean() })),
+    /** Directions of which nothing is known, and why. */
+    unknown: v.array(v.object({ direction: directionOf, why: v.string() })),
     /** Connections of the application that go around the sidecar now. */
     bypassed: perDirection,
   }),
@@ -294,6 +303,8 @@ export const statusPage = v.object({
     }),
   ),
   drain: shownDrain,
+  /** Settings that were given and differ from their defaults, as typed, without what may be secret. */
+  changedSettings: v.array(v.object({ name: v.string(), typed: v.string(), from: v.string() })),
 });
 export type StatusPage = v.InferOutput<typeof statusPage>;
 

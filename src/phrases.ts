@@ -12,6 +12,14 @@ export const counted = (count: number, one: string, many = `${one}s`): string =>
 export const indented = (columns: number, lines: readonly string[]): string[] =>
   lines.map((line) => `${' '.repeat(columns)}${line}`);
 
+const longestSetting = 120;
+
+/** A setting, cut short, with where it is from where that is not its flag: `--max-connections 2 (REMORA_MAX_CONNECTIONS)`. */
+export function asGiven(whole: string, from: string): string {
+  const typed = whole.length <= longestSetting ? whole : `${whole.slice(0, longestSetting)}…`;
+  return typed.startsWith(`${from} `) ? typed : `${typed} (${from})`;
+}
+
 /** A time to the second; what is none as it came. */
 export function moment(text: string): string {
   const atMs = parseDate(text);
@@ -24,3 +32,6 @@ export function roughly(durationMs: number): string {
   const unitMs = durationMs < hourMs ? secondMs : durationMs < 48 * hourMs ? minuteMs : hourMs;
   return formatDuration(Math.floor(durationMs / unitMs) * unitMs);
 }
+
+/** `just now`, `2m ago`. */
+export const agoOf = (durationMs: number): string => (durationMs < secondMs ? 'just now' : `${roughly(durationMs)} ago`);

@@ -5,6 +5,7 @@ import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
 import { createInterceptionWatch } from './agent/audit/watch.ts';
+import { changedSettings } from './agent/config-page.ts';
 import { loggedReadiness, watchExpiry } from './agent/gates.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import { watchPolicy } from './agent/policy-watch.ts';
@@ -32,6 +33,7 @@ import { createLogOutput } from './log-output.ts';
 import { containerMemory, heapMemory } from './memory-limit.ts';
 import { watchMemory } from './memory-pressure.ts';
 import { renewalReasons } from './outcomes.ts';
+import { asGiven } from './phrases.ts';
 import { reservedInbound } from './ports.ts';
 import type { DataPlane } from './proxy/data-plane.ts';
 import { startDataPlane } from './proxy/data-plane.ts';
@@ -78,6 +80,8 @@ async function startSidecar(
 ): Promise<Sidecar> {
   const startedAtMs = clock.now();
   const budget = descriptorBudget(host.descriptorLimit());
+  const changed = changedSettings({ settings, origins }).map(({ typed, from }) => asGiven(typed, from));
+  log.info({ settings: changed }, 'Settings that differ from their defaults');
   warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
   const { pools, memory } = watchOwnMemory(host, clock, log);
   const readiness = loggedReadiness(log);

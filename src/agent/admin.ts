@@ -9,7 +9,7 @@ import type { Logging } from '../logging.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { certificatesPageOf } from './certificates-page.ts';
 import type { ConfigShown } from './config-page.ts';
-import { configPageOf } from './config-page.ts';
+import { changedSettings, configPageOf } from './config-page.ts';
 import { destinationsPageOf } from './destinations-page.ts';
 import type { EndingParts } from './ending.ts';
 import { drainAction, quitAction, shownDrain } from './ending.ts';
@@ -19,11 +19,11 @@ import { refuseForeign } from './local-requests.ts';
 import { loggingAction, loggingPageOf } from './logging-page.ts';
 import type { Page, PageHandler, PageListener, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
-import { policyPageOf } from './policy-page.ts';
+import { policyPageOf, setByOf } from './policy-page.ts';
 import type { PolicyInForce } from './policy-watch.ts';
 import type { CachedDestination } from './registry/destination-cache.ts';
 import type { PeerCounts } from './root-use.ts';
-import type { OpenNow } from './status-page.ts';
+import type { OpenNow, PlacesNow } from './status-page.ts';
 import { statusPageOf } from './status-page.ts';
 
 export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, ConfigShown, EndingParts {
@@ -45,6 +45,7 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   tunnels(): readonly ShownTunnel[];
   /** How many there are of each. */
   openNow(): OpenNow;
+  placesNow(): PlacesNow;
   /** What would become of a connection, as the query asks. */
   explain(query: URLSearchParams): Promise<Page>;
   /** Connections that failed lately, the latest first. */
@@ -153,15 +154,19 @@ function handlersOf(entries: readonly Entry[], method: 'get' | 'post'): Record<s
 const ok = (body: object): Page => ({ status: 200, body });
 
 function statusReply(parts: AdminParts): Page {
-  const { clock, policy } = parts;
+  const { clock, policy, settings } = parts;
+  const current = policy.current();
   return ok(
     statusPageOf({
       ...parts,
       nowMs: clock.now(),
       identity: parts.identity(),
       mode: policy.inForce()?.mode,
+      modeSetBy: current === undefined ? null : setByOf(current, settings.minimumInboundMode),
       isControlPlaneUp: parts.isControlPlaneUp(),
       openNow: parts.openNow(),
+      placesNow: parts.placesNow(),
+      changed: changedSettings(parts),
       interception: parts.interception(),
       failures: parts.failures.all(),
       drain: shownDrain(parts),

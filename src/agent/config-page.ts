@@ -1,6 +1,7 @@
 import type { ConfigPage } from '../admin-api.ts';
 import type { AppProbe } from '../app-probes.ts';
 import { describeOrigin } from '../config/given.ts';
+import { flagOf } from '../config/setting.ts';
 import { agentTable } from '../config/table.ts';
 import type { AgentSettings, Origins } from '../config.ts';
 
@@ -18,6 +19,26 @@ export function configPageOf({ settings, origins }: ConfigShown): ConfigPage {
     return [name, { value: text, from: describeOrigin(origins[name as keyof Origins]) }];
   });
   return { settings: Object.fromEntries(shown) };
+}
+
+/** A setting that was given, and is not what it is by default. */
+export interface ChangedSetting {
+  readonly name: string;
+  /** As a person types it, without what may be secret: `--max-connections 2`. */
+  readonly typed: string;
+  /** As on the page of all settings. */
+  readonly from: string;
+}
+
+/** In the order of the page. What depends on other settings by default, as `capture` does, counts once it is given. */
+export function changedSettings(config: ConfigShown): ChangedSetting[] {
+  const { settings } = configPageOf(config);
+  return Object.entries(agentTable).flatMap(([name, { kind, default: usual }]) => {
+    const { value, from } = settings[name] ?? { value: null, from: '' };
+    const isUsual = usual !== undefined && value === (kind.show as (value: unknown) => string)(usual);
+    const isGiven = config.origins[name as keyof Origins].kind !== 'default';
+    return isGiven && !isUsual ? [{ name, typed: `--${flagOf(name)} ${value ?? ''}`, from }] : [];
+  });
 }
 
 const hidden = '[hidden]';

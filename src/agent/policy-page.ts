@@ -29,7 +29,7 @@ export function policyPageOf({ nowMs, policy, inForce, settings }: PolicyShown):
     now: timestamp(nowMs),
     inbound: {
       mode,
-      setBy: policy === undefined ? null : isSetByFloor(policy.mode, floor) ? 'floor' : 'policy',
+      setBy: policy === undefined ? null : setByOf(policy, floor),
       why: whyOf(policy, mode, settings),
       fromPolicy: policy?.mode ?? null,
       floor,
@@ -42,6 +42,11 @@ export function policyPageOf({ nowMs, policy, inForce, settings }: PolicyShown):
     },
     lastUpdate: inForce === undefined ? null : timestamp(inForce.sinceMs),
   };
+}
+
+/** What sets the mode in force. */
+export function setByOf({ mode }: PolicyState, floor: Mode): 'policy' | 'floor' {
+  return isSetByFloor(mode, floor) ? 'floor' : 'policy';
 }
 
 function whyOf(policy: PolicyState | undefined, mode: Mode | null, { controlPlane }: PolicyShown['settings']): string {

@@ -2,11 +2,13 @@ import type { ShownFailure, StatusPage } from '../admin-api.ts';
 import { parseDate, timestamp } from '../clock.ts';
 import { remainingMs } from '../identity/identity.ts';
 import type { Readiness } from '../lifecycle.ts';
+import type { Direction } from '../outcomes.ts';
 import { readinessGates } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { version } from '../version.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { shownRenewalFailure } from './certificates-page.ts';
+import type { ChangedSetting } from './config-page.ts';
 import type { InterceptionFacts } from './interception-book.ts';
 
 /** Failures that are older say little of what goes on; milliseconds. */
@@ -14,6 +16,9 @@ const latelyMs = 10 * 60_000;
 
 /** How much is open, by direction. */
 export type OpenNow = Pick<StatusPage, 'connections' | 'tunnels'>;
+
+/** Places for connections. */
+export type PlacesNow = StatusPage['places'];
 
 export interface StatusShown {
   /** Wall time, milliseconds since the epoch. */
@@ -25,16 +30,23 @@ export interface StatusShown {
     readonly workloadName?: string | undefined;
     readonly controlPlane?: string | undefined;
     readonly capture: boolean;
+    readonly includeInboundPorts: '*' | readonly unknown[];
+    readonly minimumInboundMode: Mode;
+    readonly minimumOutbound: string;
+    readonly outboundPolicy: string;
   };
   readonly readiness: Pick<Readiness, 'closed'>;
   readonly identity: HeldIdentity | undefined;
   /** In force; undefined while no policy can be enforced. */
   readonly mode: Mode | undefined;
+  readonly modeSetBy: StatusPage['modeSetBy'];
   readonly isControlPlaneUp: boolean;
   readonly openNow: OpenNow;
+  readonly placesNow: PlacesNow;
   readonly interception: InterceptionFacts;
   readonly failures: readonly ShownFailure[];
   readonly drain: StatusPage['drain'];
+  readonly changed: readonly ChangedSetting[];
 }
 
 /** A sidecar at one glance. */
@@ -54,12 +66,40 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     gates: readinessGates.map((gate) => ({ gate, isOpen: !closed.has(gate), why: closed.get(gate) ?? null })),
     identity: shown.identity === undefined ? null : identityOf(shown.identity, nowMs),
     mode: shown.mode ?? null,
+    modeSetBy: shown.modeSetBy,
+    minimumInboundMode: settings.minimumInboundMode,
+    minimumOutbound: settings.minimumOutbound,
+    outboundPolicy: settings.outboundPolicy,
     controlPlane: { address: settings.controlPlane ?? null, isUp: shown.isControlPlaneUp },
     ...shown.openNow,
-    interception: { isOn: settings.capture, proofs: [...interception.proofs], bypassed: interception.bypassed },
+    places: shown.placesNow,
+    interception: {
+      isOn: settings.capture,
+      proofs: [...interception.proofs],
+      unknown: settings.capture ? unprovedOf(shown) : [],
+      bypassed: interception.bypassed,
+    },
     failures: failuresOf(shown.failures, nowMs),
     drain: shown.drain,
+    changedSettings: [...shown.changed],
   };
+}
+
+/** An absent line would look like one that is in order. */
+function unprovedOf(shown: StatusShown): StatusPage['interception']['unknown'] {
+  const { proofs } = shown.interception;
+  const isKnown = (direction: Direction) => proofs.some((proof) => proof.direction === direction);
+  return [
+    ...(isKnown('outbound') ? [] : [{ direction: 'outbound' as const, why: 'no proof yet' }]),
+    ...(isKnown('inbound') ? [] : [{ direction: 'inbound' as const, why: whyInboundUnproved(shown) }]),
+  ];
+}
+
+/** It is proved by the control plane, which dials from outside. */
+function whyInboundUnproved({ settings, isControlPlaneUp }: StatusShown): string {
+  if (settings.includeInboundPorts.length === 0) return 'nothing inbound is to be captured';
+  if (settings.controlPlane === undefined) return 'no control plane to prove it';
+  return isControlPlaneUp ? 'no proof yet, or not lately' : 'control plane away';
 }
 
 function identityOf({ current, renewal }: HeldIdentity, nowMs: number): StatusPage['identity'] {

@@ -87,6 +87,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
     interception: interception.facts,
     destinations: { known: registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },
     ...shownTraffic(clock, accounts, plane),
+    placesNow: () => ({ inUse: proxy.connections.inUse, most: proxy.connections.capacity }),
     explain: explainSidecar(plane, explained, settings, planeSettings),
   } satisfies Omit<AdminParts, 'origins'>;
 }

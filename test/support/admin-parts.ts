@@ -29,6 +29,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     connections: () => [],
     tunnels: () => [],
     openNow: () => ({ connections: { inbound: 0, outbound: 0 }, tunnels: { inbound: 0, outbound: 0 } }),
+    placesNow: () => ({ inUse: 0, most: 10_000 }),
     explain: async () => ({ status: 200, body: {} }),
     failures: createRecentFailures(),
     stopping: { progress: () => ({ stage: 'serving', isStopping: false }), drain: async () => undefined },

@@ -1,6 +1,7 @@
 import type { StatusPage } from '../../admin-api.ts';
+import { captureSettings } from '../../annotations.ts';
 import { parseDate } from '../../clock.ts';
-import { counted, indented, moment, roughly } from '../../phrases.ts';
+import { asGiven, counted, indented, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import type { Column } from '../admin/columns.ts';
 import { tableLines } from '../admin/columns.ts';
@@ -18,15 +19,22 @@ export function statusText(page: StatusPage, columns: number): string[] {
     ),
     ...identityLines(page, nowMs),
     line('Control plane', controlPlaneText(page)),
-    line('Inbound mode', page.mode ?? 'none in force, so everything is refused'),
+    line('Inbound mode', modeText(page)),
+    line(
+      'Outbound',
+      `minimumOutbound ${printable(page.minimumOutbound)}, outboundPolicy ${printable(page.outboundPolicy)}`,
+    ),
     line('Interception', interceptionText(page)),
+    ...exclusionLines(page),
     line('Carrying', carriedText(page)),
+    ...changedLines(page, columns),
     ...drainLines(page),
     ...failureLines(page, nowMs, columns),
   ];
 }
 
-const line = (title: string, text: string) => `${(title && `${title}:`).padEnd(15)}${text}`;
+const titleWidth = 15;
+const line = (title: string, text: string) => `${(title && `${title}:`).padEnd(titleWidth)}${text}`;
 
 function readyLine({ isReady, gates }: StatusPage): string {
   if (isReady) return 'Ready';
@@ -70,19 +78,59 @@ function controlPlaneText({ controlPlane: { address, isUp } }: StatusPage): stri
   return `${isUp ? 'up' : 'NOT REACHABLE, what it last said stays in force'}, ${printable(address)}`;
 }
 
-function interceptionText({ interception: { isOn, proofs, bypassed } }: StatusPage): string {
+function modeText({ mode, modeSetBy, minimumInboundMode, controlPlane }: StatusPage): string {
+  if (mode === null) return 'none in force, so everything is refused';
+  if (modeSetBy === 'floor') return `${mode} (the floor of this pod, minimumInboundMode)`;
+  const by = controlPlane.address === null ? 'there is no control plane' : 'control plane';
+  return `${mode} (${by}; floor of this pod ${minimumInboundMode})`;
+}
+
+function interceptionText({ interception: { isOn, proofs, unknown, bypassed } }: StatusPage): string {
   if (!isOn) return 'none, the applications dial tunnels';
   const shown = proofs.map(
     ({ direction, family, isOk }) => `${direction} ${printable(family)} ${isOk ? 'ok' : 'LOST'}`,
   );
   const around = bypassed.inbound + bypassed.outbound;
   const bypasses = around === 0 ? [] : [`${counted(around, 'connection')} GO AROUND THE SIDECAR`];
-  return [...shown, ...bypasses].join(', ') || 'not proved yet';
+  const unproved = unknown.map(({ direction, why }) => `${direction} not known (${printable(why)})`);
+  return [...shown, ...unproved, ...bypasses].join(', ');
 }
 
-function carriedText({ connections, tunnels }: StatusPage): string {
+/** What passes by because it was asked for: no fault, and often the cause of one. */
+function exclusionLines({ changedSettings, interception: { isOn } }: StatusPage): string[] {
+  const scope = changedSettings.filter(({ name }) => Object.hasOwn(captureSettings, name));
+  if (!isOn || scope.length === 0) return [];
+  const settings = scope.map(shownSetting).join(', ');
+  return [line('Not captured', `by ${settings}: what that leaves out goes around this sidecar, as it is`)];
+}
+
+/** The list as on the page of all settings, which has each in full. */
+function changedLines({ changedSettings }: StatusPage, columns: number): string[] {
+  if (changedSettings.length === 0) return [line('Not default', 'nothing')];
+  return wrapped(changedSettings.map(shownSetting), columns - titleWidth).map((text, index) =>
+    line(index === 0 ? 'Not default' : '', text),
+  );
+}
+
+function shownSetting({ typed, from }: StatusPage['changedSettings'][number]): string {
+  return printable(asGiven(typed, from));
+}
+
+/** As many of the parts on a line as fit. */
+function wrapped(parts: readonly string[], width: number): string[] {
+  const lines: string[] = [];
+  for (const part of parts) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + part.length + 3 <= width) lines[lines.length - 1] = `${last}, ${part}`;
+    else lines.push(part);
+  }
+  return lines.map((text, index) => (index < lines.length - 1 ? `${text},` : text));
+}
+
+function carriedText({ connections, tunnels, places: { inUse, most } }: StatusPage): string {
   const both = (one: StatusPage['connections']) => `${one.inbound} inbound and ${one.outbound} outbound`;
-  return `${both(connections)} connections, in ${both(tunnels)} tunnels`;
+  const room = `${inUse} of at most ${most}${inUse < most ? '' : ', FULL: new ones are refused'}`;
+  return `${both(connections)} connections (${room}), in ${both(tunnels)} tunnels`;
 }
 
 function drainLines({ drain: { stage, isStopping, open } }: StatusPage): string[] {

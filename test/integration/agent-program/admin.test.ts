@@ -112,7 +112,7 @@ describe('a running sidecar', () => {
     expect(code).toBe(0);
     expect(stdout).toMatch(/^Ready\n/);
     expect(stdout).toContain(`Identity:      ${idOf('db')}\n`);
-    expect(stdout).toContain('1 inbound and 0 outbound connections, in 1 inbound and 0 outbound tunnels');
+    expect(stdout).toContain('1 inbound and 0 outbound connections (1 of at most ');
     expect((await pageOf(db, adminPaths.policy, policyPage)).inbound).toEqual({
       mode: 'STRICT',
       setBy: 'policy',

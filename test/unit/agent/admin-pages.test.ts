@@ -2,7 +2,7 @@ import { parse } from 'valibot';
 import { describe, expect, it } from 'vitest';
 import type { ShownFailure } from '../../../src/admin-api.ts';
 import { configPage, destinationsPage, policyPage, statusPage } from '../../../src/admin-api.ts';
-import { configPageOf } from '../../../src/agent/config-page.ts';
+import { changedSettings, configPageOf } from '../../../src/agent/config-page.ts';
 import { destinationsPageOf } from '../../../src/agent/destinations-page.ts';
 import { policyPageOf } from '../../../src/agent/policy-page.ts';
 import type { StatusShown } from '../../../src/agent/status-page.ts';
@@ -126,6 +126,16 @@ describe('the settings', () => {
     });
   });
 
+  it('that differ from their defaults are those that were given and say something else, without secrets', () => {
+    const given = ['--max-connections', '2', '--minimum-outbound', 'plaintext', '--app-metrics', '9102/?token=hunter2'];
+    expect(changedSettings(load(...given))).toEqual([
+      { name: 'controlPlane', typed: '--control-plane https://control-plane:15012', from: '--control-plane' },
+      { name: 'meshNetworks', typed: '--mesh-networks 10.0.0.0/8', from: '--mesh-networks' },
+      { name: 'appMetrics', typed: '--app-metrics 9102/?[hidden]', from: '--app-metrics' },
+      { name: 'maxConnections', typed: '--max-connections 2', from: '--max-connections' },
+    ]);
+  });
+
   it('A5: hide what a Prometheus or the kubelet shows the application', () => {
     const { settings } = configPageOf(load('--app-metrics', '9102/metrics?token=hunter2'));
     expect(settings.appMetrics?.value).toBe('9102/metrics?[hidden]');
@@ -141,12 +151,30 @@ describe('the status', () => {
     readiness: createReadiness(['policy']),
     identity: undefined,
     mode: undefined,
+    modeSetBy: null,
     isControlPlaneUp: false,
     openNow: { connections: { inbound: 1, outbound: 2 }, tunnels: { inbound: 0, outbound: 1 } },
+    placesNow: { inUse: 3, most: 10_000 },
     interception: { proofs: [], bypassed: { inbound: 0, outbound: 0 } },
     failures: [],
     drain: { stage: 'serving', isStopping: false, open: 3 },
+    changed: [],
   };
+
+  it('says of each direction that nothing is known of, why', () => {
+    const unknownOf = (parts: Partial<StatusShown>) => statusPageOf({ ...shown, ...parts }).interception.unknown;
+    expect(unknownOf({})).toEqual([
+      { direction: 'outbound', why: 'no proof yet' },
+      { direction: 'inbound', why: 'control plane away' },
+    ]);
+    const proofs = [{ direction: 'outbound', family: 'ipv4', isOk: true } as const];
+    const proved = { isControlPlaneUp: true, interception: { ...shown.interception, proofs } };
+    expect(unknownOf(proved)).toEqual([{ direction: 'inbound', why: 'no proof yet, or not lately' }]);
+    const alone = { ...shown.settings, includeInboundPorts: [] };
+    expect(unknownOf({ ...proved, settings: alone })).toEqual([
+      { direction: 'inbound', why: 'nothing inbound is to be captured' },
+    ]);
+  });
 
   it('names each gate, and why it is closed', () => {
     const page = parse(statusPage, statusPageOf(shown));

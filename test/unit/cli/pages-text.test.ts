@@ -27,25 +27,32 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
       lastFailure: null,
     },
     mode: 'STRICT',
+    modeSetBy: 'policy',
+    minimumInboundMode: 'STRICT',
+    minimumOutbound: 'plaintext',
+    outboundPolicy: 'ALLOW_ANY',
     controlPlane: { address: 'https://control-plane:15012', isUp: true },
     connections: { inbound: 3, outbound: 12 },
     tunnels: { inbound: 2, outbound: 4 },
+    places: { inUse: 15, most: 10_000 },
     interception: {
       isOn: true,
       proofs: [
         { direction: 'outbound', family: 'ipv4', isOk: true },
         { direction: 'outbound', family: 'ipv6', isOk: true },
       ],
+      unknown: [{ direction: 'inbound', why: 'control plane away' }],
       bypassed: { inbound: 0, outbound: 0 },
     },
     failures: [],
     drain: { stage: 'serving', isStopping: false, open: 15 },
+    changedSettings: [],
     ...parts,
   };
 }
 
 describe('the status for a person', () => {
-  it('says in ten lines that all is well', () => {
+  it('says in a dozen lines that all is well', () => {
     expect(statusText(status(), 100)).toEqual([
       'Ready',
       '',
@@ -53,9 +60,11 @@ describe('the status for a person', () => {
       'Identity:      spiffe://cluster.local/ns/shop/sa/web',
       '               valid for 30m more, next renewal at 2026-11-22T10:10:00Z',
       'Control plane: up, https://control-plane:15012',
-      'Inbound mode:  STRICT',
-      'Interception:  outbound ipv4 ok, outbound ipv6 ok',
-      'Carrying:      3 inbound and 12 outbound connections, in 2 inbound and 4 outbound tunnels',
+      'Inbound mode:  STRICT (control plane; floor of this pod STRICT)',
+      'Outbound:      minimumOutbound plaintext, outboundPolicy ALLOW_ANY',
+      'Interception:  outbound ipv4 ok, outbound ipv6 ok, inbound not known (control plane away)',
+      'Carrying:      3 inbound and 12 outbound connections (15 of at most 10000), in 2 inbound and 4 outbound tunnels',
+      'Not default:   nothing',
       'Failures:      none within the last ten minutes',
     ]);
   });
@@ -94,6 +103,7 @@ describe('the status for a person', () => {
         interception: {
           isOn: true,
           proofs: [{ direction: 'outbound', family: 'ipv4', isOk: false }],
+          unknown: [],
           bypassed: { inbound: 1, outbound: 2 },
         },
         drain: { stage: 'leaving', isStopping: true, open: 1 },
@@ -113,6 +123,30 @@ describe('the status for a person', () => {
       'Inbound mode:  none in force, so everything is refused',
       'Interception:  outbound ipv4 LOST, 3 connections GO AROUND THE SIDECAR',
       'Draining:      new connections are taken for the drain delay; 1 connection open, then the process ends',
+    ])
+      expect(lines).toContain(line);
+  });
+
+  it('shows what was set, what passes by because of it, and that there is no room', () => {
+    const lines = statusText(
+      status({
+        mode: 'STRICT',
+        modeSetBy: 'floor',
+        places: { inUse: 2, most: 2 },
+        changedSettings: [
+          { name: 'excludeOutboundPorts', typed: '--exclude-outbound-ports 8080', from: '--exclude-outbound-ports' },
+          { name: 'maxConnections', typed: '--max-connections 2', from: 'REMORA_MAX_CONNECTIONS' },
+          { name: 'podName', typed: '--pod-name web-0', from: '/etc/remora.yaml line 3' },
+        ],
+      }),
+      100,
+    );
+    for (const line of [
+      'Inbound mode:  STRICT (the floor of this pod, minimumInboundMode)',
+      'Not captured:  by --exclude-outbound-ports 8080: what that leaves out goes around this sidecar, as it is',
+      'Carrying:      3 inbound and 12 outbound connections (2 of at most 2, FULL: new ones are refused), in 2 inbound and 4 outbound tunnels',
+      'Not default:   --exclude-outbound-ports 8080, --max-connections 2 (REMORA_MAX_CONNECTIONS),',
+      '               --pod-name web-0 (/etc/remora.yaml line 3)',
     ])
       expect(lines).toContain(line);
   });
