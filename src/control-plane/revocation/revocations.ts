@@ -6,6 +6,7 @@ import { parseTrustBundles } from '../../identity/trust-bundle.ts';
 import { createListeners } from '../../listeners.ts';
 import type { Log } from '../../log.ts';
 import { lookAtFiles } from '../file-looks.ts';
+import { listed } from '../listed.ts';
 import type { TrustBundleBook } from '../trust-bundles.ts';
 import type { CrlSource, CrlState } from './crl-files.ts';
 import { createCrlSource } from './crl-files.ts';
@@ -45,6 +46,8 @@ export interface RevocationBook {
   /** What sidecars are told; another object when it has changed. */
   current(): RevocationState;
   isIdentityRevoked(spiffeId: string): boolean;
+  /** When the operator's list says that it was, RFC 3339; undefined for an identity that is not on it. */
+  revokedAt(spiffeId: string): string | undefined;
   facts(): RevocationFacts;
   /** The file of a CRL that is good now and would not be without this root, where sidecars trust nobody new then. */
   crlUnder(rootFingerprint: string): string | undefined;
@@ -82,9 +85,10 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
     if (latest === undefined && list !== emptyList)
       throw new Error(`${revocationsFile} is gone, expected one without entries where nothing is revoked any more`);
     if (latest !== undefined && !isEqual(latest, list)) {
+      const changes = { ...listed('revoked', notIn(list, latest)), ...listed('lifted', notIn(latest, list)) };
       list = latest;
       const counts = { certificates: list.certificates.size, identities: list.identities.size };
-      log.info({ path: revocationsFile, ...counts }, 'Revocations read');
+      log.info({ path: revocationsFile, ...counts, ...changes }, 'Revocations read');
     }
     sayOnce(revocationsFile, undefined);
   };
@@ -124,6 +128,7 @@ export async function openRevocations(parts: RevocationParts, settings: Revocati
   return {
     current: () => inForce.state,
     isIdentityRevoked: (spiffeId) => list.identities.has(spiffeId),
+    revokedAt: (spiffeId) => list.identities.get(spiffeId)?.when,
     facts: () => ({
       certificates: inForce.state.certificates.reduce((sum, { serials }) => sum + serials.length, 0),
       identities: inForce.state.identities.length,
@@ -181,6 +186,13 @@ function withoutRoot({ domains }: TrustBundles, fingerprint: string): TrustBundl
     ([domain, roots]) => [domain, roots.filter((one) => one.fingerprint !== fingerprint)] as const,
   );
   return { domains: new Map(rest) };
+}
+
+/** What `other` revokes and `one` does not: SPIFFE IDs, and certificates by their serials. */
+function notIn(one: RevocationList, other: RevocationList): string[] {
+  const serials = [...other.certificates.keys()].filter((serial) => !one.certificates.has(serial));
+  const identities = [...other.identities.keys()].filter((spiffeId) => !one.identities.has(spiffeId));
+  return [...identities, ...serials.map((serial) => `serial ${serial}`)];
 }
 
 function isEqual(one: RevocationList, other: RevocationList): boolean {

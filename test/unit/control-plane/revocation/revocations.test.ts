@@ -99,7 +99,8 @@ describe("the operator's list", () => {
 
   it('is in force from the beginning, and again after each change', async () => {
     writeList(first);
-    const { current, isIdentityRevoked } = await open();
+    const { current, isIdentityRevoked, revokedAt } = await open();
+    expect([revokedAt(web), revokedAt(`${web}2`)]).toEqual([when, undefined]);
     expect(current()).toEqual({ certificates: [{ serials: ['4A0B'] }], identities: [web] });
     expect([isIdentityRevoked(web), isIdentityRevoked(`${web}2`)]).toEqual([true, false]);
     writeList({ identities: [] });
@@ -107,9 +108,23 @@ describe("the operator's list", () => {
     expect(current()).toEqual(none);
     expect([isIdentityRevoked(web), changes]).toEqual([false, 1]);
     expect(captured.lines).toMatchObject([
-      { msg: 'Revocations read', path: listFile, certificates: 1, identities: 1 },
-      { msg: 'Revocations read', certificates: 0, identities: 0 },
+      { msg: 'Revocations read', path: listFile, certificates: 1, identities: 1, revoked: [web, 'serial 4A0B'] },
+      { msg: 'Revocations read', certificates: 0, identities: 0, lifted: [web, 'serial 4A0B'] },
     ]);
+    expect(captured.lines.map((line) => [line.lifted === undefined, line.revoked === undefined])).toEqual([
+      [true, false],
+      [false, true],
+    ]);
+  });
+
+  it('is named in the log by what is new in it, twenty names a line', async () => {
+    writeList(first);
+    await open();
+    const many = Array.from({ length: 22 }, (_, index) => ({ spiffeId: `${web}-${index}`, when }));
+    writeList({ ...first, identities: [...first.identities, ...many] });
+    await look();
+    expect(captured.lines.at(-1)).toMatchObject({ identities: 23, moreRevoked: 2 });
+    expect(captured.lines.at(-1)?.revoked).toEqual(many.slice(0, 20).map(({ spiffeId }) => spiffeId));
   });
 
   it('that says the same again changes nothing', async () => {
