@@ -187,8 +187,8 @@ export const deniedReasons = {
     remedy: 'Inject a sidecar into the destination, or set minimumOutbound of this pod to plaintext',
   },
   control_plane_unavailable: {
-    happened: 'The control plane did not answer in time, and nothing is cached for the destination',
-    remedy: '`remora status` says whether the control plane answers; check its pods and the network to it',
+    happened: 'The control plane has not told where the destination is, and nothing is cached for it',
+    remedy: 'Look at `detail`, which says what the last call failed of, and at `remora status`',
   },
   peer_refused: {
     happened: 'The sidecar of the other side refused the connection',
@@ -313,6 +313,11 @@ export const renewalReasons = {
     happened: 'The control plane cannot be reached',
     remedy: 'Check its address, its pods and the network',
   },
+  server_untrusted: {
+    happened: 'The control plane answers, but its certificate is not accepted',
+    remedy:
+      'Look at the detail: put the root that issued it into controlPlaneCaFile, which is read at each call, or set controlPlaneServerName to a name in it, or set the clock',
+  },
   timeout: { happened: 'The control plane did not answer in time', remedy: 'Check its load and the network' },
   http_401: {
     happened: "The control plane did not accept this pod's token",
@@ -320,8 +325,7 @@ export const renewalReasons = {
   },
   http_403: {
     happened: 'The control plane refused this identity',
-    remedy:
-      'Look at the detail; check the service account and namespace of the pod, and whether its identity is revoked',
+    remedy: 'Look at the detail, which has its words; check the service account and namespace of the pod',
   },
   http_429: {
     happened: 'The control plane asked to come back later',
@@ -337,7 +341,7 @@ export const renewalReasons = {
     remedy: 'Check what answers at its address',
   },
   bad_pem: {
-    happened: 'A certificate, its key or the trust bundle cannot be read',
+    happened: 'A certificate, its key, the trust bundle or controlPlaneCaFile cannot be read',
     remedy: 'Look at the detail: it names the file, or what the control plane sent',
   },
   key_mismatch: {
@@ -347,6 +351,11 @@ export const renewalReasons = {
   wrong_identity: {
     happened: 'The certificate is for another identity than the expected one',
     remedy: "Compare the pod's service account with the token, or the certificate file with spiffeId",
+  },
+  revoked: {
+    happened: 'The identity, or the certificate, is revoked',
+    remedy:
+      '`remora control-plane revoke --list` shows what is revoked; nothing, if that was intended, else --lift takes it back',
   },
   chain_invalid: {
     happened: 'The certificate would not be accepted by any peer',

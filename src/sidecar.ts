@@ -104,10 +104,10 @@ async function startSidecar(
   const eventLoop = watchEventLoop({ clock, log, record: metrics.eventLoopLagged });
   const counter: RenewalCounter = {
     renewalSucceeded: metrics.renewalSucceeded,
-    renewalFailed(source, reason) {
+    renewalFailed(source, reason, detail) {
       metrics.renewalFailed(source, reason);
       // Until there is an identity, the probe says what keeps it away.
-      if (identity === undefined) readiness.close('identity', renewalReasons[reason].happened);
+      if (identity === undefined) readiness.close('identity', `${renewalReasons[reason].happened} (${detail})`);
     },
   };
   const sources = startSources({ clock, log, counter }, settings);

@@ -7,7 +7,7 @@ import { messageOf, RenewalError } from '../errors.ts';
 
 /** Connections to the control plane, each made under the roots that the CA file held when it was asked for. */
 export interface ControlConnection {
-  /** Throws `RenewalError('unreachable')` when the CA file holds no usable roots. */
+  /** Throws `RenewalError('bad_pem')` when the CA file holds no usable roots. */
   dispatcher(): Promise<Dispatcher>;
   /** SHA-256 of each certificate in the CA file now, lower-case hexadecimal. Throws as `dispatcher` does. */
   roots(): Promise<readonly string[]>;
@@ -91,7 +91,7 @@ async function readRoots(path: string): Promise<string> {
   try {
     return (await readBoundedFile(path, maxCaFileBytes)).toString('latin1');
   } catch (error) {
-    throw new RenewalError('unreachable', `The CA file of the control plane ${messageOf(error)}`);
+    throw new RenewalError('bad_pem', `The CA file of the control plane ${messageOf(error)}`);
   }
 }
 
@@ -107,9 +107,8 @@ function splitRoots(path: string, pem: string): string[] {
   try {
     for (const root of roots) new X509Certificate(root);
   } catch (error) {
-    throw new RenewalError('unreachable', `The CA file ${path} holds a broken certificate: ${messageOf(error)}`);
+    throw new RenewalError('bad_pem', `The CA file ${path} holds a broken certificate: ${messageOf(error)}`);
   }
-  if (roots.length === 0)
-    throw new RenewalError('unreachable', `The CA file ${path} holds no certificate, expected PEM`);
+  if (roots.length === 0) throw new RenewalError('bad_pem', `The CA file ${path} holds no certificate, expected PEM`);
   return roots;
 }

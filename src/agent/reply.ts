@@ -6,6 +6,7 @@ import { parseDate } from '../clock.ts';
 import { maxReplyBytes, problem } from '../control-api.ts';
 import { codeOf, messageOf, RenewalError } from '../errors.ts';
 import type { RenewalReason } from '../outcomes.ts';
+import { printable } from '../printable.ts';
 import { repeatedKey } from '../repeated-key.ts';
 import { differenceOf } from './schema-difference.ts';
 
@@ -77,14 +78,14 @@ export async function refusalOf(reply: Reply, clock: Clock, secrets: readonly st
   const detail = secrets.reduce((rest, secret) => rest.replaceAll(secret, '[token]'), text);
   const words = detail === '' ? '' : `: ${detail.slice(0, 300)}`;
   const location = statusCode >= 300 && statusCode < 400 ? ', and redirects are not followed' : '';
-  return new RenewalError(reasonOf(statusCode), `The control plane answered ${statusCode}${location}${words}`, {
+  return new RenewalError(reasonOf(statusCode, text), `The control plane answered ${statusCode}${location}${words}`, {
     retryAfterMs: statusCode === 429 || statusCode === 503 ? retryAfterMs(headers['retry-after'], clock) : undefined,
   });
 }
 
-function reasonOf(statusCode: number): RenewalReason {
+function reasonOf(statusCode: number, text: string): RenewalReason {
   if (statusCode === 401) return 'http_401';
-  if (statusCode === 403) return 'http_403';
+  if (statusCode === 403) return text.startsWith('identity_revoked,') ? 'revoked' : 'http_403';
   if (statusCode === 429) return 'http_429';
   return statusCode >= 500 ? 'http_5xx' : 'bad_json';
 }
@@ -116,13 +117,37 @@ const reasonOfCode: Readonly<Record<string, RenewalReason>> = {
 /** Codes of OpenSSL's verification as Node.js writes them, and of the check of the name. */
 const certificateRefused = /^(?:CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|PATH_LENGTH|HOSTNAME_|ERR_TLS_CERT)/;
 
+const foreignIssuer = 'no root in controlPlaneCaFile has issued it';
+
+const whyRefused: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'its dates are over, by the clock of this node',
+  CERT_NOT_YET_VALID: 'its dates have not begun, by the clock of this node',
+  INVALID_PURPOSE: 'it is not for a server',
+  UNABLE_TO_GET_ISSUER_CERT: foreignIssuer,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: foreignIssuer,
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: foreignIssuer,
+  CERT_SIGNATURE_FAILURE: foreignIssuer,
+  SELF_SIGNED_CERT_IN_CHAIN: foreignIssuer,
+  DEPTH_ZERO_SELF_SIGNED_CERT: foreignIssuer,
+};
+
+/** Which check the certificate of the control plane did not pass, in words and by the name that OpenSSL or Node.js has for it. */
+function refusedBecause(error: unknown, code: string): string {
+  if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return `${whyRefused[code] ?? 'it breaks a rule of X.509'} (${code})`;
+  // Its names are text of a stranger.
+  return `its name is another one (${code}: ${printable(messageOf(error), maxNameText)})`;
+}
+
+const maxNameText = 300;
+
 /** The closed reason of anything that a call of the control plane throws. */
 export function failureOf(error: unknown, url: string): RenewalError {
   if (error instanceof RenewalError) return error;
   const code = codeOf(error);
   if (error instanceof errors.HTTPParserError) return new RenewalError('bad_json', `${url} does not answer in HTTP`);
   if (certificateRefused.test(code)) {
-    return new RenewalError('unreachable', `The certificate of the control plane at ${url} is not accepted: ${code}`);
+    const why = refusedBecause(error, code);
+    return new RenewalError('server_untrusted', `Whoever answers at ${url} is not trusted: ${why}`);
   }
   const reason = reasonOfCode[code] ?? 'unreachable';
   return new RenewalError(reason, `The control plane at ${url} cannot be reached: ${code || messageOf(error)}`);

@@ -48,7 +48,8 @@ export interface Sources {
 /** Counts the attempts to renew; implemented by the metrics. */
 export interface RenewalCounter {
   renewalSucceeded(source: string): void;
-  renewalFailed(source: string, reason: RenewalReason): void;
+  /** `detail` is one sentence. */
+  renewalFailed(source: string, reason: RenewalReason, detail: string): void;
 }
 
 export interface SourceParts {
@@ -238,9 +239,9 @@ function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings)
       log.info({ ...facts, generation, source, nextAttemptMs: inMs }, 'Identity renewed');
     },
     renewalFailed(reason, error, nextAttemptMs) {
-      counter.renewalFailed(source, reason);
       const { happened, remedy } = renewalReasons[reason];
       const detail = messageOf(error);
+      counter.renewalFailed(source, reason, detail);
       log.warn({ reason, source, detail, remedy, nextAttemptMs: Math.round(nextAttemptMs) }, happened);
     },
     bundlesRefused(error) {

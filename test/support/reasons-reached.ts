@@ -88,6 +88,7 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
   },
   renewal: {
     unreachable: ['integration/agent/control-client.test.ts', "toBe('unreachable')"],
+    server_untrusted: [`${program}/outage.test.ts`, "'server_untrusted', impostor({"],
     timeout: [`${program}/outage.test.ts`, "{ source: 'control_plane', reason: 'timeout' }"],
     http_401: [`${program}/outage.test.ts`, "'http_401', lies("],
     http_403: [`${program}/outage.test.ts`, "'http_403', lies("],
@@ -98,7 +99,8 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     bad_pem: [files, "told('bad_pem')"],
     key_mismatch: [files, "told('key_mismatch')"],
     wrong_identity: [`${program}/outage.test.ts`, "'wrong_identity', forges("],
-    chain_invalid: [`${program}/revocation.test.ts`, "line({ reason: 'chain_invalid' })).toMatchObject("],
+    revoked: [`${program}/revocation.test.ts`, "line({ reason: 'revoked', source: 'files' })).toMatchObject("],
+    chain_invalid: [`${program}/outage.test.ts`, "'chain_invalid',"],
     bundle_empty: [files, "told('bundle_empty')"],
     not_yet_valid: [files, "told('not_yet_valid')"],
     already_expired: [`${program}/outage.test.ts`, "'already_expired', forges("],

@@ -141,7 +141,8 @@ export async function startControlPlaneIdentity(
       const restored = withBundles(verified, inUse.bundles, publisher.nextGeneration(), clock.now());
       publisher.publish(guard.apply(restored));
     }
-    if (change === 'revoked' || renewals.state().lastFailure?.reason === 'chain_invalid') renewals.hurry();
+    const { reason } = renewals.state().lastFailure ?? {};
+    if (change === 'revoked' || reason === 'revoked' || reason === 'chain_invalid') renewals.hurry();
   });
   const known = stream.trustBundles();
   if (known !== undefined) takeBundles(known);

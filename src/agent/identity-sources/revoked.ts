@@ -68,5 +68,5 @@ export function guardAgainstRevocation(
 
 function ownRevocation({ spiffeId, chain }: Identity, { whyRevoked }: Revocations): RenewalError | undefined {
   const why = whyRevoked({ spiffeId, certificates: chain.map(({ raw }) => readCertificate(raw)) });
-  return why === undefined ? undefined : new RenewalError('chain_invalid', `No peer accepts the certificate: ${why}`);
+  return why === undefined ? undefined : new RenewalError('revoked', `No peer accepts the certificate: ${why}`);
 }

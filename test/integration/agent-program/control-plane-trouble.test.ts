@@ -52,7 +52,7 @@ async function expectRefused(agent: Agent, reason: string): Promise<string> {
   });
   const { status, text } = await page(agent.ports.health, '/healthz/ready');
   expect(status).toBe(503);
-  expect(text).toContain(`identity: ${line.msg}\n`);
+  expect(text).toContain(`identity: ${line.msg} (${line.detail})\n`);
   expect(text).toContain('policy: ');
   expect((await page(agent.ports.health, '/livez')).status).toBe(200);
   const { text: metrics } = await page(agent.ports.metrics, '/metrics');
@@ -85,7 +85,7 @@ describe('a sidecar', () => {
       controlPlaneCaFile: writeText('ca.pem', createTestAuthority('cluster.local').bundlePem),
       tokenFile: writeText('token', forgedToken),
     });
-    expect(await expectRefused(agent, 'unreachable')).toMatch(/certificate/);
+    expect(await expectRefused(agent, 'server_untrusted')).toContain('no root in controlPlaneCaFile has issued it');
   });
 
   it.each([
@@ -96,7 +96,7 @@ describe('a sidecar', () => {
     const { url } = await startControlPlane();
     const controlPlaneCaFile = text === undefined ? newPath('none.pem') : writeText('ca.pem', text);
     const agent = await agentOf({ controlPlane: url, controlPlaneCaFile, tokenFile: writeText('token', forgedToken) });
-    expect(await expectRefused(agent, 'unreachable')).toContain(controlPlaneCaFile);
+    expect(await expectRefused(agent, 'bad_pem')).toContain(controlPlaneCaFile);
   });
 
   it('R8: whose token is refused says http_401', async () => {

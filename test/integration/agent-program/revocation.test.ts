@@ -132,7 +132,7 @@ describe('a revocation list in a file', () => {
     const serial = serialOf(files);
     writeList(crlFiles, { number: 2, revoked: [serial] });
     expect(await client.line({ msg: 'Not ready' })).toMatchObject({ gate: 'identity' });
-    expect(await client.line({ reason: 'chain_invalid' })).toMatchObject({
+    expect(await client.line({ reason: 'revoked', source: 'files' })).toMatchObject({
       detail: `No peer accepts the certificate: the certificate ${serial.toString('hex').toUpperCase()} is on the revocation list of its issuer`,
     });
     expect((await page(client.ports.health, '/healthz/ready')).status).toBe(503);

@@ -334,7 +334,7 @@ describe('identities in files', () => {
       expect(line).toMatchObject({ reason, remedy: expect.any(String) });
       expect(line.detail).toContain(files[named]);
       const ready = await page(agent.ports.health, '/healthz/ready');
-      expect(ready).toEqual({ status: 503, text: `identity: ${line.msg}\n` });
+      expect(ready).toEqual({ status: 503, text: `identity: ${line.msg} (${line.detail})\n` });
       expect((await page(agent.ports.health, '/livez')).status).toBe(200);
       expect(await ending(await dial(listen))).toBe('reset');
       expect(await agent.line({ direction: 'outbound' })).toMatchObject({ reason: 'not_ready' });

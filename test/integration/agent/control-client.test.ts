@@ -126,7 +126,7 @@ describe('a call', () => {
     await one.certificate(asked);
     expect(server.connections).toHaveLength(1);
     await writeFile(caFile, makeAuthority().pem);
-    expect((await failure(one.certificate(asked))).reason).toBe('unreachable');
+    expect((await failure(one.certificate(asked))).reason).toBe('server_untrusted');
     await writeFile(caFile, `${makeAuthority().pem}${server.caPem}`);
     await one.certificate(asked);
     expect(server.requests).toHaveLength(3);
@@ -210,24 +210,42 @@ describe('R5: a server that does not answer as it should ends in the deadline of
 });
 
 describe('R6: a server whose certificate is not accepted gets no token', () => {
-  const cases: [string, FakeControlPlaneOptions, string][] = [
-    ['for another name', { certificate: { sans: [{ dns: 'other' }] } }, 'ERR_TLS_CERT_ALTNAME_INVALID'],
-    ['that has expired', { certificate: { notAfterMs: Date.now() - 1000 } }, 'CERT_HAS_EXPIRED'],
-    ['that is not valid yet', { certificate: { notBeforeMs: Date.now() + 3_600_000 } }, 'CERT_NOT_YET_VALID'],
-    ['for clients only', { certificate: { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] } }, 'INVALID_PURPOSE'],
+  const cases: [string, FakeControlPlaneOptions, string, string][] = [
+    [
+      'for another name',
+      { certificate: { sans: [{ dns: 'other' }] } },
+      'ERR_TLS_CERT_ALTNAME_INVALID',
+      'its name is another one',
+    ],
+    ['that has expired', { certificate: { notAfterMs: Date.now() - 1000 } }, 'CERT_HAS_EXPIRED', 'its dates are over'],
+    [
+      'that is not valid yet',
+      { certificate: { notBeforeMs: Date.now() + 3_600_000 } },
+      'CERT_NOT_YET_VALID',
+      'its dates have not begun',
+    ],
+    [
+      'for clients only',
+      { certificate: { extendedKeyUsage: ['1.3.6.1.5.5.7.3.2'] } },
+      'INVALID_PURPOSE',
+      'it is not for a server',
+    ],
   ];
-  it.each(cases)('R6: a certificate %s', async (_, options, code) => {
+  it.each(cases)('R6: a certificate %s', async (_, options, code, words) => {
     const server = await plane(options);
     const failed = await failure(client(server.url).certificate(asked));
-    expect(failed.reason).toBe('unreachable');
+    expect(failed.reason).toBe('server_untrusted');
     expect(failed.message).toContain(code);
+    expect(failed.message).toContain(words);
     expect(server.requests).toHaveLength(0);
   });
 
   it('R6: a certificate of another root', async () => {
     const server = await plane();
     await writeFile(caFile, makeAuthority({ subject: 'control plane root' }).pem);
-    expect((await failure(client(server.url).certificate(asked))).reason).toBe('unreachable');
+    const { reason, message } = await failure(client(server.url).certificate(asked));
+    expect(reason).toBe('server_untrusted');
+    expect(message).toMatch(/is not trusted: no root in controlPlaneCaFile has issued it \([A-Z_]+\)$/);
     expect(server.requests).toHaveLength(0);
   });
 
@@ -258,7 +276,7 @@ describe('R6: a server whose certificate is not accepted gets no token', () => {
     if (content === undefined) await rm(caFile);
     else await writeFile(caFile, content);
     const failed = await failure(client(server.url).certificate(asked));
-    expect(failed.reason).toBe('unreachable');
+    expect(failed.reason).toBe('bad_pem');
     expect(failed.message).toContain(caFile);
     expect(server.connections).toHaveLength(0);
   });

@@ -154,7 +154,7 @@ it.each<[string, (serial: string) => Promise<void>]>([
     [true, false],
     [false, true],
   ]);
-  const line = captured.lines.find(({ reason }) => reason === 'chain_invalid');
+  const line = captured.lines.find(({ reason }) => reason === 'revoked');
   expect(line?.detail).toContain(`No peer accepts the certificate: the certificate ${before.leaf.serialNumber} `);
   expect(source.renewal().lastFailure).toBeUndefined();
   await source.close();

@@ -173,9 +173,9 @@ describe('remora control-plane revoke', () => {
       tokenFile,
       deliver: '127.0.0.1:1',
     });
-    expect(await agent.line({ reason: 'http_403' })).toMatchObject({
+    expect(await agent.line({ reason: 'revoked' })).toMatchObject({
       detail: expect.stringContaining('identity_revoked'),
-      remedy: expect.stringContaining('revoked'),
+      remedy: expect.stringContaining('--lift'),
     });
   });
 

@@ -96,7 +96,10 @@ it('R6: a sidecar that trusts another authority sends its token nowhere', async 
   const other = await startControlPlane({ clock: systemClock, log: captureLog().log }, settings);
   writeFileSync(join(directory, 'root.pem'), other.rootPem);
   const asked = client.certificate({ csr: createCsr(createKey(), web), ttlSeconds: 60 });
-  await expect(asked).rejects.toMatchObject({ reason: 'unreachable', message: expect.stringContaining('certificate') });
+  await expect(asked).rejects.toMatchObject({
+    reason: 'server_untrusted',
+    message: expect.stringContaining('controlPlaneCaFile'),
+  });
   const metrics = await fetch(`http://127.0.0.1:${plane.metricsAddress.port}/metrics`);
   expect(await metrics.text()).not.toMatch(/certificates_issued_total\{result="\w+"\} [1-9]/);
   await other.close();

@@ -89,7 +89,7 @@ describe('an own certificate that is revoked', () => {
     expect(source.current()).toMatchObject({ generation: 2, notAfterMs: clock.now(), endedBecause: words });
     expect(source.current().key).toBe(before.key);
     expect(events).toEqual(['renewed 1', words]);
-    expect(source.renewal().lastFailure).toEqual({ reason: 'chain_invalid', message: words, atMs: clock.now() });
+    expect(source.renewal().lastFailure).toEqual({ reason: 'revoked', message: words, atMs: clock.now() });
     await clock.advance(second);
     expect(source.current().generation).toBe(3);
     expect(isUsable()).toBe(true);
