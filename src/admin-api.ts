@@ -139,6 +139,8 @@ export const certificatesPage = v.object({
   isExpired: v.boolean(),
   /** Why it is over before its certificate is; null when it is not. */
   endedBecause: v.nullable(v.string()),
+  /** Every certificate for it is revoked, the next one too: no renewal helps. */
+  isRevoked: v.boolean(),
   notBefore: instant,
   notAfter: instant,
   /** Leaf first, without the root. */
@@ -261,6 +263,8 @@ export const statusPage = v.object({
       spiffeId: v.string(),
       isExpired: v.boolean(),
       endedBecause: v.nullable(v.string()),
+      /** Every certificate for it: no renewal helps. */
+      isRevoked: v.boolean(),
       notAfter: instant,
       nextRenewal: v.nullable(instant),
       lastFailure: v.nullable(shownRenewalFailure),

@@ -20,6 +20,9 @@ export function asGiven(whole: string, from: string): string {
   return typed.startsWith(`${from} `) ? typed : `${typed} (${from})`;
 }
 
+/** What to do about an identity that is revoked. */
+export const liftRevocation = '`remora control-plane revoke --list` shows it, `--lift` takes it back';
+
 /** A time to the second; what is none as it came. */
 export function moment(text: string): string {
   const atMs = parseDate(text);
@@ -34,4 +37,5 @@ export function roughly(durationMs: number): string {
 }
 
 /** `just now`, `2m ago`. */
-export const agoOf = (durationMs: number): string => (durationMs < secondMs ? 'just now' : `${roughly(durationMs)} ago`);
+export const agoOf = (durationMs: number): string =>
+  durationMs < secondMs ? 'just now' : `${roughly(durationMs)} ago`;

@@ -161,6 +161,7 @@ function statusReply(parts: AdminParts): Page {
       ...parts,
       nowMs: clock.now(),
       identity: parts.identity(),
+      revocations: parts.revocations.current(),
       mode: policy.inForce()?.mode,
       modeSetBy: current === undefined ? null : setByOf(current, settings.minimumInboundMode),
       isControlPlaneUp: parts.isControlPlaneUp(),

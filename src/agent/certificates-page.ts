@@ -18,7 +18,7 @@ export interface HeldIdentity {
 
 export interface CertificatesShown extends HeldIdentity {
   readonly peers: PeerCounts;
-  readonly revocations: Pick<Revocations, 'counts' | 'unknown'>;
+  readonly revocations: Pick<Revocations, 'counts' | 'unknown' | 'whyRevoked'>;
   /** Wall time, milliseconds since the epoch. */
   readonly nowMs: number;
 }
@@ -47,6 +47,7 @@ export function certificatesPageOf({
     generation: current.generation,
     isExpired: remainingMs(current, nowMs) <= 0,
     endedBecause: current.endedBecause ?? null,
+    isRevoked: isIdentityRevoked(current, revocations),
     notBefore: timestamp(current.notBeforeMs),
     notAfter: timestamp(current.notAfterMs),
     chain: current.chain.map(shown),
@@ -61,6 +62,11 @@ export function certificatesPageOf({
       .filter(([root, { recent, unnamed }]) => !trusted.has(root) && recent.size + unnamed > 0)
       .map(([fingerprint, use]) => ({ fingerprint, peers: shownPeers(use, nowMs) })),
   };
+}
+
+/** Whatever its certificate: the next one for it is refused as well. */
+export function isIdentityRevoked({ spiffeId }: Identity, { whyRevoked }: Pick<Revocations, 'whyRevoked'>): boolean {
+  return whyRevoked({ spiffeId, certificates: [] }) !== undefined;
 }
 
 /** In words. */

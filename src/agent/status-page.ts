@@ -1,13 +1,14 @@
 import type { ShownFailure, StatusPage } from '../admin-api.ts';
 import { parseDate, timestamp } from '../clock.ts';
 import { remainingMs } from '../identity/identity.ts';
+import type { Revocations } from '../identity/revocations.ts';
 import type { Readiness } from '../lifecycle.ts';
 import type { Direction } from '../outcomes.ts';
 import { readinessGates } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { version } from '../version.ts';
 import type { HeldIdentity } from './certificates-page.ts';
-import { shownRenewalFailure } from './certificates-page.ts';
+import { isIdentityRevoked, shownRenewalFailure } from './certificates-page.ts';
 import type { ChangedSetting } from './config-page.ts';
 import type { InterceptionFacts } from './interception-book.ts';
 
@@ -37,6 +38,7 @@ export interface StatusShown {
   };
   readonly readiness: Pick<Readiness, 'closed'>;
   readonly identity: HeldIdentity | undefined;
+  readonly revocations: Pick<Revocations, 'whyRevoked'>;
   /** In force; undefined while no policy can be enforced. */
   readonly mode: Mode | undefined;
   readonly modeSetBy: StatusPage['modeSetBy'];
@@ -64,7 +66,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     },
     isReady: closed.size === 0,
     gates: readinessGates.map((gate) => ({ gate, isOpen: !closed.has(gate), why: closed.get(gate) ?? null })),
-    identity: shown.identity === undefined ? null : identityOf(shown.identity, nowMs),
+    identity: shown.identity === undefined ? null : identityOf(shown.identity, shown.revocations, nowMs),
     mode: shown.mode ?? null,
     modeSetBy: shown.modeSetBy,
     minimumInboundMode: settings.minimumInboundMode,
@@ -102,12 +104,17 @@ function whyInboundUnproved({ settings, isControlPlaneUp }: StatusShown): string
   return isControlPlaneUp ? 'no proof yet, or not lately' : 'control plane away';
 }
 
-function identityOf({ current, renewal }: HeldIdentity, nowMs: number): StatusPage['identity'] {
+function identityOf(
+  { current, renewal }: HeldIdentity,
+  revocations: StatusShown['revocations'],
+  nowMs: number,
+): StatusPage['identity'] {
   const { nextAttemptMs, lastFailure } = renewal;
   return {
     spiffeId: current.spiffeId.uri,
     isExpired: remainingMs(current, nowMs) <= 0,
     endedBecause: current.endedBecause ?? null,
+    isRevoked: isIdentityRevoked(current, revocations),
     notAfter: timestamp(current.notAfterMs),
     nextRenewal: nextAttemptMs === undefined ? null : timestamp(nextAttemptMs),
     lastFailure: lastFailure === undefined ? null : shownRenewalFailure(lastFailure),

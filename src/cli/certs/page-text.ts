@@ -1,6 +1,6 @@
 import type { CertificatesPage, ShownCertificate, ShownPeers, ShownRoot } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
-import { counted, indented, moment, roughly } from '../../phrases.ts';
+import { counted, indented, liftRevocation, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 
 /** Names of peers that are shown of each root; the page has them all. */
@@ -15,7 +15,7 @@ export function certificatesText(page: CertificatesPage): string[] {
   return [
     printable(page.spiffeId),
     '',
-    validityLine(page, nowMs),
+    ...validityLines(page, nowMs),
     renewalLine(page, nowMs),
     failureLine(page, nowMs),
     ...clockLine(page),
@@ -34,16 +34,22 @@ export function certificatesText(page: CertificatesPage): string[] {
   ];
 }
 
-function validityLine({ isExpired, endedBecause, notBefore, notAfter }: CertificatesPage, nowMs: number): string {
+function validityLines(page: CertificatesPage, nowMs: number): string[] {
+  const { isExpired, endedBecause, notBefore, notAfter, chain } = page;
   const whole = `from ${moment(notBefore)} until ${moment(notAfter)}, ${between(parseDate(notBefore), parseDate(notAfter))} in all`;
   const restMs = parseDate(notAfter) - nowMs;
-  if (!isExpired) return `Valid for ${roughly(restMs)} more: ${whole}`;
+  if (!isExpired) return [`Valid for ${roughly(restMs)} more: ${whole}`];
   const lapsed = `LAPSED ${roughly(-restMs)} ago, and no connection is made or taken with it`;
-  // Its certificates below have ends of their own.
-  return endedBecause === null ? `${lapsed}: ${whole}` : `${lapsed}: ${printable(endedBecause)}`;
+  if (endedBecause === null) return [`${lapsed}: ${whole}`];
+  const ends = chain.map((certificate) => certificate.notAfter).sort((a, b) => parseDate(a) - parseDate(b));
+  return [
+    `${lapsed}: ${printable(endedBecause)}`,
+    `It is over since ${moment(notAfter)}, whereas its certificate lasts until ${moment(ends[0] ?? notAfter)}`,
+  ];
 }
 
-function renewalLine({ nextRenewal }: CertificatesPage, nowMs: number): string {
+function renewalLine({ nextRenewal, isRevoked }: CertificatesPage, nowMs: number): string {
+  if (isRevoked) return `No renewal helps until the revocation of this identity is lifted: ${liftRevocation}`;
   if (nextRenewal === null) return 'Something else renews it; the files are watched';
   const untilMs = parseDate(nextRenewal) - nowMs;
   return untilMs > 0

@@ -1,7 +1,7 @@
 import type { StatusPage } from '../../admin-api.ts';
 import { captureSettings } from '../../annotations.ts';
 import { parseDate } from '../../clock.ts';
-import { asGiven, counted, indented, moment, roughly } from '../../phrases.ts';
+import { asGiven, counted, indented, liftRevocation, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import type { Column } from '../admin/columns.ts';
 import { tableLines } from '../admin/columns.ts';
@@ -54,14 +54,15 @@ function nameOf({ pod: { name, namespace, workload } }: StatusPage): string {
 
 function identityLines({ identity }: StatusPage, nowMs: number): string[] {
   if (identity === null) return [line('Identity', 'none yet')];
-  const { spiffeId, isExpired, endedBecause, notAfter, nextRenewal, lastFailure } = identity;
+  const { spiffeId, isExpired, endedBecause, isRevoked, notAfter, nextRenewal, lastFailure } = identity;
   const leftMs = parseDate(notAfter) - nowMs;
-  const lapsed = `LAPSED: ${endedBecause === null ? `${roughly(-leftMs)} ago` : printable(endedBecause)}`;
+  const lapsed = `LAPSED ${roughly(-leftMs)} ago, at ${moment(notAfter)}${endedBecause === null ? '' : `: ${printable(endedBecause)}`}`;
   const renewal = nextRenewal === null ? '' : `, next renewal at ${moment(nextRenewal)}`;
   return [
     line('Identity', printable(spiffeId)),
     line('', isExpired ? lapsed : `valid for ${roughly(leftMs)} more${renewal}`),
-    ...(lastFailure === null ? [] : renewalFailureLines(lastFailure, nowMs)),
+    ...(isRevoked ? [line('', `no renewal helps until that is lifted: ${liftRevocation}`)] : []),
+    ...(lastFailure === null || isRevoked ? [] : renewalFailureLines(lastFailure, nowMs)),
   ];
 }
 
@@ -149,12 +150,19 @@ function failureLines({ failures }: StatusPage, nowMs: number, columns: number):
     { title: 'LAST', text: ({ last }) => `${roughly(Math.max(0, nowMs - parseDate(last)))} ago` },
     { title: 'DIR', text: ({ direction }) => (direction === 'inbound' ? 'in' : 'out') },
     { title: 'REASON', text: ({ reason }) => printable(reason) },
-    { title: 'LAST ID', text: ({ lastId }) => printable(lastId), least: 16 },
-    { title: 'WHAT HAPPENED', text: ({ happened }) => printable(happened), least: 30, isSentence: true },
+    { title: 'LAST ID', text: ({ lastId }) => printable(lastId) },
   ];
   return [
     '',
     'Failures within the last ten minutes; at most 50 of a kind are counted',
     ...tableLines(failures, table, columns),
+    '',
+    ...indented(2, sentenceLines(failures)),
   ];
+}
+
+/** Each reason once, however many directions it failed in: whole sentences, which no table has room for. */
+function sentenceLines(failures: readonly Failure[]): string[] {
+  const words = failures.map(({ reason, happened, remedy }) => `${reason}: ${happened}. ${remedy}`);
+  return [...new Set(words)].map((text) => printable(text));
 }

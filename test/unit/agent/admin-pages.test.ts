@@ -10,6 +10,7 @@ import { statusPageOf } from '../../../src/agent/status-page.ts';
 import { agentTable } from '../../../src/config/table.ts';
 import { loadAgentSettings } from '../../../src/config.ts';
 import type { Destination } from '../../../src/control-api.ts';
+import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { readinessGates } from '../../../src/outcomes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -150,6 +151,7 @@ describe('the status', () => {
     settings: load().settings,
     readiness: createReadiness(['policy']),
     identity: undefined,
+    revocations: noRevocations,
     mode: undefined,
     modeSetBy: null,
     isControlPlaneUp: false,

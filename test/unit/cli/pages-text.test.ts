@@ -22,6 +22,7 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
       spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
       isExpired: false,
       endedBecause: null,
+      isRevoked: false,
       notAfter: ago(-1800),
       nextRenewal: ago(-600),
       lastFailure: null,
@@ -88,6 +89,7 @@ describe('the status for a person', () => {
           spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
           isExpired: true,
           endedBecause: null,
+          isRevoked: false,
           notAfter: ago(60),
           nextRenewal: null,
           lastFailure: {
@@ -116,7 +118,7 @@ describe('the status for a person', () => {
       '  policy: No policy has arrived yet',
     ]);
     for (const line of [
-      '               LAPSED: 1m ago',
+      '               LAPSED 1m ago, at 2026-11-22T09:59:00Z',
       '               renewal failed 5s ago (unreachable): The control plane cannot be reached',
       '               Look at it. ECONNREFUSED',
       'Control plane: NOT REACHABLE, what it last said stays in force, https://control-plane:15012',
@@ -151,6 +153,18 @@ describe('the status for a person', () => {
       expect(lines).toContain(line);
   });
 
+  it('says since when an identity is revoked, and that nothing but lifting that helps', () => {
+    const why = 'No peer accepts the certificate: the identity has been revoked';
+    const { identity } = status();
+    if (identity === null) throw new TypeError('There is none');
+    const revoked = { ...identity, isExpired: true, isRevoked: true, endedBecause: why, notAfter: ago(60) };
+    const lines = statusText(status({ identity: revoked }), 100);
+    expect(lines).toContain(`               LAPSED 1m ago, at 2026-11-22T09:59:00Z: ${why}`);
+    expect(lines).toContain(
+      '               no renewal helps until that is lifted: `remora control-plane revoke --list` shows it, `--lift` takes it back',
+    );
+  });
+
   it('lists what failed lately, each kind once', () => {
     const failure = {
       direction: 'inbound',
@@ -162,10 +176,14 @@ describe('the status for a person', () => {
       last: ago(3),
       lastId: 'ab12-3',
     } as const;
-    expect(statusText(status({ failures: [failure] }), 100).slice(-3)).toEqual([
+    const both = [failure, { ...failure, direction: 'outbound', count: 1, lastId: 'ab12-4' } as const];
+    expect(statusText(status({ failures: both }), 60).slice(-6)).toEqual([
       'Failures within the last ten minutes; at most 50 of a kind are counted',
-      'COUNT  LAST    DIR  REASON        LAST ID  WHAT HAPPENED',
-      '   12  3s ago  in   default_deny  ab12-3   No policy allows it',
+      'COUNT  LAST    DIR  REASON        LAST ID',
+      '   12  3s ago  in   default_deny  ab12-3',
+      '    1  3s ago  out  default_deny  ab12-4',
+      '',
+      '  default_deny: No policy allows it. Allow it',
     ]);
   });
 });

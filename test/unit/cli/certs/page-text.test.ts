@@ -34,6 +34,7 @@ const page: CertificatesPage = {
   generation: 3,
   isExpired: false,
   endedBecause: null,
+  isRevoked: false,
   notBefore: '2026-11-22T09:00:00.000Z',
   notAfter: '2026-11-22T10:00:00.000Z',
   chain: [
@@ -99,6 +100,14 @@ describe('the terminal shows', () => {
   it.each([
     ['valid', page],
     ['lapsed', lapsed],
+    [
+      'revoked',
+      {
+        ...lapsed,
+        isRevoked: true,
+        endedBecause: `No peer accepts the certificate: the identity ${idOf('web')} has been revoked`,
+      },
+    ],
     ['files', { ...page, nextRenewal: null, clockSkewSeconds: null, trustBundles: {} }],
   ])('what golden/certs/%s.txt says', async (name, shown) => {
     await expect(`${certificatesText(shown).join('\n')}\n`).toMatchFileSnapshot(join(golden, `${name}.txt`));
