@@ -277,7 +277,28 @@ export const statusPage = v.object({
   minimumOutbound: v.string(),
   outboundPolicy: v.string(),
   /** The address is null without one. */
-  controlPlane: v.object({ address: v.nullable(v.string()), isUp: v.boolean() }),
+  controlPlane: v.object({
+    address: v.nullable(v.string()),
+    /** Its stream, which says nothing of whether a new call can be made. */
+    isUp: v.boolean(),
+    /** Since when that is so: the start of the sidecar when it never was up. Null without a control plane. */
+    since: v.nullable(instant),
+    hasBeenUp: v.boolean(),
+    /** Why the last stream ended, or could not be opened; null while one is up. */
+    why: v.nullable(v.string()),
+    /** Calls besides the stream of which the last one, within ten minutes, failed. */
+    failing: v.array(
+      v.object({
+        call: v.string(),
+        since: instant,
+        last: instant,
+        reason: v.string(),
+        happened: v.string(),
+        remedy: v.string(),
+        message: v.string(),
+      }),
+    ),
+  }),
   connections: perDirection,
   tunnels: perDirection,
   /** Places of connections that are open or being opened, and how many there are. */

@@ -10,6 +10,7 @@ import type { HeldIdentity } from './certificates-page.ts';
 import { certificatesPageOf } from './certificates-page.ts';
 import type { ConfigShown } from './config-page.ts';
 import { changedSettings, configPageOf } from './config-page.ts';
+import type { ControlPlaneFacts } from './control-plane-book.ts';
 import { destinationsPageOf } from './destinations-page.ts';
 import type { EndingParts } from './ending.ts';
 import { drainAction, quitAction, shownDrain } from './ending.ts';
@@ -39,6 +40,8 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   readonly policy: { current(): PolicyState | undefined; inForce(): PolicyInForce | undefined };
   readonly destinations: { known(): Iterable<CachedDestination>; isSetAside(endpoint: Endpoint): boolean };
   isControlPlaneUp(): boolean;
+  /** Undefined without one. */
+  controlPlane(): ControlPlaneFacts | undefined;
   interception(): InterceptionFacts;
   /** The connections that are carried now, and the tunnels that are open. */
   connections(): Iterable<ShownConnection>;
@@ -165,6 +168,7 @@ function statusReply(parts: AdminParts): Page {
       mode: policy.inForce()?.mode,
       modeSetBy: current === undefined ? null : setByOf(current, settings.minimumInboundMode),
       isControlPlaneUp: parts.isControlPlaneUp(),
+      controlPlaneFacts: parts.controlPlane(),
       openNow: parts.openNow(),
       placesNow: parts.placesNow(),
       changed: changedSettings(parts),

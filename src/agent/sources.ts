@@ -9,6 +9,8 @@ import type { Log } from '../log.ts';
 import type { RenewalReason } from '../outcomes.ts';
 import { renewalReasons } from '../outcomes.ts';
 import { createControlClient } from './control-client.ts';
+import type { ControlPlaneBook, ControlPlaneFacts } from './control-plane-book.ts';
+import { createControlPlaneBook } from './control-plane-book.ts';
 import type { ControlStream } from './control-stream.ts';
 import { startControlStream } from './control-stream.ts';
 import type { CrlFiles } from './crl-files.ts';
@@ -39,6 +41,8 @@ export interface Sources {
   readonly workloads: WorkloadBook;
   isControlPlaneUp(): boolean;
   /** Undefined without a control plane. */
+  controlPlane(): ControlPlaneFacts | undefined;
+  /** Undefined without a control plane. */
   readonly reporting: Reporting | undefined;
   /** Has the canary port of this pod dialled from outside; undefined without a control plane. */
   readonly askCanary: ((signal: AbortSignal) => Promise<CanaryReply>) | undefined;
@@ -63,7 +67,8 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
   const { clock, log } = parts;
   const { controlPlane } = settings;
   if (controlPlane === undefined) return withoutControlPlane(parts, settings);
-  const client = createControlClient(clock, {
+  const book = createControlPlaneBook(clock);
+  const plainClient = createControlClient(clock, {
     url: controlPlane,
     caFile: settings.controlPlaneCaFile,
     serverName: settings.controlPlaneServerName,
@@ -71,8 +76,9 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     timeoutMs: settings.controlPlaneTimeoutMs,
     connectTimeoutMs: settings.connectTimeoutMs,
   });
+  const client = book.watching(plainClient);
   const life = { isClosing: false, session: 0 };
-  const stream = startControlStream({ clock, client, observer: streamObserver(log, life) });
+  const stream = startControlStream({ clock, client, observer: streamObserver(log, life, book) });
   const registry = createRegistry(
     { clock, client, stream },
     { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
@@ -103,6 +109,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     registry,
     workloads,
     isControlPlaneUp: stream.isUp,
+    controlPlane: book.facts,
     reporting: { send: client.report, controlPlaneRoots: client.roots, session: () => life.session },
     askCanary: client.canary,
     async close() {
@@ -138,6 +145,7 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
     },
     workloads: noWorkloads,
     isControlPlaneUp: () => false,
+    controlPlane: () => undefined,
     reporting: undefined,
     askCanary: undefined,
     close: crls.close,
@@ -250,17 +258,21 @@ function renewalObserver({ log, counter }: SourceParts, settings: AgentSettings)
   };
 }
 
-function streamObserver(log: Log, life: { readonly isClosing: boolean; session: number }) {
+function streamObserver(log: Log, life: { readonly isClosing: boolean; session: number }, book: ControlPlaneBook) {
   return {
     streamUp() {
       life.session += 1;
+      book.streamUp();
       log.info('Control plane reachable');
     },
     streamDown() {
+      book.streamDown();
       if (!life.isClosing) log.warn('Control plane lost, what it last said stays in force');
     },
-    streamEnded: (why: string, nextAttemptMs: number) =>
-      log.info({ detail: why, nextAttemptMs: Math.round(nextAttemptMs) }, 'Control-plane stream ended'),
+    streamEnded(why: string, nextAttemptMs: number) {
+      book.streamEnded(why);
+      log.info({ detail: why, nextAttemptMs: Math.round(nextAttemptMs) }, 'Control-plane stream ended');
+    },
     lineRefused: (why: string) => log.warn({ detail: why }, 'Control-plane message refused'),
   };
 }

@@ -4,12 +4,13 @@ import { remainingMs } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { Readiness } from '../lifecycle.ts';
 import type { Direction } from '../outcomes.ts';
-import { readinessGates } from '../outcomes.ts';
+import { readinessGates, renewalReasons } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { version } from '../version.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { isIdentityRevoked, shownRenewalFailure } from './certificates-page.ts';
 import type { ChangedSetting } from './config-page.ts';
+import type { ControlPlaneFacts } from './control-plane-book.ts';
 import type { InterceptionFacts } from './interception-book.ts';
 
 /** Failures that are older say little of what goes on; milliseconds. */
@@ -43,6 +44,8 @@ export interface StatusShown {
   readonly mode: Mode | undefined;
   readonly modeSetBy: StatusPage['modeSetBy'];
   readonly isControlPlaneUp: boolean;
+  /** Undefined without one. */
+  readonly controlPlaneFacts: ControlPlaneFacts | undefined;
   readonly openNow: OpenNow;
   readonly placesNow: PlacesNow;
   readonly interception: InterceptionFacts;
@@ -72,7 +75,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     minimumInboundMode: settings.minimumInboundMode,
     minimumOutbound: settings.minimumOutbound,
     outboundPolicy: settings.outboundPolicy,
-    controlPlane: { address: settings.controlPlane ?? null, isUp: shown.isControlPlaneUp },
+    controlPlane: controlPlaneOf(shown),
     ...shown.openNow,
     places: shown.placesNow,
     interception: {
@@ -84,6 +87,22 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     failures: failuresOf(shown.failures, nowMs),
     drain: shown.drain,
     changedSettings: [...shown.changed],
+  };
+}
+
+function controlPlaneOf(shown: StatusShown): StatusPage['controlPlane'] {
+  const { nowMs, settings, isControlPlaneUp: isUp, controlPlaneFacts: facts } = shown;
+  const lately = facts?.failing.filter(({ lastMs }) => nowMs - lastMs <= latelyMs) ?? [];
+  return {
+    address: settings.controlPlane ?? null,
+    isUp,
+    since: facts === undefined ? null : timestamp(facts.sinceMs),
+    hasBeenUp: facts?.hasBeenUp ?? false,
+    why: facts?.why ?? null,
+    failing: lately.map(({ kind, sinceMs, lastMs, reason, message }) => ({
+      ...{ call: kind, since: timestamp(sinceMs), last: timestamp(lastMs), reason, message },
+      ...renewalReasons[reason],
+    })),
   };
 }
 

@@ -69,7 +69,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
   const { startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, plane, stopping, places, quit } =
     parts;
   const { accounts, endpoints, failures, interception, logging, peers } = books;
-  const { isControlPlaneUp, policy, registry, revocations } = sources;
+  const { isControlPlaneUp, controlPlane, policy, registry, revocations } = sources;
   const { clock, drain, log } = proxy;
   const explained = {
     ...{ ...proxy, failures, podAddresses, isControlPlaneUp },
@@ -78,7 +78,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
   };
   return {
     ...{ clock, log, places, startedAtMs, readiness, peers, revocations, failures, stopping, drain, logging },
-    ...{ settings, isControlPlaneUp, quit },
+    ...{ settings, isControlPlaneUp, controlPlane, quit },
     identity() {
       const source = parts.identity();
       return source && { current: source.current(), renewal: source.renewal() };

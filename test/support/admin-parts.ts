@@ -25,6 +25,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     policy: { current: () => undefined, inForce: () => undefined },
     destinations: { known: () => [], isSetAside: () => false },
     isControlPlaneUp: () => false,
+    controlPlane: () => undefined,
     interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),
     connections: () => [],
     tunnels: () => [],

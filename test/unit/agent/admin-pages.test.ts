@@ -12,7 +12,7 @@ import { loadAgentSettings } from '../../../src/config.ts';
 import type { Destination } from '../../../src/control-api.ts';
 import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
-import { readinessGates } from '../../../src/outcomes.ts';
+import { readinessGates, renewalReasons } from '../../../src/outcomes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const clock = createFakeClock(Date.parse('2026-11-22T10:00:00Z'));
@@ -155,6 +155,7 @@ describe('the status', () => {
     mode: undefined,
     modeSetBy: null,
     isControlPlaneUp: false,
+    controlPlaneFacts: undefined,
     openNow: { connections: { inbound: 1, outbound: 2 }, tunnels: { inbound: 0, outbound: 1 } },
     placesNow: { inUse: 3, most: 10_000 },
     interception: { proofs: [], bypassed: { inbound: 0, outbound: 0 } },
@@ -184,6 +185,35 @@ describe('the status', () => {
     expect(page.gates.map(({ gate }) => gate)).toEqual(readinessGates);
     expect(page.gates.filter(({ isOpen }) => !isOpen)).toEqual([{ gate: 'policy', isOpen: false, why: 'Not yet' }]);
     expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
+  });
+
+  it('has the calls that fail lately, in words', () => {
+    const call = { kind: 'reports', sinceMs: nowMs - 900_000, reason: 'server_untrusted', message: 'CERT' } as const;
+    const page = statusPageOf({
+      ...shown,
+      controlPlaneFacts: {
+        sinceMs: nowMs - 5000,
+        hasBeenUp: true,
+        why: 'It ended',
+        failing: [
+          { ...call, lastMs: nowMs - 1000 },
+          { ...call, kind: 'canary', lastMs: nowMs - 601_000 },
+        ],
+      },
+    });
+    expect(parse(statusPage, page).controlPlane).toEqual({
+      address: 'https://control-plane:15012',
+      isUp: false,
+      since: ago(5),
+      hasBeenUp: true,
+      why: 'It ended',
+      failing: [
+        {
+          ...{ call: 'reports', since: ago(900), last: ago(1), reason: 'server_untrusted', message: 'CERT' },
+          ...renewalReasons.server_untrusted,
+        },
+      ],
+    });
   });
 
   it('counts what failed within ten minutes, by kind, with the last of each', () => {

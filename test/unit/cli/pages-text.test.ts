@@ -10,6 +10,15 @@ const ago = (seconds: number) => new Date(Date.parse(now) - seconds * 1000).toIS
 const hostile = '\u001b[2J\u202eevil\n';
 const steers = /[\p{Cc}\p{Cf}]/u;
 
+const controlPlane: StatusPage['controlPlane'] = {
+  address: 'https://control-plane:15012',
+  isUp: true,
+  since: ago(600),
+  hasBeenUp: true,
+  why: null,
+  failing: [],
+};
+
 function status(parts: Partial<StatusPage> = {}): StatusPage {
   return {
     now,
@@ -32,7 +41,7 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
     minimumInboundMode: 'STRICT',
     minimumOutbound: 'plaintext',
     outboundPolicy: 'ALLOW_ANY',
-    controlPlane: { address: 'https://control-plane:15012', isUp: true },
+    controlPlane,
     connections: { inbound: 3, outbound: 12 },
     tunnels: { inbound: 2, outbound: 4 },
     places: { inUse: 15, most: 10_000 },
@@ -60,7 +69,7 @@ describe('the status for a person', () => {
       'Sidecar:       shop/web-0, remora 0.1.0, up for 1h',
       'Identity:      spiffe://cluster.local/ns/shop/sa/web',
       '               valid for 30m more, next renewal at 2026-11-22T10:10:00Z',
-      'Control plane: up, https://control-plane:15012',
+      'Control plane: stream up since 2026-11-22T09:50:00Z, https://control-plane:15012',
       'Inbound mode:  STRICT (control plane; floor of this pod STRICT)',
       'Outbound:      minimumOutbound plaintext, outboundPolicy ALLOW_ANY',
       'Interception:  outbound ipv4 ok, outbound ipv6 ok, inbound not known (control plane away)',
@@ -101,7 +110,7 @@ describe('the status for a person', () => {
           },
         },
         mode: null,
-        controlPlane: { address: 'https://control-plane:15012', isUp: false },
+        controlPlane: { ...controlPlane, isUp: false, since: ago(30), why: 'ECONNREFUSED' },
         interception: {
           isOn: true,
           proofs: [{ direction: 'outbound', family: 'ipv4', isOk: false }],
@@ -121,7 +130,8 @@ describe('the status for a person', () => {
       '               LAPSED 1m ago, at 2026-11-22T09:59:00Z',
       '               renewal failed 5s ago (unreachable): The control plane cannot be reached',
       '               Look at it. ECONNREFUSED',
-      'Control plane: NOT REACHABLE, what it last said stays in force, https://control-plane:15012',
+      'Control plane: stream DOWN since 2026-11-22T09:59:30Z, https://control-plane:15012: ECONNREFUSED',
+      '               meanwhile policy, destinations and revocations stay as it last told them',
       'Inbound mode:  none in force, so everything is refused',
       'Interception:  outbound ipv4 LOST, 3 connections GO AROUND THE SIDECAR',
       'Draining:      new connections are taken for the drain delay; 1 connection open, then the process ends',
@@ -162,6 +172,45 @@ describe('the status for a person', () => {
     expect(lines).toContain(`               LAPSED 1m ago, at 2026-11-22T09:59:00Z: ${why}`);
     expect(lines).toContain(
       '               no renewal helps until that is lifted: `remora control-plane revoke --list` shows it, `--lift` takes it back',
+    );
+  });
+
+  it('parts the stream of the control plane from calls that fail, and from a control plane that never said anything', () => {
+    const failure = {
+      since: ago(60),
+      last: ago(2),
+      reason: 'server_untrusted',
+      happened: 'It answers, but is not trusted',
+      remedy: 'Put the root there',
+      message: 'CERT',
+    };
+    const failing = [
+      { ...failure, call: 'reports' },
+      { ...failure, call: 'canary', since: ago(90), last: ago(20) },
+    ];
+    const words = [
+      '               calls FAIL since 2026-11-22T09:58:30Z, last 2s ago (reports, canary; server_untrusted): It answers, but is not trusted',
+      '               Put the root there. CERT',
+    ];
+    const shownOf = (parts: Partial<StatusPage['controlPlane']>, others: Partial<StatusPage> = {}) => {
+      const lines = statusText(status({ ...others, controlPlane: { ...controlPlane, ...parts } }), 100);
+      const from = lines.findIndex((line) => line.startsWith('Control plane:'));
+      return lines.slice(
+        from,
+        lines.findIndex((line) => line.startsWith('Inbound mode:')),
+      );
+    };
+    expect(shownOf({ failing })).toEqual([
+      'Control plane: stream up since 2026-11-22T09:50:00Z, https://control-plane:15012',
+      ...words,
+    ]);
+    expect(shownOf({ isUp: false, hasBeenUp: false, why: 'CERT', failing }, { identity: null })).toEqual([
+      'Control plane: stream NEVER UP since 2026-11-22T09:50:00Z, https://control-plane:15012: CERT',
+      '               it has told no policy yet',
+      ...words,
+    ]);
+    expect(shownOf({ isUp: false })).toContain(
+      '               unless a renewal succeeds, this identity ends at 2026-11-22T10:30:00Z, in 30m',
     );
   });
 
@@ -330,7 +379,7 @@ it('nothing that a peer or a file has said steers the terminal', () => {
     ...statusText(
       status({
         pod: { name: hostile, namespace: hostile, workload: hostile },
-        controlPlane: { address: hostile, isUp: true },
+        controlPlane: { ...controlPlane, address: hostile },
       }),
       100,
     ),
