@@ -55,6 +55,14 @@ describe('The patch of a pod', () => {
     await expect(text).toMatchFileSnapshot(join(golden, `${name}.injected.yaml`));
   });
 
+  it('A10: leaves it to the kubelet to be slow: a pod is unready after three probes in 30 s, and ready after one', () => {
+    const pod = podWith({});
+    const { initContainers } = injected(pod, inject(pod)).spec;
+    const { readinessProbe } = initContainers.find(({ name }: { name: string }) => name === 'remora');
+    expect(readinessProbe).toMatchObject({ periodSeconds: 10, failureThreshold: 3 });
+    expect(readinessProbe).not.toHaveProperty('successThreshold');
+  });
+
   it('is the same for the same pod, and leaves the pod as it was', () => {
     const pod = podWith({ volumes: [{ name: 'data' }] }, { annotations: { a: 'b' } });
     const before = structuredClone(pod);
