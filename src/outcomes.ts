@@ -121,7 +121,7 @@ export const handshakeReasons = {
   plaintext_in_strict: {
     happened: 'The peer spoke plaintext to a port that is STRICT',
     remedy:
-      'Inject a sidecar into the peer, or let the mode be PERMISSIVE while it moves: `remora status` says what sets it',
+      '`remora explain` with this id says whether the peer has a sidecar: if so, the connection went around it, and `remora status` beside the peer says why; else inject one, or use PERMISSIVE while it moves, where minimumInboundMode allows it',
   },
   internal: {
     happened: 'The sidecar failed during the handshake',
@@ -192,11 +192,12 @@ export const deniedReasons = {
   },
   peer_refused: {
     happened: 'The sidecar of the other side refused the connection',
-    remedy: 'Do what `otherRemedy` says, over there; the log of the other side has a line with the same id',
+    remedy: 'Look at `otherReason` and do what `otherRemedy` says, over there; its log has a line with the same id',
   },
   connection_limit: {
     happened: 'The sidecar carries as many connections as it may',
-    remedy: 'Raise maxConnections and the memory of the sidecar, or add replicas',
+    remedy:
+      '`detail` says which limit: raise maxConnections where it was set lower than what is needed, else look in `remora connections` who holds so many, or add replicas',
   },
   stream_limit: {
     happened: 'The tunnel carries as many streams as it may',
@@ -223,9 +224,9 @@ export const deniedReasons = {
     remedy: '`remora status` names the gates that are closed, and why',
   },
   identity_expired: {
-    happened:
-      "This sidecar's own identity is over: its certificate has expired, was revoked, or its root is trusted no more",
-    remedy: '`remora certs` beside it says which, and what its renewals fail of',
+    happened: "This sidecar's own identity is over",
+    remedy:
+      '`detail` says why: after an expiry look in `remora certs` what the renewals fail of, a revocation is taken back with `remora control-plane revoke --lift`, and a root that is gone has to be in the trust bundle again',
   },
   internal: {
     happened: 'The sidecar failed while it handled the connection',
@@ -234,6 +235,14 @@ export const deniedReasons = {
 } as const satisfies Record<string, Words>;
 
 export type DeniedReason = keyof typeof deniedReasons;
+
+/** What a sidecar says when it would take the connection, but has no room for it now. */
+export const wantsOfRoom: ReadonlySet<string> = new Set<DeniedReason>([
+  'connection_limit',
+  'stream_limit',
+  'descriptor_limit',
+  'memory_pressure',
+]);
 
 /** Why a connection that was carried has ended, or could not be made. */
 export const closedReasons = {
@@ -460,3 +469,13 @@ export type Security = 'mutual_tls' | 'plaintext';
 export const readinessGates = ['listeners', 'identity', 'policy', 'interception', 'not_draining'] as const;
 
 export type ReadinessGate = (typeof readinessGates)[number];
+
+/** What to do while a gate is closed; why it is, says whoever closed it. */
+export const gateRemedies: Readonly<Record<ReadinessGate, string>> = {
+  listeners: 'Look in the log which port cannot be taken, and what else listens there',
+  identity: deniedReasons.identity_expired.remedy,
+  policy: deniedReasons.policy_unavailable.remedy,
+  interception:
+    'Find out who changed the table inet remora in the network namespace of the pod; in Kubernetes delete the pod, its successor gets the rules anew, elsewhere run remora init --skip-proof with the same settings',
+  not_draining: 'Nothing, it was told to stop or to drain',
+};

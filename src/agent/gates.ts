@@ -2,11 +2,11 @@ import type { Clock, Timer } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
 import { ConfigurationError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
-import { remainingMs } from '../identity/identity.ts';
+import { remainingMs, whyOver } from '../identity/identity.ts';
 import type { Readiness } from '../lifecycle.ts';
 import { createReadiness } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
-import { deniedReasons } from '../outcomes.ts';
+import { gateRemedies } from '../outcomes.ts';
 import type { IdentitySource } from './identity-sources/source.ts';
 import type { Family } from './interception.ts';
 import { startInterceptionProbe } from './interception.ts';
@@ -24,7 +24,7 @@ export function loggedReadiness(log: Log): Readiness {
       if (!wasReady && readiness.isReady()) log.info('Ready');
     },
     close(gate, why) {
-      if (readiness.isReady()) log.warn({ gate, detail: why }, 'Not ready');
+      if (readiness.isReady()) log.warn({ gate, detail: why, remedy: gateRemedies[gate] }, 'Not ready');
       readiness.close(gate, why);
     },
   };
@@ -36,8 +36,7 @@ export function watchExpiry(clock: Clock, source: IdentitySource, readiness: Rea
   const watch = (identity: Identity) => {
     timer?.cancel();
     const leftMs = remainingMs(identity, clock.now());
-    const why = identity.endedBecause ?? deniedReasons.identity_expired.happened;
-    if (leftMs <= 0) return readiness.close('identity', why);
+    if (leftMs <= 0) return readiness.close('identity', whyOver(identity));
     readiness.open('identity');
     // Looked at again before its end: the wall clock may be set, and the machine suspended.
     timer = clock.after(Math.min(leftMs, expiryCheckIntervalMs), () => watch(source.current()));
@@ -77,7 +76,11 @@ export function watchInterception(
     else broken.set(family, result.why);
     const why = [...broken].map(([name, text]) => `${name}: ${text}`).join('; ');
     if (broken.size === 0) readiness.open('interception');
-    else readiness.close('interception', `The redirect rules do not capture outbound connections (${why})`);
+    else
+      readiness.close(
+        'interception',
+        `Outbound connections are not captured: the dial that the redirect rules lead back to this sidecar did not come back (${why})`,
+      );
   });
   return probe.stop;
 }

@@ -1,4 +1,5 @@
 import type { KeyObject, X509Certificate } from 'node:crypto';
+import { timestamp } from '../clock.ts';
 import { messageOf, RenewalError } from '../errors.ts';
 import type { RenewalReason } from '../outcomes.ts';
 import type { Certificate } from './certificate.ts';
@@ -34,6 +35,11 @@ export interface Identity {
  */
 export function remainingMs({ endedBecause, notAfterMs }: Identity, nowMs: number): number {
   return endedBecause === undefined ? notAfterMs - nowMs : Math.min(0, notAfterMs - nowMs);
+}
+
+/** Why an identity that is over is so, in one sentence. */
+export function whyOver({ endedBecause, notAfterMs }: Identity): string {
+  return endedBecause ?? `Our own certificate expired at ${timestamp(notAfterMs)}`;
 }
 
 export interface IdentityParts {

@@ -3,7 +3,7 @@ import { formatAddress } from '../addresses.ts';
 import type { ConnectionLine } from '../admin-api.ts';
 import { timestamp } from '../clock.ts';
 import type { Direction, Words } from '../outcomes.ts';
-import { closedReasons, deniedReasons, handshakeReasons } from '../outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons, wantsOfRoom } from '../outcomes.ts';
 import type { OtherRefusal, PresentedCertificate } from '../refusal-facts.ts';
 import type { Established, Outcome } from './account.ts';
 import type { ByteCount } from './relay.ts';
@@ -122,18 +122,26 @@ function shownOther({ outcome, reason }: OtherRefusal) {
 /** The words of the outcome, and who it was that could not be reached where that is not what the application dialled. */
 export function wordsOf(outcome: Outcome): Words {
   const { happened, remedy } = wordsIn(outcome);
-  const { kind, facts } = outcome;
-  if (kind !== 'closed' || facts === undefined) return { happened, remedy };
-  if (facts.other !== undefined)
-    return { happened: `${happened}, says the sidecar of the other side`, remedy: `${remedy}, over there` };
-  // A tunnel that has a name was reached.
-  if (facts.tunnelTo === undefined || facts.tunnel !== undefined) return { happened, remedy };
-  return {
-    happened: `${happened}; it was the sidecar of the other side that was dialled`,
-    remedy:
-      'Check that a sidecar runs at `tunnelTo`: its pod may be gone; `remora explain --to` the destination shows what the registry says of it',
-  };
+  const { kind, reason, facts } = outcome;
+  if (facts === undefined) return { happened, remedy };
+  const { other, tunnelTo, tunnel } = facts;
+  if (kind === 'denied' && other !== undefined && wantsOfRoom.has(other.reason))
+    return { happened: 'The sidecar of the other side has no room for the connection', remedy };
+  if (kind !== 'closed') return { happened, remedy };
+  if (other !== undefined)
+    return { happened: `${happened}, says the sidecar of the other side`, remedy: remedyOfApplication };
+  if (tunnelTo === undefined) return { happened, remedy };
+  // A tunnel that has a name was reached, once.
+  if (tunnel === undefined)
+    return { happened: `${happened}; it was the sidecar of the other side that was dialled`, remedy: remedyOfSidecar };
+  if (reason !== 'upstream_timeout') return { happened, remedy };
+  return { happened: `${happened}; its sidecar did not answer in the tunnel`, remedy: remedyOfSidecar };
 }
+
+const remedyOfApplication =
+  'In the log of the other side a line with the same id says in its `detail` what was dialled: check there that the application runs, and that it listens on this port';
+const remedyOfSidecar =
+  'Check what drops packets to the port of `tunnelTo`, as a NetworkPolicy or another packet filter, and that its pod is still there and a sidecar runs in it; `remora explain --to` the destination shows what the registry says of it';
 
 const tables = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;
 

@@ -5,6 +5,7 @@ import { formatAddress } from '../addresses.ts';
 import { bindError } from '../bind-error.ts';
 import { codeOf, messageOf } from '../errors.ts';
 import type { Direction } from '../outcomes.ts';
+import { deniedReasons } from '../outcomes.ts';
 import type { ProxyParts } from './parts.ts';
 
 export interface ListenerSettings {
@@ -42,7 +43,13 @@ export async function listen(
     observer.connectionDenied(direction, reason);
     refusals.tell({ direction, outcome: 'denied', reason }, () =>
       log.warn(
-        { peerAddress: dropped?.remoteAddress, listener: formatAddress(address), reason },
+        {
+          peerAddress: dropped?.remoteAddress,
+          listener: formatAddress(address),
+          reason,
+          detail: `${maxConnections} connections are accepted here, and no more`,
+          remedy: deniedReasons[reason].remedy,
+        },
         'Connection dropped at the limit',
       ),
     );

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
-import { remainingMs } from '../identity/identity.ts';
+import { remainingMs, whyOver } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
 import type { Drain } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
@@ -36,8 +36,7 @@ export interface ProxyParts {
 /** Our identity, if it may still be shown; throws `DeniedError`: after its end the sidecar fails closed. */
 export function currentIdentity({ identity, clock }: Pick<ProxyParts, 'identity' | 'clock'>): Identity {
   const current = identity.current();
-  if (remainingMs(current, clock.now()) <= 0)
-    throw new DeniedError('identity_expired', current.endedBecause ?? 'Our own certificate has expired');
+  if (remainingMs(current, clock.now()) <= 0) throw new DeniedError('identity_expired', whyOver(current));
   return current;
 }
 
@@ -45,8 +44,9 @@ export function currentIdentity({ identity, clock }: Pick<ProxyParts, 'identity'
 export function takeConnection({ connections, memory }: Pick<ProxyParts, 'connections' | 'memory'>): () => void {
   refuseWhenShortOf(memory);
   const release = connections.tryTake();
-  if (release === undefined) throw new DeniedError('connection_limit', `${connections.inUse} connections are open`);
-  return release;
+  if (release !== undefined) return release;
+  const { inUse, capacity } = connections;
+  throw new DeniedError('connection_limit', `${inUse} of at most ${capacity} connections are open`);
 }
 
 /** Counts an accepted socket until it is closed; throws `DeniedError` when there is no descriptor or no memory for what it asks for. */

@@ -1,4 +1,5 @@
 import { formatAddress } from '../../addresses.ts';
+import { gateRemedies } from '../../outcomes.ts';
 import { sidecarUid } from '../../ports.ts';
 import type { Suspect } from './look.ts';
 
@@ -7,9 +8,8 @@ const happened = {
   inbound: 'A connection to the application goes around the sidecar: it is neither encrypted nor authorized',
 } as const;
 
-/** For whoever may change the pod. */
-export const rulesRemedy =
-  'find out who changed the table inet remora in the network namespace of the pod; in Kubernetes delete the pod, its successor gets the rules anew, elsewhere run remora init --skip-proof with the same settings';
+/** For whoever may change the pod; within a sentence. */
+export const rulesRemedy = gateRemedies.interception.replace(/^Find/, 'find');
 
 const remedy = `It goes on like this until it ends: ${rulesRemedy}`;
 const remedyOfOwnUid = `An application with uid and gid ${sidecarUid} is taken for the sidecar by the rules: give it another user. Otherwise ${rulesRemedy}`;

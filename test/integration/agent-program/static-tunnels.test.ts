@@ -155,7 +155,7 @@ describe('a static tunnel', () => {
     expect(outbound).toMatchObject({
       outcome: 'denied',
       reason: 'peer_refused',
-      detail: 'The sidecar of the other side answered 403 default_deny',
+      detail: 'The sidecar of the other side refused: default_deny',
     });
     expect(await server.line({ direction: 'inbound' })).toMatchObject({
       outcome: 'denied',

@@ -348,7 +348,7 @@ describe('an endpoint that cannot be reached', () => {
     expect(await client.captured.next('Endpoint set aside')).toMatchObject({
       outcome: 'denied',
       reason: 'peer_refused',
-      detail: "The sidecar of the other side answered 403 connection_limit",
+      detail: 'The sidecar of the other side has no room now: connection_limit',
     });
   });
 

@@ -294,7 +294,10 @@ describe('requests of a peer', () => {
       ':status': 403,
       'remora-reason': 'connection_limit',
     });
-    expect(await server.plane.line({ outcome: 'denied' })).toMatchObject({ reason: 'connection_limit' });
+    expect(await server.plane.line({ outcome: 'denied' })).toMatchObject({
+      reason: 'connection_limit',
+      detail: '2 of at most 2 connections are open',
+    });
     first?.close(constants.NGHTTP2_CANCEL);
     await server.plane.line({ outcome: 'closed', reason: 'reset' });
     while (connections.inUse > 1) await turn();

@@ -200,7 +200,10 @@ describe('an account', () => {
     const away = new ConnectionError('upstream_refused', 'It answered', {
       facts: { other: { outcome: 'closed', reason: 'upstream_refused' } },
     });
-    for (const error of [refused, away])
+    const full = new DeniedError('peer_refused', 'It answered', {
+      facts: { other: { outcome: 'denied', reason: 'connection_limit' } },
+    });
+    for (const error of [refused, away, full])
       accounts.open({ direction: 'outbound', peerAddress: from(1) }).close(outcomeOf(error));
     expect(lines).toMatchObject([
       {
@@ -210,7 +213,13 @@ describe('an account', () => {
         otherHappened: handshakeReasons.revoked.happened,
         otherRemedy: handshakeReasons.revoked.remedy,
       },
-      { reason: 'upstream_refused', otherReason: 'upstream_refused', msg: expect.stringContaining('the other side') },
+      {
+        reason: 'upstream_refused',
+        otherReason: 'upstream_refused',
+        msg: expect.stringContaining('the other side'),
+        remedy: expect.stringContaining('a line with the same id'),
+      },
+      { reason: 'peer_refused', msg: 'The sidecar of the other side has no room for the connection' },
     ]);
   });
 
@@ -223,8 +232,9 @@ describe('an account', () => {
         .close(outcomeOf(new ConnectionError('upstream_timeout', 'late', { facts: known })));
     expect(lines.map(({ msg }) => msg)).toEqual([
       `${closedReasons.upstream_timeout.happened}; it was the sidecar of the other side that was dialled`,
-      closedReasons.upstream_timeout.happened,
+      `${closedReasons.upstream_timeout.happened}; its sidecar did not answer in the tunnel`,
     ]);
+    for (const { remedy } of lines) expect(remedy).toContain('NetworkPolicy');
   });
 
   it('cannot be closed twice', () => {

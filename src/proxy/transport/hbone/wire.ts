@@ -4,7 +4,7 @@ import type { Address } from '../../../addresses.ts';
 import { formatAddress, parseAddress } from '../../../addresses.ts';
 import { ConnectionError, DeniedError } from '../../../errors.ts';
 import type { ClosedReason, DeniedReason, HandshakeReason } from '../../../outcomes.ts';
-import { closedReasons, deniedReasons, handshakeReasons } from '../../../outcomes.ts';
+import { closedReasons, deniedReasons, handshakeReasons, wantsOfRoom } from '../../../outcomes.ts';
 import { printable } from '../../../printable.ts';
 import type { OtherRefusal } from '../../../refusal-facts.ts';
 import { outcomeOf } from '../../account.ts';
@@ -124,14 +124,6 @@ export function connectionIdOf(headers: IncomingHttpHeaders): string | undefined
   return typeof id === 'string' && /^[a-z0-9-]{1,40}$/.test(id) ? id : undefined;
 }
 
-/** What a sidecar says when it would take the connection, but has no room for it now. */
-const wantsOfRoom: ReadonlySet<string> = new Set<DeniedReason>([
-  'connection_limit',
-  'stream_limit',
-  'descriptor_limit',
-  'memory_pressure',
-]);
-
 /** What a sidecar says of the application behind it. */
 const aboutApplication: ReadonlySet<string> = new Set<ClosedReason>([
   'upstream_refused',
@@ -161,11 +153,19 @@ export function refusalHeaders(error: unknown, connectionId: string): OutgoingHt
 export function refusalFrom(headers: Readonly<Record<string, unknown>>): Error {
   const status = Number(headers[constants.HTTP2_HEADER_STATUS]);
   const other = otherRefusal(status, String(headers[reasonHeader] ?? ''));
-  const message = `The sidecar of the other side answered ${status} ${other?.reason ?? 'without a reason'}`;
+  const message = refusalWords(status, other);
   if (other?.outcome === 'closed' && aboutApplication.has(other.reason))
     return new ConnectionError(other.reason, message, { facts: { other } });
   const isFull = other !== undefined && wantsOfRoom.has(other.reason);
   return new (isFull ? PeerFullError : DeniedError)('peer_refused', message, { facts: { other } });
+}
+
+/** The status is left out where there is a reason: it says the same of what is forbidden and of what has no room. */
+function refusalWords(status: number, other: OtherRefusal | undefined): string {
+  const who = 'The sidecar of the other side';
+  if (other === undefined) return `${who} answered ${status} without a reason`;
+  if (other.outcome === 'closed') return `${who} could not pass it on: ${other.reason}`;
+  return wantsOfRoom.has(other.reason) ? `${who} has no room now: ${other.reason}` : `${who} refused: ${other.reason}`;
 }
 
 /** By the list that the status stands for: some words are in several, and mean something else in each. */
