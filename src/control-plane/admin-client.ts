@@ -70,7 +70,9 @@ function failureOf(error: unknown, socketPath: string): Error {
     return new PermissionError(`This user may not use ${socketPath}, expected the user of the control plane`, {
       cause: error,
     });
-  const why = ['ENOENT', 'ECONNREFUSED'].includes(code) ? '' : `: ${messageOf(error)}`;
+  const why = ['ENOENT', 'ECONNREFUSED'].includes(code)
+    ? ': see whether it runs and how its log ends, or name the socket of the one that runs'
+    : `: ${messageOf(error)}`;
   return new UnavailableError(`No control plane answers at ${socketPath}${why}`, { cause: error });
 }
 

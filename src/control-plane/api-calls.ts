@@ -17,6 +17,7 @@ import {
 } from '../control-api.ts';
 import { workloadSpiffeId } from '../identity/spiffe-id.ts';
 import type { Log } from '../log.ts';
+import type { AccountWatch } from './account-watch.ts';
 import type { Authority } from './authority.ts';
 import { bundleDocument } from './bundle-document.ts';
 import type { CanaryDialler } from './canary.ts';
@@ -38,6 +39,7 @@ export interface ApiParts {
   readonly streams: Streams;
   readonly book: SidecarBook;
   readonly canary: CanaryDialler;
+  readonly accounts: Pick<AccountWatch, 'look'>;
   readonly reviewer: TokenReviewer;
   readonly revocations: { isIdentityRevoked(spiffeId: string): boolean };
   /** The keys of the tokens that are accepted now. */
@@ -159,6 +161,7 @@ async function issueCertificate(parts: ApiParts, { request, response }: Call): P
     },
     'Certificate issued',
   );
+  parts.accounts.look({ namespace, podName: pod, podUid, serviceAccount });
   sendJson(response, {
     certificateChain: chainPem,
     trustBundles: publication.trustBundles(),

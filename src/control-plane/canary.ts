@@ -5,6 +5,7 @@ import type { Clock } from '../clock.ts';
 import type { CanaryDial, CanaryReply } from '../control-api.ts';
 import { codeOf } from '../errors.ts';
 import { captureProbe } from '../ports.ts';
+import { createPodOfToken } from './pod-of-token.ts';
 import { Refusal } from './refusals.ts';
 import type { Pod, RegistryObjects } from './store/objects.ts';
 import type { Workload } from './token-review.ts';
@@ -34,7 +35,7 @@ export const canaryDialLimits = {
 
 export function createCanaryDialler({ clock, store, dial = dialCanary }: CanaryParts): CanaryDialler {
   const takeTurn = createTurns(clock);
-  const podOf = createPodIndex(store);
+  const podOf = createPodOfToken(store);
   let running = 0;
   return {
     async dial(workload) {
@@ -58,20 +59,6 @@ function addressesOf(pod: Pod | undefined): readonly string[] {
   const all = [podIP, ...podIPs.map(({ ip }) => ip)].map((ip) => (ip === undefined ? undefined : canonicalIp(ip)));
   const usable = all.filter((ip) => ip !== undefined).filter(isGlobal);
   return [...new Set(usable)].slice(0, canaryDialLimits.addresses);
-}
-
-/** The pod of a token, and none that had its name before it; made anew when the registry is another one. */
-function createPodIndex({ current }: CanaryParts['store']): (workload: Workload) => Pod | undefined {
-  let indexed: readonly Pod[] | undefined;
-  let byName = new Map<string, Pod>();
-  return ({ namespace, pod, podUid }) => {
-    const { pods } = current();
-    if (pods !== indexed) byName = new Map(pods.map((one) => [`${one.metadata.namespace}/${one.metadata.name}`, one]));
-    indexed = pods;
-    const named = byName.get(`${namespace}/${pod}`);
-    const { uid = podUid } = named?.metadata ?? {};
-    return uid === podUid ? named : undefined;
-  };
 }
 
 /** Remembers who had a turn of late, in the order of the turns. */

@@ -6,6 +6,7 @@ import { admissionResults, answerAdmission } from '../injector/admission.ts';
 import type { InjectionSettings } from '../injector/settings.ts';
 import type { Log } from '../log.ts';
 import { createControlPlaneMetrics } from '../metrics/control-plane-metrics.ts';
+import { watchAccounts } from './account-watch.ts';
 import { refuseSecond } from './admin-server.ts';
 import { createApi } from './api.ts';
 import type { ApiServer } from './api-server.ts';
@@ -149,7 +150,8 @@ export async function startControlPlane(
 
   let isStopping = false;
   const canary = createCanaryDialler({ clock, store });
-  const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations, canary };
+  const accounts = opened.adopt(watchAccounts({ clock, log, authority, book, store }), (one) => one.close());
+  const parts = { clock, log, authority, publication, streams, reviewer, metrics, book, revocations, canary, accounts };
   const api = createApi({ ...parts, jwks: () => tokenKeys().jwks, isStopping: () => isStopping });
   const metricsServer = opened.adopt(await startMetricsServer(metrics, settings.metricsListen), (one) => one.close());
   const apiServer = opened.adopt(await startApiServer({ clock, serving, api }, settings.listen), (one) => {
@@ -160,7 +162,8 @@ export async function startControlPlane(
   });
   const webhookServer = await startWebhook({ clock, log, serving, metrics }, settings);
   if (webhookServer !== undefined) opened.adopt(webhookServer, (one) => one.close());
-  opened.adopt(await openRotation({ clock, log, authority, book, place, revocations }, settings), (one) => one.close());
+  const admin = { clock, log, authority, book, place, revocations, store };
+  opened.adopt(await openRotation(admin, settings), (one) => one.close());
 
   const all = opened.move();
   let closing: Promise<void> | undefined;

@@ -3,6 +3,7 @@ import type { AdminServer } from './admin-server.ts';
 import { startAdminServer } from './admin-server.ts';
 import { writeFileAtomically } from './atomic-file.ts';
 import { followAuthority } from './follow-authority.ts';
+import type { MeshParts } from './mesh/calls.ts';
 import { meshCalls } from './mesh/calls.ts';
 import type { RootSet } from './root-set.ts';
 import type { RotationParts } from './rotation.ts';
@@ -21,7 +22,7 @@ export interface RotationSettings {
  * now and after each change. Throws as writing does and as `startAdminServer`.
  */
 export async function openRotation(
-  parts: Omit<RotationParts, 'adopt'>,
+  parts: Omit<RotationParts, 'adopt'> & MeshParts,
   { writeRoot: rootFile, adminSocket }: RotationSettings,
 ): Promise<AdminServer> {
   const { authority, clock, log, place } = parts;

@@ -11,6 +11,10 @@ export interface LivingSidecar {
   readonly streams: number;
   /** The roots that it was last told of; undefined when it was told nothing on a stream. */
   readonly toldRoots: readonly string[] | undefined;
+  readonly namespace: string;
+  /** Without the namespace. */
+  readonly podName: string;
+  readonly podUid: string;
   readonly serviceAccount: string;
   /** Its last one, and when it came; wall time. */
   readonly report: Report | undefined;
@@ -59,6 +63,9 @@ interface Entry {
   readonly certificates: Map<string, number>;
   streams: number;
   toldRoots: readonly string[] | undefined;
+  readonly namespace: string;
+  readonly podName: string;
+  readonly podUid: string;
   readonly serviceAccount: string;
   report: Report | undefined;
   reportedAtMs: number | undefined;
@@ -97,6 +104,9 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
       certificates: new Map(),
       streams: 0,
       toldRoots: undefined,
+      namespace,
+      podName: pod,
+      podUid,
       serviceAccount,
       report: undefined,
       reportedAtMs: undefined,

@@ -1,11 +1,12 @@
 import { createCommand, parseCommandLine } from '../../command-line.ts';
 import { exitCodes, FailureError } from '../../errors.ts';
 import type { Subcommand } from '../../host.ts';
+import { counted } from '../../phrases.ts';
 import { printableJson } from '../../printable.ts';
 import { adminSocketOf, callAdmin } from '../admin-client.ts';
 import type { MeshStatus } from './status.ts';
 import { maxMeshReplyBytes, meshPaths, meshStatus } from './status.ts';
-import { edgesText, meshText, podText } from './text.ts';
+import { edgesText, meshText, otherPodText, podText } from './text.ts';
 
 interface Options {
   readonly stateDir?: string;
@@ -32,10 +33,16 @@ export const run: Subcommand = async (host) => {
 
 /** A pod by its name, or all of a namespace. */
 function onlyOf(mesh: MeshStatus, name: string): MeshStatus {
-  const sidecars = mesh.sidecars.filter(({ pod }) => pod === name || pod.startsWith(`${name}/`));
-  if (sidecars.length === 0)
-    throw new FailureError(`The control plane knows no sidecar of ${name}, expected a namespace or namespace/pod`);
-  return { ...mesh, sidecars };
+  const isMeant = ({ pod }: { readonly pod: string }) => pod === name || pod.startsWith(`${name}/`);
+  const [sidecars, otherPods] = [mesh.sidecars.filter(isMeant), mesh.otherPods.filter(isMeant)];
+  if (sidecars.length > 0) return { ...mesh, sidecars, otherPods };
+  const [first, ...more] = otherPods;
+  if (first === undefined)
+    throw new FailureError(
+      `Neither a sidecar nor the registry of this control plane knows ${name}, expected a namespace or namespace/pod`,
+    );
+  const rest = more.length === 0 ? '' : `; and so for ${counted(more.length, 'more pod')} without a living sidecar`;
+  throw new FailureError(`${otherPodText(first)}${rest}`);
 }
 
 function commandLine() {

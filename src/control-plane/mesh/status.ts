@@ -20,6 +20,12 @@ export const meshSidecar = v.object({
   state: v.nullable(sidecarState),
   /** To this control plane, now. */
   streams: count,
+  /** Its last report is too old to go by, or it has no stream while others have: what it said may be so no more. */
+  isStale: v.boolean(),
+  /** Since when its identity is revoked, as the operator's list says; null when it is not. */
+  revokedAt: v.nullable(v.string()),
+  /** The SPIFFE ID that its callers expect by the registry, where that is another one; otherwise null. */
+  registrySpiffeId: v.nullable(v.string()),
 });
 export type MeshSidecar = v.InferOutput<typeof meshSidecar>;
 
@@ -28,9 +34,12 @@ export const meshStatus = v.object({
   now: v.string(),
   /** With a certificate that has not ended, or a stream; by pod. */
   sidecars: v.array(meshSidecar),
+  /** Pods of the registry that run and of which no sidecar is listed, by name; the first ones alone. */
+  otherPods: v.array(v.object({ pod: v.string(), hasSidecar: v.boolean() })),
   /** Roots with sidecars whose names had no place. */
   unnamedRoots: count,
 });
+export type OtherPod = MeshStatus['otherPods'][number];
 export type MeshStatus = v.InferOutput<typeof meshStatus>;
 
 export type MeshEdge = v.InferOutput<typeof reportedEdge>;

@@ -5,7 +5,7 @@ import { counted, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import { tableOf } from '../text-table.ts';
 import { joinedEdges } from './edges.ts';
-import type { MeshSidecar, MeshStatus } from './status.ts';
+import type { MeshSidecar, MeshStatus, OtherPod } from './status.ts';
 
 /** A failure is news for this long; milliseconds. */
 const recentMs = 600_000;
@@ -14,14 +14,41 @@ const recentMs = 600_000;
 export function meshText(mesh: MeshStatus): string[] {
   const { sidecars, trustDomain, unnamedRoots } = mesh;
   const nowMs = parseDate(mesh.now);
-  if (sidecars.length === 0) return [`No sidecar of ${printable(trustDomain)} is alive`];
+  const others = othersText(mesh);
+  if (sidecars.length === 0) return [`No sidecar of ${printable(trustDomain)} is alive`, ...others];
   const rows = sidecars.map((sidecar) => rowOf(sidecar, nowMs).map((cell) => printable(cell)));
   return [
     summaryOf(sidecars, nowMs),
     '',
-    ...tableOf([['pod', 'ready', 'mode', 'certificate', 'open', 'version', 'last failure'], ...rows]),
+    ...tableOf([['pod', 'ready', 'mode', 'certificate', 'open', 'report', 'version', 'last failure'], ...rows]),
     ...(unnamedRoots > 0 ? ['', 'And sidecars whose names had no place'] : []),
+    ...others,
   ];
+}
+
+const namedPods = 10;
+
+/** The pods of the registry that have no line. */
+function othersText({ otherPods }: MeshStatus): string[] {
+  const lineOf = (pods: readonly OtherPod[], what: string) => {
+    if (pods.length === 0) return [];
+    const names = pods.slice(0, namedPods).map(({ pod }) => printable(pod));
+    const more = pods.length > namedPods ? ` and ${pods.length - namedPods} more` : '';
+    return [`${counted(pods.length, 'pod')} of the registry ${what}: ${names.join(', ')}${more}`];
+  };
+  const [silent, plain] = [otherPods.filter((one) => one.hasSidecar), otherPods.filter((one) => !one.hasSidecar)];
+  const lines = [
+    ...lineOf(silent, 'with a sidecar that has no certificate and no stream here'),
+    ...lineOf(plain, 'without a sidecar'),
+  ];
+  return lines.length === 0 ? [] : ['', ...lines];
+}
+
+/** Why a pod of the registry has no line, and what to do; one sentence each. */
+export function otherPodText({ pod, hasSidecar }: OtherPod): string {
+  return hasSidecar
+    ? `${pod} has a sidecar by the registry, but no certificate and no stream here: read its log, and \`remora status\` in the pod`
+    : `${pod} has no sidecar by the registry: it reports nothing and is reached in plaintext; inject a sidecar to have it in the mesh`;
 }
 
 /** Everything that one sidecar reports, or each of several. */
@@ -43,9 +70,15 @@ export function edgesText(mesh: MeshStatus): string[] {
 
 function summaryOf(sidecars: readonly MeshSidecar[], nowMs: number): string {
   const count = (isOne: (state: SidecarState) => boolean) =>
-    sidecars.filter(({ state }) => state !== null && isOne(state)).length;
+    sidecars.filter(({ state, isStale }) => state !== null && !isStale && isOne(state)).length;
   const silent = sidecars.filter(({ state }) => state === null).length;
   const parts: readonly (readonly [number, string])[] = [
+    [sidecars.filter(({ isStale }) => isStale).length, 'STALE'],
+    [sidecars.filter(({ revokedAt }) => revokedAt !== null).length, 'REVOKED'],
+    [
+      sidecars.filter(({ registrySpiffeId }) => registrySpiffeId !== null).length,
+      'with another identity in the registry',
+    ],
     [count(({ notReady }) => notReady.length > 0), 'not ready'],
     [count(({ interception, bypassed }) => bypassed > 0 || interception.some(({ isOk }) => !isOk)), 'not capturing'],
     [count(({ renewalFailure }) => renewalFailure !== undefined), 'failing to renew'],
@@ -58,31 +91,54 @@ function summaryOf(sidecars: readonly MeshSidecar[], nowMs: number): string {
   );
 }
 
-function rowOf({ pod, version, state, reportedAt }: MeshSidecar, nowMs: number): readonly string[] {
-  if (state === null) return [pod, reportedAt === null ? 'no report' : 'unknown', '', '', '', version ?? '', ''];
+function rowOf(sidecar: MeshSidecar, nowMs: number): readonly string[] {
+  const { pod, version, state, reportedAt } = sidecar;
+  const certificate = certificateOf(sidecar, nowMs);
+  const age = ageOf(sidecar, nowMs);
+  if (state === null)
+    return [pod, reportedAt === null ? 'no report' : 'unknown', '', certificate, '', age, version ?? '', ''];
   const { failures, open } = state;
   const [last] = failures;
   return [
     pod,
-    readinessOf(state),
+    readinessOf(sidecar, state),
     modesOf(state),
-    certificateOf(state, nowMs),
+    certificate,
     `${open.inbound} in, ${open.outbound} out`,
+    age,
     version ?? '',
     last === undefined ? '' : failureOf(last, nowMs),
   ];
 }
 
-function readinessOf({ notReady, interception, bypassed }: SidecarState): string {
-  if (notReady.length > 0) return `no: ${notReady.join(', ')}`;
-  return bypassed > 0 || interception.some(({ isOk }) => !isOk) ? 'yes, NOT CAPTURING' : 'yes';
+/** What a stale report says was so, and what is so nobody knows. */
+function readinessOf({ isStale, registrySpiffeId }: MeshSidecar, state: SidecarState): string {
+  const { notReady, interception, bypassed } = state;
+  const isCapturing = bypassed === 0 && interception.every(({ isOk }) => isOk);
+  const said = notReady.length > 0 ? `no: ${notReady.join(', ')}` : `yes${isCapturing ? '' : ', NOT CAPTURING'}`;
+  const registry = registrySpiffeId === null ? '' : `, registry says ${accountOf(registrySpiffeId)}`;
+  return `${isStale ? `unknown, was ${said}` : said}${registry}`;
+}
+
+/** `sa/web`: the rest is that of the pod. */
+function accountOf(spiffeId: string): string {
+  return spiffeId.replace(/^.*\/(?=sa\/)/, '');
+}
+
+function ageOf({ reportedAt, isStale }: MeshSidecar, nowMs: number): string {
+  if (reportedAt === null) return 'never';
+  return isStale ? `STALE, ${ago(reportedAt, nowMs)}` : ago(reportedAt, nowMs);
 }
 
 function modesOf({ modes }: SidecarState): string {
   return modes.map(({ port, mode }) => (port === '*' ? mode : `${port} ${mode}`)).join(', ') || 'none yet';
 }
 
-function certificateOf({ notAfter, renewalFailure }: SidecarState, nowMs: number): string {
+/** While an identity is revoked its renewals fail for that reason alone, and what it last had is of no use. */
+function certificateOf({ state, revokedAt }: MeshSidecar, nowMs: number): string {
+  if (revokedAt !== null) return `REVOKED ${ago(revokedAt, nowMs)}`;
+  if (state === null) return '';
+  const { notAfter, renewalFailure } = state;
   if (notAfter === undefined) return 'none yet';
   const leftMs = parseDate(notAfter) - nowMs;
   const left = leftMs > 0 ? `${roughly(leftMs)} left` : `LAPSED ${roughly(-leftMs)} ago`;
@@ -94,17 +150,21 @@ function failureOf({ direction, outcome, reason, count, lastAt }: ReportedFailur
 }
 
 function sidecarLines(sidecar: MeshSidecar, nowMs: number): string[] {
-  const { pod, spiffeId, version, state, reportedAt, streams } = sidecar;
-  const heard = reportedAt === null ? 'it has not reported yet' : `reported ${ago(reportedAt, nowMs)}`;
+  const { pod, spiffeId, version, state, reportedAt, streams, isStale } = sidecar;
+  const age = reportedAt === null ? 'it has not reported yet' : `reported ${ago(reportedAt, nowMs)}`;
+  const heard = isStale ? `STALE, ${age}` : age;
   const head = `${printable(pod)}, ${printable(spiffeId)}: ${heard}, ${counted(streams, 'stream')} to the control plane`;
-  if (state === null) return [head];
+  const known = knownHere(sidecar, nowMs);
+  if (state === null) return [head, ...known];
   const { notAfter, open, bypassed, interception, failures, edges } = state;
+  const until = notAfter === undefined || sidecar.revokedAt !== null ? '' : `, until ${moment(notAfter)}`;
   return [
     head,
+    ...known,
     `  version      ${printable(version ?? 'unknown')}`,
-    `  ready        ${printable(readinessOf(state))}`,
+    `  ready        ${printable(readinessOf(sidecar, state))}`,
     `  mode         ${printable(modesOf(state))}`,
-    `  certificate  ${certificateOf(state, nowMs)}${notAfter === undefined ? '' : `, until ${moment(notAfter)}`}`,
+    `  certificate  ${certificateOf(sidecar, nowMs)}${until}`,
     `  capture      ${printable(captureOf(interception, bypassed))}`,
     `  open         ${counted(open.inbound, 'inbound connection')}, ${counted(open.outbound, 'outbound connection')}`,
     ...(failures.length === 0 ? ['  failures     none since it started'] : ['  failures since it started']),
@@ -118,9 +178,35 @@ function sidecarLines(sidecar: MeshSidecar, nowMs: number): string[] {
   ];
 }
 
+/** What the control plane knows and the sidecar may not say, each with what to do. */
+function knownHere({ spiffeId, streams, isStale, revokedAt, registrySpiffeId }: MeshSidecar, nowMs: number): string[] {
+  const id = printable(spiffeId);
+  const withoutStream = streams === 0 ? ', and it has no stream to this control plane' : '';
+  return [
+    ...(isStale
+      ? [
+          `  STALE        what follows was so when it reported${withoutStream}`,
+          '               Look at its log and at `remora status` in the pod: it may have ended, or not reach this control plane.',
+        ]
+      : []),
+    ...(revokedAt === null
+      ? []
+      : [
+          `  REVOKED      ${ago(revokedAt, nowMs)}, at ${moment(revokedAt)}: ${id} gets no certificate and is refused by everybody`,
+          `               \`remora control-plane revoke --list\` says why; \`remora control-plane revoke --lift --identity ${id}\` lifts it.`,
+        ]),
+    ...(registrySpiffeId === null
+      ? []
+      : [
+          `  registry     says ${printable(accountOf(registrySpiffeId))}: callers expect ${printable(registrySpiffeId)} and refuse it (peer_identity)`,
+          '               Restart the pod if it is to have that service account; otherwise correct the Pod in the registry.',
+        ]),
+  ];
+}
+
 function captureOf(interception: SidecarState['interception'], bypassed: number): string {
   if (interception.length === 0) return 'nothing is known of it';
-  const proofs = interception.map(({ direction, family, isOk }) => `${direction} ${family} ${isOk ? 'ok' : 'BROKEN'}`);
+  const proofs = interception.map(({ direction, family, isOk }) => `${direction} ${family} ${isOk ? 'ok' : 'LOST'}`);
   return [...proofs, ...(bypassed > 0 ? [`${counted(bypassed, 'connection')} GO AROUND the sidecar`] : [])].join(', ');
 }
 

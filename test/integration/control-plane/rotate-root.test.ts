@@ -582,12 +582,14 @@ describe('remora control-plane rotate-root', () => {
   });
 
   it('says in one sentence that no control plane runs, and exits with 69', async () => {
-    expect(await here('add')).toEqual({ code: 69, stdout: '', message: `No control plane answers at ${socket}` });
+    const none = (path: string) =>
+      `No control plane answers at ${path}: see whether it runs and how its log ends, or name the socket of the one that runs`;
+    expect(await here('add')).toEqual({ code: 69, stdout: '', message: none(socket) });
     writeFileSync(socket, '');
-    expect(await here()).toMatchObject({ code: 69, message: `No control plane answers at ${socket}` });
+    expect(await here()).toMatchObject({ code: 69, message: none(socket) });
     const directory = join(folder, 'state');
     const answer = await command('status', `--state-dir=${directory}`);
-    expect(answer).toMatchObject({ code: 69, message: `No control plane answers at ${adminSocketIn(directory)}` });
+    expect(answer).toMatchObject({ code: 69, message: none(adminSocketIn(directory)) });
   });
 
   it.each([

@@ -19,6 +19,9 @@ const switched: RootSet = { root: two, previous: one.certificate };
 /** Has said all that both steps ask for, and needs the old root no more. */
 const fine: LivingSidecar = {
   pod: 'shop/web-0',
+  namespace: 'shop',
+  podName: 'web-0',
+  podUid: 'uid',
   serviceAccount: 'web',
   reportedAtMs: nowMs,
   certificates: new Map([[latest, soonMs]]),

@@ -24,12 +24,16 @@ const sidecar = (name: string, state: SidecarState | null, more: Partial<MeshSid
   version: '0.1.0',
   state,
   streams: 1,
+  isStale: false,
+  revokedAt: null,
+  registrySpiffeId: null,
   ...more,
 });
 const mesh = (...sidecars: MeshSidecar[]): MeshStatus => ({
   trustDomain: 'cluster.local',
   now,
   sidecars,
+  otherPods: [],
   unnamedRoots: 0,
 });
 const expired = { direction: 'outbound', outcome: 'handshake', reason: 'expired', count: 4 } as const;
@@ -40,9 +44,9 @@ describe('the list of sidecars', () => {
     expect(meshText(mesh(sidecar('api-0', fine), sidecar('web-0', fine)))).toEqual([
       '2 sidecars; nothing to say of them',
       '',
-      '  pod         ready  mode    certificate  open          version  last failure',
-      '  shop/api-0  yes    STRICT  54m left     3 in, 12 out  0.1.0',
-      '  shop/web-0  yes    STRICT  54m left     3 in, 12 out  0.1.0',
+      '  pod         ready  mode    certificate  open          report  version  last failure',
+      '  shop/api-0  yes    STRICT  54m left     3 in, 12 out  now     0.1.0',
+      '  shop/web-0  yes    STRICT  54m left     3 in, 12 out  now     0.1.0',
     ]);
   });
 
@@ -83,6 +87,77 @@ describe('the list of sidecars', () => {
     const lines = meshText(mesh(sidecar('web-0', fine, { version: '\u001b[2J\u202e1' })));
     const text = lines.join('\n');
     expect([text.includes('\u001b'), text.includes('\u202e')]).toEqual([false, false]);
+  });
+});
+
+const apiV2 = 'spiffe://cluster.local/ns/shop/sa/api-v2';
+
+describe('what the control plane knows beside a report', () => {
+  const lapsed = { ...fine, notAfter: ago(2), renewalFailure: 'http_403' };
+
+  it.each<[string, MeshSidecar, string, RegExp, RegExp]>([
+    [
+      'a stale report',
+      sidecar('api-0', fine, { isStale: true, reportedAt: ago(7), streams: 0 }),
+      '1 sidecar; 1 STALE',
+      /unknown, was yes .* STALE, 7m ago/,
+      /STALE +what follows was so when it reported, and it has no stream/,
+    ],
+    [
+      'a revoked identity',
+      sidecar('api-0', lapsed, { revokedAt: ago(2) }),
+      '1 sidecar; 1 REVOKED; 1 failing to renew',
+      / REVOKED 2m ago +3 in/,
+      /REVOKED +2m ago, at 2030-05-01T11:58:00Z: .*\n.*revoke --lift --identity spiffe:\S+\/sa\/api`/,
+    ],
+    [
+      'a revoked identity that has not reported',
+      sidecar('api-0', null, { revokedAt: ago(2) }),
+      '1 sidecar; 1 REVOKED; 1 without a report',
+      /no report +REVOKED 2m ago +never/,
+      /revoke --list/,
+    ],
+    [
+      'another service account in the registry',
+      sidecar('api-0', fine, { registrySpiffeId: apiV2 }),
+      '1 sidecar; 1 with another identity in the registry',
+      /yes, registry says sa\/api-v2 /,
+      /registry +says sa\/api-v2: callers expect spiffe:\S+\/sa\/api-v2 and refuse it.*\n.*Restart the pod/,
+    ],
+  ])('is shown of %s', (_, one, summary, row, detail) => {
+    const lines = meshText(mesh(one));
+    expect(lines[0]).toBe(summary);
+    expect(lines[3]).toMatch(row);
+    expect(podText(mesh(one)).join('\n')).toMatch(detail);
+  });
+
+  it('says nothing of when the certificate of a revoked identity ends, nor of the renewals that are refused for it', () => {
+    const text = podText(mesh(sidecar('api-0', lapsed, { revokedAt: ago(2) }))).join('\n');
+    expect(text).toContain('  certificate  REVOKED 2m ago\n');
+    expect(text).not.toMatch(/http_403|LAPSED/);
+  });
+
+  it('calls a report stale where it does not take its word for anything of now', () => {
+    const stale = { isStale: true, reportedAt: ago(7) };
+    expect(meshText(mesh(sidecar('api-0', { ...fine, notReady: ['policy'] }, stale)))[0]).toBe('1 sidecar; 1 STALE');
+  });
+
+  it('names the pods of the registry that have no line, the first ones', () => {
+    const others = Array.from({ length: 12 }, (_, index) => ({ pod: `shop/p${index}`, hasSidecar: false }));
+    const all = { ...mesh(sidecar('api-0', fine)), otherPods: [{ pod: 'shop/new', hasSidecar: true }, ...others] };
+    expect(meshText(all).slice(4)).toEqual([
+      '',
+      '1 pod of the registry with a sidecar that has no certificate and no stream here: shop/new',
+      expect.stringMatching(/^12 pods of the registry without a sidecar: shop\/p0, .*, shop\/p9 and 2 more$/),
+    ]);
+    expect(meshText({ ...all, sidecars: [] })).toContain('No sidecar of cluster.local is alive');
+  });
+
+  it('has the word of `remora status` for interception that is lost', () => {
+    const state = { ...fine, interception: [{ direction: 'inbound', family: 'ipv4', isOk: false }] } as const;
+    expect(podText(mesh(sidecar('api-0', { ...state, interception: [...state.interception] })))).toContain(
+      '  capture      inbound ipv4 LOST',
+    );
   });
 });
 
