@@ -6,6 +6,7 @@ import { messageOf, RenewalError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { remainingMs } from '../identity/identity.ts';
 import type { Log } from '../log.ts';
+import { renewalReasons } from '../outcomes.ts';
 import { version } from '../version.ts';
 
 /** Who takes the reports. */
@@ -80,11 +81,11 @@ export function startReports({ clock, log, reporting, identity, peers, state }: 
   };
 
   const failed = (error: unknown) => {
-    const detail = messageOf(error);
     failures += 1;
-    const retryAfterMs = error instanceof RenewalError ? (error.retryAfterMs ?? 0) : 0;
+    const { reason, retryAfterMs = 0 } = error instanceof RenewalError ? error : {};
     const nextAttemptMs = Math.max(backoffMs(reportTimes.backoff, failures, clock.random()), retryAfterMs);
-    log[failures === 1 ? 'info' : 'debug']({ detail, nextAttemptMs: Math.round(nextAttemptMs) }, 'Report not taken');
+    const why = { reason, detail: messageOf(error), remedy: reason && renewalReasons[reason].remedy };
+    log[levelOf(failures)]({ ...why, failures, nextAttemptMs: Math.round(nextAttemptMs) }, 'Report not taken');
     return nextAttemptMs;
   };
 
@@ -94,6 +95,7 @@ export function startReports({ clock, log, reporting, identity, peers, state }: 
       await clock.sleep(waitMs, stopping.signal);
       try {
         await look();
+        if (failures >= failuresUntilWarning) log.info({ failures }, 'Reports are taken again');
         failures = 0;
         waitMs = jittered(reportTimes.lookMs);
       } catch (error) {
@@ -112,6 +114,15 @@ export function startReports({ clock, log, reporting, identity, peers, state }: 
       await running;
     },
   };
+}
+
+/** So many in a row are no passing trouble. */
+const failuresUntilWarning = 3;
+
+/** One line at the first failure, one when it goes on, and the rest for whoever looks closely. */
+function levelOf(failures: number): 'info' | 'warn' | 'debug' {
+  if (failures === failuresUntilWarning) return 'warn';
+  return failures === 1 ? 'info' : 'debug';
 }
 
 /** The last one that was taken, and when another is due; monotonic. */

@@ -7,6 +7,7 @@ import { maxReportBytes, parseJson, report as reportSchema } from '../../../src/
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
+import { renewalReasons } from '../../../src/outcomes.ts';
 import { version } from '../../../src/version.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -224,22 +225,30 @@ describe('reports', () => {
     expect(sidecar.sent).toHaveLength(2);
   });
 
-  it('that fail are tried again, later each time, are told of in one line, and end nothing', async () => {
+  it('that fail are tried again, later each time, are told of at the first and when it goes on, and end nothing', async () => {
     const sidecar = start();
     sidecar.answer = async () => {
-      throw new RenewalError('unreachable', 'ECONNREFUSED');
+      throw new RenewalError('server_untrusted', 'another root');
     };
     await sidecar.clock.advance(look + 3_600_000);
     const tries = sidecar.sent.length;
     expect(tries).toBeGreaterThan(20);
     expect(tries).toBeLessThan(60);
     const lines = sidecar.log.lines.filter(({ level }) => level !== 'debug');
+    const failed = {
+      msg: 'Report not taken',
+      reason: 'server_untrusted',
+      detail: 'another root',
+      remedy: renewalReasons.server_untrusted.remedy,
+    };
     expect(lines).toEqual([
-      expect.objectContaining({ level: 'info', msg: 'Report not taken', detail: 'ECONNREFUSED', nextAttemptMs: 3750 }),
+      expect.objectContaining({ ...failed, level: 'info', failures: 1, nextAttemptMs: 3750 }),
+      expect.objectContaining({ ...failed, level: 'warn', failures: 3 }),
     ]);
     sidecar.answer = async () => undefined;
     await sidecar.clock.advance(reportTimes.backoff.capMs);
     expect(sidecar.sent).toHaveLength(tries + 1);
+    expect(sidecar.log.lines.at(-1)).toMatchObject({ level: 'info', msg: 'Reports are taken again', failures: tries });
     await sidecar.clock.advance(10 * look);
     expect(sidecar.sent).toHaveLength(tries + 1);
     sidecar.session++;
