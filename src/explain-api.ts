@@ -21,9 +21,21 @@ export const shownVerdict = v.variant('kind', [
   v.object({ kind: v.literal('carried'), sentence: v.string() }),
   v.object({ kind: v.literal('refused'), sentence: v.string(), ...shownRefusal.entries }),
   /** The rules leave it alone and this sidecar never sees it, or the sidecar answers it itself. */
-  v.object({ kind: v.literal('not_carried'), sentence: v.string() }),
+  v.object({ kind: v.literal('not_carried'), sentence: v.string(), remedy: v.optional(v.string()) }),
+  /** It passes no sidecar though it should: the rules are not in order, or leave out what has a sidecar at its other end. */
+  v.object({ kind: v.literal('goes_around'), sentence: v.string(), remedy: v.string() }),
 ]);
 export type ShownVerdict = v.InferOutput<typeof shownVerdict>;
+
+/** What was tried last on this way failed, and nothing was carried there since. */
+export const shownLately = v.object({
+  /** In a row. */
+  failures: count,
+  /** Of the first of them. */
+  since: v.string(),
+  latest: shownFailure,
+});
+export type ShownLately = v.InferOutput<typeof shownLately>;
 
 /** Whether the redirect rules capture it, and the comment of the rule that decides. */
 export const shownCapture = v.object({
@@ -63,6 +75,8 @@ export type ShownEndpointFacts = v.InferOutput<typeof shownEndpointFacts>;
 export const shownOutbound = v.object({
   destination: v.string(),
   verdict: shownVerdict,
+  /** Present where experience speaks against a verdict that is `carried`, which then says so too. */
+  lately: v.optional(shownLately),
   /** Null without redirect rules. */
   capture: v.nullable(shownCapture),
   /** Present when it is a static tunnel that would carry it. */
@@ -98,6 +112,8 @@ export const shownPorts = v.object({
   /** `8080`, or in words. */
   ports: v.string(),
   verdict: shownVerdict,
+  /** As of a destination. */
+  lately: v.optional(shownLately),
   /** Null without redirect rules. Tunnels of sidecars are never captured. */
   capture: v.nullable(shownCapture),
   /** Null before the first policy; `setBy`: what the control plane pushed, or what the pod itself demands. */
@@ -118,6 +134,15 @@ export const shownInbound = v.object({
       isTrustDomainKnown: v.boolean(),
       /** Why nobody may rely on it; null when nothing is known against it. */
       revoked: v.nullable(v.string()),
+    }),
+  ),
+  /** What the registry says of the address of a caller without identity; null where nobody was asked. */
+  caller: v.nullable(
+    v.object({
+      answer: v.picklist(['sidecar', 'no_sidecar', 'unknown', 'unavailable']),
+      /** Whom its sidecar would prove to be. */
+      spiffeId: v.optional(v.string()),
+      why: v.optional(v.string()),
     }),
   ),
   hasControlPlane: v.boolean(),

@@ -153,6 +153,7 @@ export function createAccounts({
         known = facts;
         const carried = { id, direction, peerAddress, openedAtMs, facts, bytes, proof };
         live.set(account, carried);
+        failures?.carried(carried);
         observer.connectionOpened(carried);
       },
       close(outcome) {

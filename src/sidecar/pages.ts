@@ -2,6 +2,7 @@ import type { AdminParts } from '../agent/admin.ts';
 import { startAdminServer } from '../agent/admin.ts';
 import type { AppHealth } from '../agent/app-health/app-health.ts';
 import { createAppMetrics } from '../agent/app-metrics/app-metrics.ts';
+import { configPageOf } from '../agent/config-page.ts';
 import { startHealthServer } from '../agent/health.ts';
 import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
@@ -61,11 +62,11 @@ export function startPages(
   return startTogether([
     ...usable(metricsBind).map((ip) => () => startScrapeServer({ ip, port: ports.metrics }, page, appHealth, places)),
     ...usable(healthBind).map((ip) => () => startHealthServer({ ip, port: ports.health }, { readiness, log, places })),
-    () => startAdminServer(adminListen, { ...adminParts(parts, settings, plane), origins }),
+    () => startAdminServer(adminListen, { ...adminParts(parts, settings, plane, origins), origins }),
   ]);
 }
 
-function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: DataPlaneSettings) {
+function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: DataPlaneSettings, origins: Origins) {
   const { startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, plane, stopping, places, quit } =
     parts;
   const { accounts, endpoints, failures, interception, logging, peers } = books;
@@ -73,6 +74,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
   const { clock, drain, log } = proxy;
   const explained = {
     ...{ ...proxy, failures, podAddresses, isControlPlaneUp },
+    setting: (name: string) => configPageOf({ settings, origins }).settings[name],
     captureProofs: () => interception.facts().proofs,
     isDraining: () => stopping.progress().stage === 'draining',
   };

@@ -1,7 +1,7 @@
 import { adminPaths } from '../../admin-api.ts';
 import { createCommand, parseCommandLine } from '../../command-line.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
-import type { ExplainPage, InboundPage, OutboundPage } from '../../explain-api.ts';
+import type { ExplainPage, InboundPage, OutboundPage, ShownOutbound } from '../../explain-api.ts';
 import { explainPage } from '../../explain-api.ts';
 import type { Subcommand } from '../../host.ts';
 import type { LookOptions } from '../admin/look.ts';
@@ -19,7 +19,7 @@ export const explainTimeoutMs = 15_000;
 
 /**
  * `remora explain`: what would become of a connection now, step by step, and why. Exits with 0 when it would be carried or
- * does not pass the sidecar, with 1 when it would be refused, or when nothing is known of a connection id.
+ * is not meant to pass the sidecar, with 1 when it would be refused, goes around it, or failed lately, or when nothing is known of a connection id.
  */
 export const run: Subcommand = async (host) => {
   const command = createCommand('explain', 'Say what would become of a connection, step by step, and why')
@@ -56,6 +56,9 @@ function isRefused(page: ExplainPage): boolean {
 }
 
 function isRefusedNow(page: OutboundPage | InboundPage): boolean {
-  if (page.kind === 'from') return page.ports[0]?.verdict.kind === 'refused';
-  return page.lookupFailure !== undefined || page.destinations.some(({ verdict }) => verdict.kind === 'refused');
+  if (page.kind === 'from') return page.ports[0] !== undefined && isTrouble(page.ports[0]);
+  return page.lookupFailure !== undefined || page.destinations.some(isTrouble);
 }
+
+const isTrouble = ({ verdict, lately }: Pick<ShownOutbound, 'verdict' | 'lately'>): boolean =>
+  lately !== undefined || verdict.kind === 'refused' || verdict.kind === 'goes_around';

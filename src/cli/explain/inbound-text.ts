@@ -1,14 +1,18 @@
 import { parseDate } from '../../clock.ts';
 import type { InboundPage, ShownPorts } from '../../explain-api.ts';
 import { printable } from '../../printable.ts';
-import { captureFact, failureStep, step, verdictLines } from './lines.ts';
+import { captureFact, failureStep, saidBy, step, verdictLines } from './lines.ts';
 
 /** A connection to this pod, in the order in which it is taken. */
 export function inboundText(page: InboundPage): string[] {
-  const sections = page.ports.map((ports) => [...verdictLines(ports.verdict), '', ...portSteps(ports, page)]);
+  const sections = page.ports.map((ports) => [
+    ...verdictLines(ports.verdict, ports.lately),
+    '',
+    ...portSteps(ports, page),
+  ]);
   return [
     ...sections.flatMap((lines, index) => [...(index > 0 ? [''] : []), ...lines]),
-    ...failureStep(page.recentFailures, parseDate(page.now)),
+    ...failureStep(page.recentFailures, page.ports.flatMap(saidBy), parseDate(page.now)),
   ];
 }
 
@@ -16,6 +20,7 @@ function portSteps(ports: ShownPorts, page: InboundPage): string[] {
   return [
     ...captureStep(ports, page),
     ...identityStep(page),
+    ...callerStep(page),
     ...modeStep(ports, page),
     ...(ports.permittedBy === undefined ? [] : step('Permitted', [printable(ports.permittedBy)])),
   ];
@@ -26,6 +31,23 @@ function captureStep({ capture }: ShownPorts, { identity }: InboundPage): string
   if (capture === null) return step('Captured', [...tunnel, 'this sidecar has no redirect rules']);
   const plain = captureFact(capture);
   return step('Captured', [...tunnel, identity === null ? plain : `dialled without one: ${plain}`]);
+}
+
+function callerStep({ caller }: InboundPage): string[] {
+  if (caller === null) return [];
+  const { answer, spiffeId, why } = caller;
+  switch (answer) {
+    case 'sidecar':
+      return step('Caller', [`the registry knows a pod with a sidecar there: ${printable(spiffeId ?? '')}`]);
+    case 'no_sidecar':
+      return step('Caller', ['the registry knows a pod without a sidecar there']);
+    case 'unknown':
+      return step('Caller', ['the registry knows nobody there']);
+    case 'unavailable':
+      return step('Caller', [`whom the registry knows there is not known: ${printable(why ?? '')}`]);
+    default:
+      return answer satisfies never;
+  }
 }
 
 function identityStep({ identity }: InboundPage): string[] {

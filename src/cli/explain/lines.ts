@@ -1,7 +1,7 @@
 import type { ShownFailure } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
-import type { ShownCapture, ShownRefusal, ShownVerdict } from '../../explain-api.ts';
-import { indented, roughly } from '../../phrases.ts';
+import type { ShownCapture, ShownLately, ShownRefusal, ShownVerdict } from '../../explain-api.ts';
+import { agoOf, indented } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 
 const labelColumns = 12;
@@ -11,35 +11,64 @@ export function step(label: string, facts: readonly string[]): string[] {
   return facts.map((fact, index) => `${(index === 0 ? label : '').padEnd(labelColumns)}${fact}`);
 }
 
-/** The verdict, and for a refusal its reason, what exactly was found, and what to do. */
-export function verdictLines(verdict: ShownVerdict): string[] {
+/** The verdict; where it is none to be glad of, its reason, what exactly was found, and what to do. */
+export function verdictLines(verdict: ShownVerdict, lately: ShownLately | undefined): string[] {
   const first = printable(verdict.sentence);
-  return verdict.kind === 'refused' ? [first, ...indented(2, refusalLines(verdict))] : [first];
+  return [first, ...indented(2, reasonLines(verdict, lately))];
 }
 
-function refusalLines({ reason, remedy, detail }: ShownRefusal): string[] {
-  const what = detail === undefined ? '' : `: ${printable(detail)}`;
-  return [`${printable(reason)}${what}`, `What to do: ${printable(remedy)}`];
+function reasonLines(verdict: ShownVerdict, lately: ShownLately | undefined): string[] {
+  if (verdict.kind === 'refused') return refusalLines(verdict, verdict.sentence);
+  if (verdict.kind !== 'carried') return verdict.remedy === undefined ? [] : [whatToDo(verdict.remedy)];
+  if (lately === undefined) return [];
+  const { id, tunnelTo } = lately.latest;
+  const through = tunnelTo === undefined ? '' : `, through ${printable(tunnelTo)}`;
+  return [
+    ...refusalLines(lately.latest, verdict.sentence),
+    `\`remora explain ${printable(id)}\` tells of the latest${through}`,
+  ];
 }
+
+function refusalLines({ reason, remedy, detail }: Omit<ShownRefusal, 'outcome' | 'happened'>, said: string): string[] {
+  const isSaid = detail === undefined || said.includes(detail);
+  return [`${printable(reason)}${isSaid ? '' : `: ${printable(detail)}`}`, whatToDo(remedy)];
+}
+
+export const whatToDo = (remedy: string): string => `What to do: ${printable(remedy)}`;
 
 /** What a rule does, and whether the rules were in order when that was tried last. */
 export function captureFact({ isCaptured, rule, isProved }: ShownCapture): string {
-  const lost = isProved === false ? ', but THE RULES ARE NOT IN ORDER: it may go around the sidecar' : '';
+  const lost = isCaptured && isProved === false ? ', but THE RULES ARE NOT IN ORDER: it may go around the sidecar' : '';
   return `${isCaptured ? 'yes' : 'no'}, by the rule '${printable(rule)}'${lost}`;
 }
 
-/** `nowMs` is that of the page. */
-export function failureStep(failures: readonly ShownFailure[], nowMs: number): string[] {
+/** What was found is told once: `said` are those of which the verdict tells. `nowMs` is that of the page. */
+export function failureStep(failures: readonly ShownFailure[], said: readonly Found[], nowMs: number): string[] {
   return step(
     'Lately',
-    failures.map(({ at, id, reason, happened, detail }) => {
+    failures.map((failure) => {
+      const { at, id, reason, happened, detail } = failure;
+      if (isSaid(failure, said)) return `${ago(at, nowMs)}: ${printable(reason)}, as above (${printable(id)})`;
       const what = detail === undefined ? '' : `: ${printable(detail)}`;
       return `${ago(at, nowMs)}: ${printable(happened)} (${printable(reason)}, ${printable(id)})${what}`;
     }),
   );
 }
 
+/** What a refusal or a failure is of. */
+export interface Found {
+  readonly reason: string;
+  readonly detail?: string | undefined;
+}
+
+/** Both, of one destination or of some ports. */
+export function saidBy({ verdict, lately }: { verdict: ShownVerdict; lately?: ShownLately | undefined }): Found[] {
+  return [...(verdict.kind === 'refused' ? [verdict] : []), ...(lately === undefined ? [] : [lately.latest])];
+}
+
+export const isSaid = (found: Found, said: readonly Found[]): boolean =>
+  said.some(({ reason, detail }) => reason === found.reason && detail === found.detail);
+
 export function ago(at: string, nowMs: number): string {
-  const agoMs = nowMs - parseDate(at);
-  return agoMs < 1000 ? 'just now' : `${roughly(agoMs)} ago`;
+  return agoOf(nowMs - parseDate(at));
 }

@@ -2,7 +2,8 @@ import { parseDate } from '../../clock.ts';
 import type { OutboundPage, ShownEndpointFacts, ShownOutbound, ShownRefusal } from '../../explain-api.ts';
 import { counted, indented, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import { captureFact, failureStep, step, verdictLines } from './lines.ts';
+import type { Found } from './lines.ts';
+import { captureFact, failureStep, isSaid, saidBy, step, verdictLines } from './lines.ts';
 
 /** A connection of the application, in the order in which it is made. */
 export function outboundText(page: OutboundPage): string[] {
@@ -18,13 +19,13 @@ const namesOf = (destinations: readonly ShownOutbound[]) =>
 
 function oneText(shown: ShownOutbound, now: string): string[] {
   return [
-    ...verdictLines(shown.verdict),
+    ...verdictLines(shown.verdict, shown.lately),
     '',
     ...captureStep(shown),
     ...registryStep(shown),
     ...admitStep(shown),
     ...endpointStep(shown),
-    ...failureStep(shown.recentFailures, parseDate(now)),
+    ...failureStep(shown.recentFailures, saidBy(shown), parseDate(now)),
   ];
 }
 
@@ -37,7 +38,7 @@ function captureStep({ capture, tunnel }: ShownOutbound): string[] {
   return step('Captured', [captureFact(capture)]);
 }
 
-function registryStep({ registry }: ShownOutbound): string[] {
+function registryStep({ registry, endpoints }: ShownOutbound): string[] {
   if (registry === null) return [];
   const { answer, service, why, heldForSeconds, isControlPlaneUp } = registry;
   const source =
@@ -49,7 +50,7 @@ function registryStep({ registry }: ShownOutbound): string[] {
       return step('Registry', ['not asked: it is outside the mesh networks']);
     case 'known':
       return step('Registry', [
-        `${service === undefined ? 'knows it' : `knows it as ${printable(service)}`}; ${source}`,
+        `knows it as ${service === undefined ? podOf(endpoints) : printable(service)}; ${source}`,
       ]);
     case 'unknown':
       return step('Registry', ['inside the mesh networks, and the control plane does not know it']);
@@ -59,6 +60,10 @@ function registryStep({ registry }: ShownOutbound): string[] {
       return answer satisfies never;
   }
 }
+
+/** What belongs to no Service is the address of a pod. */
+const podOf = (endpoints: readonly ShownEndpointFacts[]) =>
+  `a pod ${endpoints.some(({ expectedId }) => expectedId !== undefined) ? 'with' : 'without'} a sidecar`;
 
 function admitStep({ verdict, endpoints, registry, outboundPolicy, minimumOutbound, tunnel }: ShownOutbound): string[] {
   if (tunnel !== undefined || registry === null) return [];
@@ -70,14 +75,15 @@ function admitStep({ verdict, endpoints, registry, outboundPolicy, minimumOutbou
   ]);
 }
 
-function endpointStep({ endpoints, endpointsNotShown, keptAt }: ShownOutbound): string[] {
-  const lines = endpoints.flatMap((endpoint) => endpointLines(endpoint));
+function endpointStep({ endpoints, endpointsNotShown, keptAt, ...judged }: ShownOutbound): string[] {
+  const said = saidBy(judged);
+  const lines = endpoints.flatMap((endpoint) => endpointLines(endpoint, said));
   const more = endpointsNotShown === 0 ? [] : [`and ${endpointsNotShown} more`];
   const kept = keptAt === null ? [] : [`All connections of this pod go to ${printable(keptAt)} for now`];
   return step('Endpoints', [...lines, ...more, ...kept]);
 }
 
-function endpointLines(endpoint: ShownEndpointFacts): string[] {
+function endpointLines(endpoint: ShownEndpointFacts, said: readonly Found[]): string[] {
   const { address, via, transport, expectedId, use, why, refusal, setAside } = endpoint;
   const how = expectedId === undefined ? transport : `${transport}${via ? ` through ${printable(via)}` : ''}`;
   const who = expectedId === undefined ? '' : `, expected as ${printable(expectedId)}`;
@@ -85,20 +91,21 @@ function endpointLines(endpoint: ShownEndpointFacts): string[] {
     `${printable(address)} by ${how}${who}`,
     ...indented(2, [
       ...(use === 'chosen_from' ? [] : [`${use === 'reserve' ? 'In reserve' : 'Not used'}: ${printable(why ?? '')}`]),
-      ...(setAside ? [setAsideLine(setAside)] : []),
-      ...(refusal ? [`Would be refused: ${refusalLine(refusal)}`] : []),
+      ...(setAside ? [setAsideLine(setAside, said)] : []),
+      ...(refusal ? [`Would be refused: ${refusalLine(refusal, said)}`] : []),
       ...openLine(endpoint),
     ]),
   ];
 }
 
-function setAsideLine(setAside: NonNullable<ShownEndpointFacts['setAside']>): string {
+function setAsideLine(setAside: NonNullable<ShownEndpointFacts['setAside']>, said: readonly Found[]): string {
   const { failures, forSeconds } = setAside;
   const until = forSeconds === 0 ? 'while one connection tries it' : `for ${roughly(forSeconds * 1000)} more`;
-  return `Set aside ${until}, after ${counted(failures, 'failure')}: ${refusalLine(setAside)}`;
+  return `Set aside ${until}, after ${counted(failures, 'failure')}: ${refusalLine(setAside, said)}`;
 }
 
-function refusalLine({ reason, happened, detail }: ShownRefusal): string {
+function refusalLine({ reason, happened, detail }: ShownRefusal, said: readonly Found[]): string {
+  if (isSaid({ reason, detail }, said)) return `${printable(reason)}, as above`;
   return `${printable(happened)} (${printable(reason)})${detail === undefined ? '' : `: ${printable(detail)}`}`;
 }
 

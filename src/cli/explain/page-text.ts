@@ -4,7 +4,8 @@ import type { ExplainPage, InboundPage, OutboundPage } from '../../explain-api.t
 import { moment } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import { inboundText } from './inbound-text.ts';
-import { ago, step } from './lines.ts';
+import type { Found } from './lines.ts';
+import { ago, isSaid, saidBy, step, whatToDo } from './lines.ts';
 import { outboundText } from './outbound-text.ts';
 
 /** The page for a person: the verdict first, then each step with its facts, in the order of a connection. */
@@ -21,7 +22,8 @@ function storyText({ id, now, failure, connection, again }: Extract<ExplainPage,
       `The connection ${printable(id)} is not known here, or no longer: only those that are open, and the last that failed, are remembered`,
       'The sidecar of the other side may know it by the same id, and the log of this one has its line',
     ];
-  const story = failure ? failureText(failure, nowMs) : connection ? connectionText(connection, nowMs) : [];
+  const told = again === null ? [] : (again.kind === 'to' ? again.destinations : again.ports).flatMap(saidBy);
+  const story = failure ? failureText(failure, told, nowMs) : connection ? connectionText(connection, nowMs) : [];
   if (again === null) return [...story, '', 'Too little is known of it to say what would become of it now'];
   return [...story, '', 'If it were made now:', '', ...nowText(besides(id, again))];
 }
@@ -34,13 +36,15 @@ function besides(id: string, page: OutboundPage | InboundPage): OutboundPage | I
   return { ...page, destinations };
 }
 
-function failureText(failure: ShownFailure, nowMs: number): string[] {
-  const { happened, remedy, reason, detail } = failure;
+/** What to do stands but once: where the same would happen again, there, by what is known now. */
+function failureText(failure: ShownFailure, again: readonly Found[], nowMs: number): string[] {
+  const { happened, remedy, reason, detail, otherRemedy } = failure;
+  const isOfOthers = reason === 'peer_refused' && otherRemedy !== undefined;
   const found = detail === undefined ? '' : `: ${printable(detail)}`;
   return [
     `${printable(happened)}, ${ago(failure.at, nowMs)}`,
     `  ${printable(reason)}${found}`,
-    `  What to do: ${printable(remedy)}`,
+    ...(isSaid(failure, again) ? [] : [`  ${whatToDo(isOfOthers ? `Over there: ${otherRemedy}` : remedy)}`]),
     '',
     ...wayText(failure),
     ...certificateText(failure),
@@ -60,7 +64,8 @@ function connectionText(connection: ShownConnection, nowMs: number): string[] {
 
 /** Who and where to, for both. */
 function wayText(line: ShownFailure | ShownConnection): string[] {
-  const { id, direction, peerAddress, originalDestination, service, endpoint, peerId, localId } = line;
+  const { id, direction, peerAddress, originalDestination, service, endpoint, peerId, localId, tunnelFrom, tunnelTo } =
+    line;
   const expectedId = 'expectedId' in line ? line.expectedId : undefined;
   const presentedId = 'presentedId' in line ? line.presentedId : undefined;
   const facts: readonly (readonly [string, string | undefined])[] = [
@@ -68,6 +73,7 @@ function wayText(line: ShownFailure | ShownConnection): string[] {
     ['From', peerAddress],
     ['To', originalDestination && `${originalDestination}${service === undefined ? '' : ` (${service})`}`],
     ['Endpoint', endpoint],
+    ['Tunnel', tunnelTo && `${tunnelFrom === undefined ? '' : `from ${tunnelFrom} `}to ${tunnelTo}`],
     ['Peer', peerId],
     ['Expected', expectedId],
     ['Presented', presentedId],
@@ -95,10 +101,10 @@ function clockFact(skewSeconds: number): string {
   return `the clock of the control plane is ${Math.abs(skewSeconds)} s ${side} ours`;
 }
 
-function otherText({ otherReason, otherHappened, otherRemedy }: ShownFailure): string[] {
+function otherText({ reason, otherReason, otherHappened, otherRemedy }: ShownFailure): string[] {
   if (otherReason === undefined) return [];
   return step('Other side', [
     `${printable(otherHappened ?? '')} (${printable(otherReason)})`,
-    ...(otherRemedy === undefined ? [] : [printable(otherRemedy)]),
+    ...(otherRemedy === undefined || reason === 'peer_refused' ? [] : [printable(otherRemedy)]),
   ]);
 }

@@ -1,6 +1,6 @@
 import { isIPv4 } from 'node:net';
 import type { CaptureVerdict } from '../../capture-scope.ts';
-import type { ShownCapture } from '../../explain-api.ts';
+import type { ShownCapture, ShownVerdict } from '../../explain-api.ts';
 import type { Direction } from '../../outcomes.ts';
 
 /** What was proved of the redirect rules, for each direction and family of which something is known. */
@@ -23,3 +23,14 @@ export function captureFacts(
   );
   return { isCaptured, rule, isProved: ofThese.length === 0 ? null : ofThese.every(({ isOk }) => isOk) };
 }
+
+/** The rules should bring it here, and were found wanting. */
+export const isLost = ({ isCaptured, isProved }: ShownCapture): boolean => isCaptured && isProved === false;
+
+/** `sentence` says what happens instead. */
+export const lostVerdict = (sentence: string): ShownVerdict => ({
+  kind: 'goes_around',
+  sentence: `${sentence}: the redirect rules were found not to be in order when they were tried last`,
+  remedy:
+    'Delete the pod, so that its rules are made anew, and find out who changed the table inet remora; `remora status` shows what was found',
+});

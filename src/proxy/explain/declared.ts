@@ -7,7 +7,7 @@ import { addressOf } from '../outbound/declared.ts';
 import type { Names } from '../outbound/names.ts';
 import { takeConnection, takeDescriptor } from '../parts.ts';
 import type { OutboundExplainParts, OutboundExplainSettings } from './outbound.ts';
-import { allowed, failuresTo, permittedFacts, verdictOf } from './outbound.ts';
+import { allowed, failuresTo, judged, permittedFacts } from './outbound.ts';
 import { refusalBy, refused } from './verdict.ts';
 
 export type DeclaredExplainParts = OutboundExplainParts & { readonly names: Names };
@@ -73,7 +73,7 @@ export async function explainDeclared(
     address = await addressOf(target, parts, settings, patient);
     const viaAddress = via && (await addressOf(via, parts, settings, patient));
     const endpoints = permittedFacts(admitDeclared(address, viaAddress, peer), parts, settings);
-    return { ...common, verdict: verdictOf(name, endpoints), endpoints, recentFailures: recent() };
+    return { ...common, ...judged(name, address, endpoints, parts), endpoints, recentFailures: recent() };
   } catch (error) {
     return { ...common, verdict: refused(name, refusalBy(error)), endpoints: [], recentFailures: recent() };
   }

@@ -11,7 +11,7 @@ import type { OutboundExplainParts } from './outbound.ts';
 
 export interface SidecarExplainParts
   extends Omit<DataPlaneParts, 'registry'>,
-    Pick<OutboundExplainParts, 'registry' | 'isControlPlaneUp' | 'captureProofs'>,
+    Pick<OutboundExplainParts, 'registry' | 'isControlPlaneUp' | 'captureProofs' | 'setting'>,
     Pick<InboundExplainParts, 'isDraining'> {
   readonly failures: RecentFailures;
   readonly podAddresses: PodAddresses;

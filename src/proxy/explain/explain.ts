@@ -6,6 +6,7 @@ import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { DeclaredTunnel } from '../outbound/declared.ts';
 import type { Names } from '../outbound/names.ts';
 import { shownConnection } from '../shown.ts';
+import { callerAt } from './caller.ts';
 import type { DeclaredExplainSettings } from './declared.ts';
 import { explainDeclared, isListener, tunnelFor, tunnelThatCarried } from './declared.ts';
 import type { Caller, InboundExplainParts, InboundExplainSettings } from './inbound.ts';
@@ -73,17 +74,17 @@ export function createExplain(parts: ExplainParts, { outbound, inbound, declared
     return nothingCaptured(formatAddress(address), settings);
   };
 
-  const explainFrom = (caller: Caller, port: number | undefined): InboundPage => ({
-    kind: 'from',
-    now: now(),
-    ...explainInbound(caller, port, parts, inbound),
-  });
+  const explainFrom = async (caller: Caller, port: number | undefined): Promise<InboundPage> => {
+    const ip = caller.kind === 'plaintext' && inbound.hasControlPlane ? caller.ip : undefined;
+    const known = ip === undefined ? null : await callerAt(ip, parts, settings);
+    return { kind: 'from', now: now(), ...explainInbound(caller, port, known, parts, inbound) };
+  };
 
   const explainAgain = async (line: ShownFailure | ShownConnection): Promise<OutboundPage | InboundPage | null> => {
     const destination = line.originalDestination === undefined ? undefined : parseAddress(line.originalDestination);
     if (line.direction === 'inbound') {
       const caller = callerOf(line);
-      return caller && explainFrom(caller, destination?.port);
+      return caller && (await explainFrom(caller, destination?.port));
     }
     if (destination === undefined) return null;
     const tunnel = inbound.capture === undefined ? tunnelThatCarried(destination, declared) : undefined;
@@ -126,6 +127,8 @@ export function createExplain(parts: ExplainParts, { outbound, inbound, declared
 /** Null when its identity is none that can be asked about. */
 function callerOf(line: ShownFailure | ShownConnection): Caller | null {
   const shown = line.peerId ?? ('presentedId' in line ? line.presentedId : undefined);
+  // Whose handshake with the tunnel's port failed before he showed anything is no caller in plaintext.
+  if (shown === undefined && line.originalDestination === undefined) return null;
   if (shown === undefined) return { kind: 'plaintext', ip: parseAddress(line.peerAddress)?.ip };
   const parsed = parseSpiffeId(shown);
   return parsed.kind === 'id' ? { kind: 'identity', id: parsed.id } : null;

@@ -16,9 +16,13 @@ import type { ProxyParts } from '../parts.ts';
 import { currentIdentity, takeConnection, takeDescriptor } from '../parts.ts';
 import type { RecentFailures } from '../recent-failures.ts';
 import type { CaptureProofs } from './capture.ts';
-import { captureFacts } from './capture.ts';
+import { captureFacts, isLost, lostVerdict } from './capture.ts';
+import type { SettingShown } from './excluded.ts';
+import { exclusionBy } from './excluded.ts';
 import { knownAgainst, whyRevoked } from './known-against.ts';
+import { inViewOf, latelyOf } from './lately.ts';
 import { explainLimits } from './outbound.ts';
+import { remedyOfPlaintext, withRemedy } from './remedies.ts';
 import { refusalBy, refused } from './verdict.ts';
 
 /** Who would connect. */
@@ -35,6 +39,8 @@ export interface InboundExplainParts extends ProxyParts {
   isDraining(): boolean;
   /** The addresses of the pod. */
   ownAddresses(): readonly string[];
+  /** Default: nothing is said of settings. */
+  readonly setting?: SettingShown;
 }
 
 export interface InboundExplainSettings extends Pick<InboundSettings, 'floor'> {
@@ -44,6 +50,12 @@ export interface InboundExplainSettings extends Pick<InboundSettings, 'floor'> {
   /** Without redirect rules what tunnels are delivered to. */
   readonly deliveries: readonly Address[];
 }
+
+type AskedCaller = Caller & {
+  readonly known: ShownInbound['caller'];
+  /** It is asked for all ports, and not for the one alone. */
+  readonly isOfAll: boolean;
+};
 
 /** Ports that one answer holds for, and one of them. */
 interface Ports {
@@ -55,6 +67,7 @@ interface Ports {
 export function explainInbound(
   caller: Caller,
   port: number | undefined,
+  known: ShownInbound['caller'],
   parts: InboundExplainParts,
   settings: InboundExplainSettings,
 ): ShownInbound {
@@ -63,10 +76,11 @@ export function explainInbound(
   return {
     from: nameOf(caller),
     identity: caller.kind === 'identity' ? identityFacts(caller.id, parts) : null,
+    caller: known,
     hasControlPlane: settings.hasControlPlane,
     policyMode: parts.policy.current()?.mode ?? null,
     minimumInboundMode: minimumMode,
-    ports: ports.map((each) => explainPorts(each, caller, parts, settings)),
+    ports: ports.map((each) => explainPorts(each, { ...caller, known, isOfAll: port === undefined }, parts, settings)),
     recentFailures: failuresFrom(caller, port, parts.failures),
   };
 }
@@ -93,7 +107,7 @@ function isKnown(trustDomain: string, identity: ProxyParts['identity']): boolean
 
 function explainPorts(
   { name, port }: Ports,
-  caller: Caller,
+  caller: AskedCaller,
   parts: InboundExplainParts,
   settings: InboundExplainSettings,
 ): ShownPorts {
@@ -101,7 +115,10 @@ function explainPorts(
   const capture = rules === undefined ? null : captureFacts(rules, 'inbound', undefined, parts.captureProofs);
   const subject = `${caller.kind === 'identity' ? caller.id.uri : `Plaintext from ${caller.ip ?? 'anywhere'}`} to ${name}`;
   const common = { ports: name, capture, mode: modeOf(parts, settings) };
-  if (caller.kind === 'plaintext' && isLeftAlone(capture)) return { ...common, verdict: goesAround(subject, capture) };
+  if (caller.kind === 'plaintext' && isLeftAlone(capture))
+    return { ...common, verdict: goesAround(subject, capture, parts) };
+  if (caller.kind === 'plaintext' && capture !== null && isLost(capture))
+    return { ...common, verdict: lostVerdict(`${subject} REACHES THE APPLICATION, whatever the mode is`) };
   try {
     if (parts.isDraining()) throw new DeniedError('draining', 'The sidecar takes no new connections');
     takeDescriptor(parts)?.();
@@ -113,9 +130,14 @@ function explainPorts(
     const decision = decideInbound({ destination, principal }, parts.policy.current(), settings.floor);
     if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);
     takeConnection(parts)();
-    return { ...common, verdict: letIn(subject, destination), permittedBy: permittedBy(caller, decision.by) };
+    return {
+      ...common,
+      ...judged(subject, destination, port, caller, parts),
+      permittedBy: permittedBy(caller, decision.by),
+    };
   } catch (error) {
-    return { ...common, verdict: refused(subject, refusalBy(error)) };
+    const remedies = remediesFor(caller, port, parts, settings);
+    return { ...common, verdict: refused(subject, withRemedy(refusalBy(error), remedies)) };
   }
 }
 
@@ -128,6 +150,38 @@ function prove(id: SpiffeId, parts: InboundExplainParts): void {
   if (against !== undefined) throw against;
 }
 
+/** The application may have failed those before it, and so may what only a handshake shows. */
+function judged(
+  subject: string,
+  destination: Address,
+  port: number,
+  caller: AskedCaller,
+  { clock, failures }: InboundExplainParts,
+): Pick<ShownPorts, 'verdict' | 'lately'> {
+  const nowMs = clock.now();
+  const ofPort = caller.isOfAll ? undefined : failures.inARow({ kind: 'port', port });
+  const ofPeer = caller.kind === 'identity' ? failures.inARow({ kind: 'from', id: caller.id.uri }) : undefined;
+  const lately = latelyOf(ofPeer, nowMs) ?? latelyOf(ofPort, nowMs);
+  return inViewOf(letIn(subject, destination), `${subject} would be let in`, lately, nowMs);
+}
+
+function remediesFor(
+  caller: AskedCaller,
+  port: number,
+  { ownAddresses }: InboundExplainParts,
+  { floor, hasControlPlane }: InboundExplainSettings,
+): Readonly<Record<string, string>> {
+  const [ip = 'its address'] = ownAddresses();
+  const target = formatAddress({ ip, port });
+  const mayBePermissive = hasControlPlane && floor.minimumMode !== 'STRICT';
+  return {
+    default_deny: 'If it should be allowed, name it in allowPeers of this sidecar',
+    ...(caller.kind === 'plaintext' && {
+      plaintext_in_strict: remedyOfPlaintext(caller.ip, target, caller.known, mayBePermissive),
+    }),
+  };
+}
+
 function letIn(subject: string, { ip, port }: Address): ShownVerdict {
   const application = ip === '0.0.0.0' ? 'the application' : `the application at ${formatAddress({ ip, port })}`;
   return { kind: 'carried', sentence: `${subject} would be let in, to ${application}` };
@@ -138,9 +192,13 @@ function isLeftAlone(capture: CaptureVerdict | null): boolean {
   return capture === null || (!capture.isCaptured && capture.rule !== ownPortsRule);
 }
 
-function goesAround(subject: string, capture: CaptureVerdict | null): ShownVerdict {
-  const why = capture === null ? 'it captures nothing' : `the redirect rules leave it alone`;
-  return { kind: 'not_carried', sentence: `${subject} would not pass this sidecar: ${why}` };
+function goesAround(subject: string, capture: CaptureVerdict | null, { setting }: InboundExplainParts): ShownVerdict {
+  const { why, remedy } =
+    capture === null
+      ? { why: 'it captures nothing', remedy: undefined }
+      : exclusionBy(capture.rule, 'inbound', setting);
+  const sentence = `${subject} would not pass this sidecar: ${why}`;
+  return { kind: 'not_carried', sentence, ...(remedy !== undefined && { remedy }) };
 }
 
 function modeOf({ policy }: InboundExplainParts, { floor }: InboundExplainSettings): ShownPorts['mode'] {

@@ -14,9 +14,13 @@ import type { ProxyParts } from '../parts.ts';
 import { takeConnection, takeDescriptor } from '../parts.ts';
 import type { RecentFailures } from '../recent-failures.ts';
 import type { CaptureProofs } from './capture.ts';
-import { captureFacts } from './capture.ts';
+import { captureFacts, isLost, lostVerdict } from './capture.ts';
 import type { EndpointParts } from './endpoints.ts';
 import { endpointFacts, explainEndpoints } from './endpoints.ts';
+import type { SettingShown } from './excluded.ts';
+import { exclusionBy } from './excluded.ts';
+import { inViewOf, isStillSo, latelyOf } from './lately.ts';
+import { outboundRemedies, withRemedy } from './remedies.ts';
 import { refusalBy, refused } from './verdict.ts';
 
 export interface OutboundExplainParts extends ProxyParts, EndpointParts {
@@ -25,6 +29,8 @@ export interface OutboundExplainParts extends ProxyParts, EndpointParts {
   readonly failures: RecentFailures;
   readonly captureProofs: CaptureProofs;
   isControlPlaneUp(): boolean;
+  /** Default: nothing is said of settings. */
+  readonly setting?: SettingShown;
 }
 
 export type OutboundExplainSettings = Pick<
@@ -43,22 +49,25 @@ const noEndpoints = { endpoints: [], endpointsNotShown: 0, keptAt: null };
  */
 export async function explainOutbound(
   destination: Address,
-  capture: CaptureRules,
+  rules: CaptureRules,
   parts: OutboundExplainParts,
   settings: OutboundExplainSettings,
 ): Promise<ShownOutbound> {
   const name = formatAddress(destination);
-  const verdictOfRules = capture.outbound(destination);
+  const verdictOfRules = rules.outbound(destination);
+  const capture = captureFacts(verdictOfRules, 'outbound', destination.ip, parts.captureProofs);
   const common = {
     destination: name,
-    capture: captureFacts(verdictOfRules, 'outbound', destination.ip, parts.captureProofs),
+    capture,
     registry: null,
     ...allowed(settings),
     ...noEndpoints,
     recentFailures: failuresTo(name, parts.failures),
   };
-  if (!verdictOfRules.isCaptured || isProbe(destination))
-    return { ...common, verdict: notCarried(name, verdictOfRules.isCaptured) };
+  if (!capture.isCaptured) return { ...common, verdict: await notCaptured(destination, capture.rule, parts, settings) };
+  if (isProbe(destination)) return { ...common, verdict: answeredHere(name) };
+  if (isLost(capture))
+    return { ...common, verdict: lostVerdict(`${name} GOES AROUND THIS SIDECAR, without mutual TLS`) };
   try {
     takeDescriptor(parts)?.();
     refuseSelfCall(destination, settings.reservedPorts);
@@ -75,7 +84,7 @@ async function explainRoute(
   destination: Address,
   parts: OutboundExplainParts,
   settings: OutboundExplainSettings,
-): Promise<Pick<ShownOutbound, 'registry' | 'verdict' | 'endpoints' | 'endpointsNotShown' | 'keptAt'>> {
+): Promise<Pick<ShownOutbound, 'registry' | 'verdict' | 'lately' | 'endpoints' | 'endpointsNotShown' | 'keptAt'>> {
   const name = formatAddress(destination);
   const heldForMs = parts.registry.heldForMs?.(destination);
   const patient = new AbortController().signal;
@@ -92,13 +101,14 @@ async function explainRoute(
   try {
     permit = admit(destination, resolution, settings.rules);
   } catch (error) {
-    verdict = refused(subject, refusalBy(error));
+    const remedies = outboundRemedies(settings.meshNetworks.has(destination.ip));
+    verdict = refused(subject, withRemedy(refusalBy(error), remedies));
   }
   const endpoints = endpointsOf(destination, resolution, permit, parts, settings);
   const kept = permit?.affinity && parts.affinities.endpointOf(permit.affinity);
   return {
     registry,
-    verdict: verdict ?? verdictOf(subject, endpoints),
+    ...(verdict === undefined ? judged(subject, destination, endpoints, parts) : { verdict }),
     endpoints: endpoints.slice(0, explainLimits.endpoints),
     endpointsNotShown: Math.max(0, endpoints.length - explainLimits.endpoints),
     keptAt: kept?.split(' ', 1)[0] ?? null,
@@ -144,22 +154,60 @@ function answerOf(
   return { answer, ...(service !== undefined && { service }), heldForSeconds };
 }
 
-function notCarried(name: string, isAnswered: boolean): ShownVerdict {
-  const sentence = isAnswered
-    ? `${name} is the probe of the redirect rules: the sidecar answers it itself`
-    : `${name} would not pass this sidecar: the redirect rules leave it alone`;
-  return { kind: 'not_carried', sentence };
+const answeredHere = (name: string): ShownVerdict => ({
+  kind: 'not_carried',
+  sentence: `${name} is the probe of the redirect rules: the sidecar answers it itself`,
+});
+
+/** Where a sidecar waits at the other end, whatever is left out here was hardly meant to be. */
+async function notCaptured(
+  destination: Address,
+  rule: string,
+  parts: OutboundExplainParts,
+  settings: OutboundExplainSettings,
+): Promise<ShownVerdict> {
+  const { why, remedy } = exclusionBy(rule, 'outbound', parts.setting);
+  const sentence = `${formatAddress(destination)} would not pass this sidecar: ${why}`;
+  if (remedy === undefined) return { kind: 'not_carried', sentence };
+  const plain = `${sentence}, and it goes as the application sends it, without mutual TLS`;
+  const patient = new AbortController().signal;
+  const found = await resolve(destination, parts.registry, settings, parts.clock, patient).catch(() => undefined);
+  const endpoints = found?.kind === 'known' ? found.destination.endpoints : [];
+  if (!endpoints.some(({ transport }) => transport === 'hbone'))
+    return { kind: 'not_carried', sentence: plain, remedy };
+  return {
+    kind: 'goes_around',
+    sentence: `${plain}; there is a sidecar at its other end, which refuses plaintext where it is STRICT`,
+    remedy,
+  };
 }
 
-/** What would be tried, and whether any of it can go well. */
-export function verdictOf(subject: string, endpoints: readonly ShownEndpointFacts[]): ShownVerdict {
+/** What would be tried, whether any of it can go well, and whether what was tried last did. */
+export function judged(
+  subject: string,
+  address: Address,
+  endpoints: readonly ShownEndpointFacts[],
+  { clock, failures }: Pick<OutboundExplainParts, 'clock' | 'failures'>,
+): Pick<ShownOutbound, 'verdict' | 'lately'> {
+  const nowMs = clock.now();
+  const lately = latelyOf(failures.inARow({ kind: 'to', address }), nowMs);
+  const attempt = verdictOf(subject, endpoints, 'attempted').sentence;
+  const counts = lately !== undefined && isStillSo(lately, endpoints) ? lately : undefined;
+  return inViewOf(verdictOf(subject, endpoints, 'reached'), attempt, counts, nowMs);
+}
+
+function verdictOf(
+  subject: string,
+  endpoints: readonly ShownEndpointFacts[],
+  verb: 'reached' | 'attempted',
+): ShownVerdict {
   const tried = endpoints.filter(({ use }) => use !== 'not_used');
   const usable = tried.filter(({ refusal }) => refusal === undefined);
   const refusal = tried[0]?.refusal;
   if (usable.length === 0 && refusal !== undefined) return refused(subject, refusal);
   const vain = tried.length - usable.length;
   const besides = vain === 0 ? '' : `; ${vain} of its endpoints would refuse`;
-  return { kind: 'carried', sentence: `${subject} would be reached ${wayTo(subject, usable)}${besides}` };
+  return { kind: 'carried', sentence: `${subject} would be ${verb} ${wayTo(subject, usable)}${besides}` };
 }
 
 function wayTo(subject: string, endpoints: readonly ShownEndpointFacts[]): string {

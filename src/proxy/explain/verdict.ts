@@ -14,5 +14,8 @@ export const refusalBy = (error: unknown): ShownRefusal => refusalOf(outcomeOf(e
 
 /** `subject` begins the sentence, such as `10.0.0.7:8080`. */
 export function refused(subject: string, refusal: ShownRefusal): ShownVerdict {
-  return { kind: 'refused', sentence: `${subject} would be refused: ${refusal.happened}`, ...refusal };
+  const { reason, happened, detail } = refusal;
+  // Its words name every cause that there can be, and the detail the one that it is.
+  const cause = reason === 'identity_expired' ? (detail ?? happened) : happened;
+  return { kind: 'refused', sentence: `${subject} would be refused: ${cause}`, ...refusal };
 }

@@ -90,7 +90,9 @@ describe('remora explain beside a static tunnel', () => {
     const here = await explain(web, String(id));
     expect(here.stdout).toContain(`Id          ${id}, outbound`);
     expect(here.stdout).toContain('Other side  ');
-    expect(here.stdout).toMatch(/If it were made now:\n\nlocalhost:\d+ would be reached through mutual TLS/);
+    expect(here.stdout).toMatch(
+      /If it were made now:\n\nlocalhost:\d+ would be attempted through mutual TLS .*, but the last one FAILED/,
+    );
     const there = await explain(db, String(id));
     expect(there).toMatchObject({ code: 1, stderr: '' });
     expect(there.stdout).toContain(`Id          ${id}, inbound`);

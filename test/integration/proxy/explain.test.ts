@@ -89,7 +89,14 @@ function someFailures(): RecentFailures {
     failed('by-endpoint', { originalDestination: '10.96.0.11:80', endpoint: '10.96.0.10:80' }),
     failed('by-destination', { originalDestination: '10.96.0.10:80' }),
   ];
-  return { add: () => undefined, all: () => all, find: (id) => all.find((failure) => failure.id === id) };
+  const nothing = () => undefined;
+  return {
+    add: nothing,
+    carried: nothing,
+    inARow: nothing,
+    all: () => all,
+    find: (id) => all.find((one) => one.id === id),
+  };
 }
 
 async function sidecarOf(serviceAccount: string, delivery: Address, options: Partial<DataPlaneOptions> = {}) {
@@ -422,6 +429,139 @@ describe('a connection of the application', () => {
   });
 });
 
+describe('what is against the verdict that the code comes to', () => {
+  const scopeWith = (over: Partial<typeof wholePod>) => {
+    const scope = { ...wholePod, ...over };
+    return { rules: createCaptureRules(scope, sidecarPorts), scope };
+  };
+  const setting = (name: string) => ({ value: `the value of ${name}`, from: '--a-flag' });
+
+  it('is what failed last on the way there, until something is carried', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    let expected = idOf('other');
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: () => known([{ address: formatAddress(api), spiffeId: expected }])(),
+    });
+    const asked = () => explaining(plane).to('10.96.0.10:80');
+    expect((await asked()).verdict.sentence).toMatch(/ would be reached /);
+    expect(await carriedBy(plane)).toBe('handshake peer_identity');
+    expect(await asked()).toMatchObject({
+      verdict: {
+        kind: 'carried',
+        sentence: expect.stringMatching(/\(api\.shop\) would be attempted .*, but the last one FAILED .*identity/),
+      },
+      lately: {
+        failures: 1,
+        latest: { reason: 'peer_identity', remedy: expect.stringContaining(`${idOf('api')} was presented`) },
+      },
+    });
+    expected = idOf('api');
+    expect(await asked()).not.toHaveProperty('lately');
+    await carriedBy(plane);
+    expected = idOf('other');
+    expect(await asked()).not.toHaveProperty('lately');
+  });
+
+  it('is an application that did not answer those before, for whoever wants to come in', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api, { deliveries: [{ ...api, port: 1 }] });
+    const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
+      lookup: known([{ address: `${api.ip}:1` }]),
+    });
+    const asked = () => explaining(far, { capture: 'none' }).from(idOf('web'), 1);
+    expect((await asked()).verdict.sentence).toContain('to the application at');
+    expect(await carriedBy(plane)).toBe('closed upstream_refused');
+    expect(await asked()).toMatchObject({
+      verdict: { kind: 'carried', sentence: expect.stringMatching(/would be let in, but the last one FAILED/) },
+      lately: { latest: { reason: 'upstream_refused' } },
+    });
+    expect(await explaining(far, { capture: 'none' }).from(idOf('web'))).not.toHaveProperty('lately');
+  });
+
+  it('is that the rules were found not to be in order, for what they should bring here', async () => {
+    const plane = await capturing(0, { lookup: known([{}]) });
+    const captureProofs = () => [
+      { direction: 'outbound', family: 'ipv4', isOk: false } as const,
+      { direction: 'inbound', family: 'ipv4', isOk: false } as const,
+    ];
+    const asked = explaining(plane, { parts: { captureProofs }, capture: scopeWith({}) });
+    expect((await asked.to('10.96.0.10:80')).verdict).toMatchObject({
+      kind: 'goes_around',
+      sentence: expect.stringMatching(/^10\.96\.0\.10:80 GOES AROUND THIS SIDECAR/),
+      remedy: expect.stringContaining('Delete the pod'),
+    });
+    expect(said(await asked.to('127.0.0.1:80'))).toBe('not_carried');
+    expect((await asked.to('[fd96::10]:80')).verdict.kind).not.toBe('goes_around');
+    expect((await asked.from('plaintext', 8080)).verdict).toMatchObject({
+      kind: 'goes_around',
+      sentence: expect.stringContaining('REACHES THE APPLICATION'),
+    });
+    expect(said(await asked.from(idOf('web'), 8080))).not.toBe('goes_around');
+  });
+
+  it.each<[string, 'not_carried' | 'goes_around', () => Promise<Lookup>]>([
+    ['nobody is known', 'not_carried', async () => ({ kind: 'unknown' })],
+    ['there is no sidecar', 'not_carried', known([{ transport: 'plaintext', spiffeId: '' }])],
+    ['a sidecar waits', 'goes_around', known([{}])],
+  ])('is the setting that excludes it, by name and value, where %s at the other end', async (_name, kind, lookup) => {
+    const plane = await capturing(0, { lookup });
+    const capture = scopeWith({ excludeOutboundPorts: [{ first: 80, last: 80 }] });
+    const { verdict } = await explaining(plane, { parts: { setting }, capture }).to('10.96.0.10:80');
+    expect(verdict).toMatchObject({
+      kind,
+      sentence: expect.stringContaining('excludeOutboundPorts is the value of excludeOutboundPorts (--a-flag), so'),
+      remedy: expect.stringContaining('take it out of excludeOutboundPorts'),
+    });
+    expect(verdict.sentence).toContain('without mutual TLS');
+  });
+});
+
+describe('a caller in plaintext that is refused', () => {
+  it.each<[string, () => Promise<Lookup>, string, RegExp]>([
+    [
+      'a pod with a sidecar',
+      known([{}]),
+      'sidecar',
+      /^10\.0\.0\.66 is a pod with a sidecar, .*explain --to 10\.0\.0\.7:80`$/,
+    ],
+    [
+      'a pod without a sidecar',
+      known([{ transport: 'plaintext', spiffeId: '' }]),
+      'no_sidecar',
+      /^10\.0\.0\.66 is a pod without a sidecar: inject one$/,
+    ],
+    ['nobody that is known', async () => ({ kind: 'unknown' }), 'unknown', /^The registry does not know 10\.0\.0\.66/],
+    [
+      'somebody of whom nothing is known now',
+      async () => ({ kind: 'unavailable', why: 'it is away' }),
+      'unavailable',
+      /is not known, it is away: if it has one/,
+    ],
+  ])('is %s, and is told what to do as such', async (_name, lookup, answer, remedy) => {
+    const plane = await capturing(0, { lookup });
+    plane.policy = { mode: 'STRICT' };
+    const inbound = { floor: { minimumMode: 'STRICT', allowedPeers: undefined } } as const;
+    const guard = { check: (destination: Address) => destination };
+    const asked = explaining(plane, { inbound, parts: { guard } });
+    const page = await asked.ask({ from: '10.0.0.66', port: '80' });
+    expect(page).toMatchObject({
+      caller: { answer },
+      ports: [{ verdict: { reason: 'plaintext_in_strict', remedy: expect.stringMatching(remedy) } }],
+    });
+    expect(JSON.stringify(page)).not.toContain('PERMISSIVE while');
+  });
+
+  it('may be let in by its mode only where the pod itself does not demand STRICT', async () => {
+    const plane = await capturing(0, { lookup: known([{ transport: 'plaintext', spiffeId: '' }]) });
+    plane.policy = { mode: 'STRICT' };
+    const guard = { check: (destination: Address) => destination };
+    const inbound = { floor: { minimumMode: 'DISABLE', allowedPeers: undefined } } as const;
+    const { verdict } = await explaining(plane, { inbound, parts: { guard } }).from('10.0.0.66', 80);
+    expect(verdict).toMatchObject({ remedy: expect.stringContaining('or let the mode be PERMISSIVE') });
+  });
+});
+
 describe('a connection of a peer', () => {
   const web = idOf('web');
 
@@ -654,6 +794,17 @@ describe('a connection by its id', () => {
       connection: { id, direction: 'inbound', peerId: idOf('web') },
       again: { kind: 'from', from: idOf('web') },
     });
+  });
+
+  it('is not taken for one in plaintext when its handshake failed before it showed who it was', async () => {
+    const api = await application('hello');
+    const far = await sidecarOf('api', api);
+    const socket = connect({ host: '127.0.0.1', port: far.addresses.hbone[0]?.port ?? 0 });
+    socket.on('error', () => undefined);
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    cleanups.push(() => socket.destroy());
+    const { id } = await far.line({ direction: 'inbound', outcome: 'handshake' });
+    expect(await explaining(far).ask({ id: String(id) })).toMatchObject({ failure: { id }, again: null });
   });
 
   it('is not known when it is none of this sidecar', async () => {

@@ -96,22 +96,54 @@ describe('a connection of the application', () => {
 
   it('has the reason, what was found and what to do below a refusal', () => {
     const verdict = { kind: 'refused', sentence: '10.96.0.10:80 would be refused: no', ...refusal } as const;
-    const lines = explainText(to(destination({ verdict, endpoints: [endpoint({ refusal })] })));
+    const other = { ...refusal, reason: 'revoked', detail: 'by name' };
+    const recentFailures = [failure({ ...refusal })];
+    const endpoints = [endpoint({ refusal }), endpoint({ refusal: other })];
+    const lines = explainText(to(destination({ verdict, endpoints, recentFailures })));
     expect(lines.slice(0, 3)).toEqual([
       '10.96.0.10:80 would be refused: no',
       '  peer_identity: it is somebody else',
       '  What to do: Check which workload runs there',
     ]);
-    expect(lines).toContain(
-      '              Would be refused: The peer proved another identity (peer_identity): it is somebody else',
-    );
+    expect(lines).toContain('              Would be refused: peer_identity, as above');
+    expect(lines).toContain('              Would be refused: The peer proved another identity (revoked): by name');
+    expect(lines).toContain('Lately      2m ago: peer_identity, as above (abc-1)');
+  });
+
+  it('says a single cause once, where the sentence has it', () => {
+    const over = { ...refusal, outcome: 'denied', reason: 'identity_expired', detail: 'It was revoked' } as const;
+    const verdict = { kind: 'refused', sentence: '10.96.0.10:80 would be refused: It was revoked', ...over } as const;
+    const lines = explainText(to(destination({ verdict, endpoints: [] })));
+    expect(lines.slice(0, 2)).toEqual(['10.96.0.10:80 would be refused: It was revoked', '  identity_expired']);
+  });
+
+  it('has what failed last, what to do and whom to ask below a verdict that experience speaks against', () => {
+    const latest = failure({ ...refusal, tunnelTo: '10.0.0.7:15008' });
+    const verdict = { kind: 'carried', sentence: '10.96.0.10:80 would be attempted, but the last 5 FAILED' } as const;
+    const lately = { failures: 5, since: now, latest };
+    expect(explainText(to(destination({ verdict, lately }))).slice(0, 5)).toEqual([
+      '10.96.0.10:80 would be attempted, but the last 5 FAILED',
+      '  peer_identity: it is somebody else',
+      '  What to do: Check which workload runs there',
+      '  `remora explain abc-1` tells of the latest, through 10.0.0.7:15008',
+      '',
+    ]);
+  });
+
+  it('has what to do below a verdict that it goes around the sidecar', () => {
+    const verdict = { kind: 'goes_around', sentence: 'It GOES AROUND', remedy: 'Delete the pod' } as const;
+    expect(explainText(to(destination({ verdict, registry: null, endpoints: [] }))).slice(0, 3)).toEqual([
+      'It GOES AROUND',
+      '  What to do: Delete the pod',
+      '',
+    ]);
   });
 
   it.each<[string, ShownOutbound['registry'], string]>([
     [
       'the control plane is away',
       { answer: 'known', heldForSeconds: 90, isControlPlaneUp: false },
-      'Registry    knows it; known for 1m30s, and the control plane is away',
+      'Registry    knows it as a pod with a sidecar; known for 1m30s, and the control plane is away',
     ],
     [
       'nobody has answered',
@@ -162,6 +194,7 @@ describe('a peer', () => {
     now,
     from: webId,
     identity: { trustDomain: 'cluster.local', isTrustDomainKnown: true, revoked: null },
+    caller: null,
     hasControlPlane: true,
     policyMode: 'PERMISSIVE',
     minimumInboundMode: 'STRICT',
@@ -188,6 +221,16 @@ describe('a peer', () => {
       'Mode        STRICT: --minimum-inbound-mode of this pod sets it; the control plane says PERMISSIVE',
       'Permitted   No policy narrows who may connect',
     ]);
+  });
+
+  it.each<[NonNullable<InboundPage['caller']>, string]>([
+    [{ answer: 'sidecar', spiffeId: webId }, `a pod with a sidecar there: ${webId}`],
+    [{ answer: 'no_sidecar' }, 'a pod without a sidecar there'],
+    [{ answer: 'unknown' }, 'the registry knows nobody there'],
+    [{ answer: 'unavailable', why: 'it is away' }, 'not known: it is away'],
+  ])('without identity is whom the registry has at its address: %j', (caller, words) => {
+    const lines = explainText({ ...page, identity: null, caller });
+    expect(lines.find((line) => line.startsWith('Caller'))).toContain(words);
   });
 
   it('whom nobody may rely on is shown with why, and so is a trust domain without a bundle', () => {
@@ -244,6 +287,32 @@ describe('a connection by its id', () => {
     ]);
     expect(lines.filter((line) => line.startsWith('Lately'))).toEqual([
       'Lately      2m ago: A certificate has expired (expired, abc-0)',
+    ]);
+  });
+
+  it('has what the other side has to do as what to do, and both ends of the tunnel', () => {
+    const told = failure({
+      outcome: 'denied',
+      reason: 'peer_refused',
+      otherReason: 'connection_limit',
+      otherHappened: 'It is full',
+      otherRemedy: 'Raise its limit',
+      tunnelFrom: '10.0.0.1:40000',
+      tunnelTo: '10.0.0.7:15008',
+    });
+    const lines = explainText({ kind: 'id', now, id: 'abc-1', failure: told, again: null });
+    expect(lines).toContain('  What to do: Over there: Raise its limit');
+    expect(lines).toContain('Tunnel      from 10.0.0.1:40000 to 10.0.0.7:15008');
+    expect(lines).toContain('Other side  It is full (connection_limit)');
+    expect(lines.filter((line) => line.includes('Raise its limit'))).toHaveLength(1);
+  });
+
+  it('leaves what to do to what would become of it now, where that is the same', () => {
+    const verdict = { kind: 'refused', sentence: 'It would be refused', ...refusal } as const;
+    const again = to(destination({ verdict, endpoints: [] }));
+    const lines = explainText({ kind: 'id', now, id: 'abc-1', failure: failure({ ...refusal }), again });
+    expect(lines.filter((line) => line.includes('What to do'))).toEqual([
+      '  What to do: Check which workload runs there',
     ]);
   });
 

@@ -1,0 +1,53 @@
+import type { ShownFailure } from '../../admin-api.ts';
+import type { ShownInbound, ShownRefusal } from '../../explain-api.ts';
+
+/** The words of a reason may send their reader to `remora explain`: where he is there already, this is what they lead to. */
+export function withRemedy<T extends ShownRefusal>(refusal: T, remedies: Readonly<Record<string, string>>): T {
+  const remedy = remedies[refusal.reason];
+  return remedy === undefined ? refusal : { ...refusal, remedy };
+}
+
+/** Of what the registry and this pod say to a destination. */
+export const outboundRemedies = (isInMesh: boolean): Readonly<Record<string, string>> => ({
+  unknown_destination: isInMesh
+    ? 'Create a Service or ServiceEntry for it; it is kept back because it lies inside meshNetworks'
+    : 'Create a Service or ServiceEntry for it, or set outboundPolicy of this pod to ALLOW_ANY',
+  no_endpoint: 'Look below which endpoints it has and why none is used, and check the readiness of their pods',
+});
+
+/** What to do about a failure that happened, with what is known of it. */
+export function withRemedyOf(failure: ShownFailure): ShownFailure {
+  const { reason, otherRemedy, expectedId, presentedId } = failure;
+  if (reason === 'peer_refused' && otherRemedy !== undefined)
+    return { ...failure, remedy: `Over there: ${otherRemedy}` };
+  if (reason === 'peer_identity' && expectedId !== undefined && presentedId !== undefined)
+    return {
+      ...failure,
+      remedy: `${expectedId} is expected and ${presentedId} was presented: compare the service account that the registry has of that pod with the certificate that \`remora certs\` shows beside it`,
+    };
+  return failure;
+}
+
+/** What to do about a caller that speaks plaintext to a port that is STRICT. */
+export function remedyOfPlaintext(
+  ip: string | undefined,
+  target: string,
+  caller: ShownInbound['caller'],
+  mayBePermissive: boolean,
+): string {
+  const meanwhile = mayBePermissive ? ', or let the mode be PERMISSIVE while it moves' : '';
+  const look = `run there \`remora status\` and \`remora explain --to ${target}\``;
+  if (caller === null) return `If the caller has a sidecar, this went around it: ${look}; else inject one${meanwhile}`;
+  switch (caller.answer) {
+    case 'sidecar':
+      return `${ip} is a pod with a sidecar, ${caller.spiffeId}: this went around it; ${look}`;
+    case 'no_sidecar':
+      return `${ip} is a pod without a sidecar: inject one${meanwhile}`;
+    case 'unknown':
+      return `The registry does not know ${ip}, so look what runs there; if it belongs to the mesh, inject a sidecar${meanwhile}`;
+    case 'unavailable':
+      return `Whether ${ip} has a sidecar is not known, ${caller.why}: if it has one, this went around it, and ${look}; else inject one${meanwhile}`;
+    default:
+      return caller.answer satisfies never;
+  }
+}
