@@ -286,6 +286,7 @@ describe('a fixed value', () => {
       "the application's part of a scrape",
       [appMetricsLimits.share * 100, appMetricsLimits.mostSeconds * 1000, appMetricsLimits.timeoutSeconds * 1000],
     ],
+    ['what the application is told of how long a scrape waits', [appMetricsLimits.toldSeconds * 1000]],
     ['metrics of an application', [maxAppMetricsBytes]],
     ['a line of them', [maxLineLength]],
     ['headers of its answer', [maxHeaderBytes]],

@@ -33,6 +33,11 @@ export const appMetricsLimits = {
   mostSeconds: 30,
   /** The part of its wait in which the application has to answer; the rest is for our own families and the way. */
   share: 0.9,
+  /**
+   * What the application is told of how long a scrape waits, whoever asks: one answer is for all who come before it, and the
+   * word of a stranger must not make it early and poor, or late, for a Prometheus.
+   */
+  toldSeconds: 9,
   /** Pages of the application in answers that have not been read to their end. */
   heldBytes: 16 * 1024 * 1024,
   /** For each way in which it may fail. */
@@ -50,15 +55,15 @@ interface Flight {
 
 /** Merges the application's own metrics into ours: anybody may ask, and nothing that the application does can break ours. */
 export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts): AppMetrics {
-  const { mostSeconds, heldBytes, linesPerSecond } = appMetricsLimits;
+  const { mostSeconds, toldSeconds, heldBytes, linesPerSecond } = appMetricsLimits;
   const passes = createLineRate<ApplicationScrapeFailure>(clock, { linesPerSecond, burst: 1 });
   let flight: Flight | undefined;
   let held = 0;
 
-  const begin = (errand: Errand): Flight => {
+  const begin = (ip: string): Flight => {
     const left = new AbortController();
     const page = withDeadline(clock, mostSeconds * 1000, late, left.signal, (signal) =>
-      fetchAppMetrics(errand, signal),
+      fetchAppMetrics({ place, ip, timeoutSeconds: toldSeconds }, signal),
     );
     const begun = { page, waiting: 0, stop: () => left.abort(new Error('Nobody waits for the metrics any longer')) };
     const end = () => {
@@ -69,12 +74,12 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
   };
 
   /** It goes on while anybody waits for it: whose patience is short must not end it for the others. */
-  const join = async (errand: Errand, gone: AbortSignal): Promise<Uint8Array> => {
-    flight ??= begin(errand);
+  const join = async (ip: string, waitsSeconds: number, gone: AbortSignal): Promise<Uint8Array> => {
+    flight ??= begin(ip);
     const joined = flight;
     joined.waiting += 1;
     try {
-      return await withDeadline(clock, errand.timeoutSeconds * 1000, late, gone, () => joined.page);
+      return await withDeadline(clock, waitsSeconds * 1000, late, gone, () => joined.page);
     } finally {
       joined.waiting -= 1;
       if (joined.waiting === 0) joined.stop();
@@ -107,7 +112,7 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
       response.once('close', () => gone.abort(new Error('Nobody takes the answer any longer')));
       if (ip === undefined || response.closed) return nothing;
       try {
-        const page = await join({ place, ip, timeoutSeconds: timeoutSecondsOf(request) }, gone.signal);
+        const page = await join(ip, waitsSecondsOf(request), gone.signal);
         if (gone.signal.aborted) return nothing;
         hold(page, response);
         counter.applicationScraped('success');
@@ -122,8 +127,8 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
 
 const late = () => new AppMetricsError('timeout', 'There was no whole answer in time');
 
-/** How long the application has, by what Prometheus says of its own patience. */
-function timeoutSecondsOf({ headers }: IncomingMessage): number {
+/** How long this scrape waits for the application, by what Prometheus says of its own patience. */
+function waitsSecondsOf({ headers }: IncomingMessage): number {
   const { timeoutSeconds, mostSeconds, share } = appMetricsLimits;
   const given = headers['x-prometheus-scrape-timeout-seconds'];
   const text = typeof given === 'string' && /^\d{1,9}(?:\.\d{1,9})?$/.test(given) ? given : String(timeoutSeconds);

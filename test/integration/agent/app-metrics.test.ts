@@ -137,7 +137,7 @@ describe('the metrics of an application', () => {
     expect(scraped.text).not.toContain('# EOF');
   });
 
-  it('are asked for with nothing of whoever scrapes but the time that it waits', async () => {
+  it('are asked for with nothing of whoever scrapes, nor the time that it says it waits', async () => {
     const seen: IncomingMessage[] = [];
     const app = await httpApp((request, response) => {
       seen.push(request);
@@ -145,16 +145,18 @@ describe('the metrics of an application', () => {
     });
     const { port } = await sidecar(app, '/actuator/prometheus?a=b');
     const secrets = { authorization: 'Bearer secret', cookie: 'a=b', 'accept-encoding': 'gzip', 'x-other': 'c' };
-    await scrape(port, { ...secrets, 'x-prometheus-scrape-timeout-seconds': '20' });
-    expect(seen.map(({ method, url }) => [method, url])).toEqual([['GET', '/actuator/prometheus?a=b']]);
-    expect(seen[0]?.headers).toEqual({
+    for (const seconds of ['20', '0.3'])
+      await scrape(port, { ...secrets, 'x-prometheus-scrape-timeout-seconds': seconds });
+    expect(seen.map(({ method, url }) => [method, url])).toEqual(Array(2).fill(['GET', '/actuator/prometheus?a=b']));
+    const expected = {
       host: `127.0.0.1:${app.port}`,
       'user-agent': `remora/${version}`,
       accept: 'text/plain;version=0.0.4',
       'accept-encoding': 'identity',
-      'x-prometheus-scrape-timeout-seconds': '18',
+      'x-prometheus-scrape-timeout-seconds': String(appMetricsLimits.toldSeconds),
       connection: 'close',
-    });
+    };
+    expect(seen.map(({ headers }) => headers)).toEqual([expected, expected]);
   });
 
   it('may lack the last line feed, the content type and a length', async () => {
