@@ -249,6 +249,12 @@ export const shownDrain = v.object({
 export const drainReply = v.object({ did: v.string(), drain: shownDrain });
 export type DrainReply = v.InferOutput<typeof drainReply>;
 
+const newConnections = v.object({
+  carried: count,
+  failed: count,
+  reasons: v.array(v.object({ reason: v.string(), count })),
+});
+
 export const statusPage = v.object({
   now: instant,
   version: v.string(),
@@ -256,7 +262,15 @@ export const statusPage = v.object({
   /** Null where the settings do not say. */
   pod: v.object({ name: v.nullable(v.string()), namespace: v.nullable(v.string()), workload: v.nullable(v.string()) }),
   isReady: v.boolean(),
-  gates: v.array(v.object({ gate: v.picklist(readinessGates), isOpen: v.boolean(), why: v.nullable(v.string()) })),
+  gates: v.array(
+    v.object({
+      gate: v.picklist(readinessGates),
+      isOpen: v.boolean(),
+      why: v.nullable(v.string()),
+      since: v.nullable(instant),
+      remedy: v.nullable(v.string()),
+    }),
+  ),
   /** Null before the first. */
   identity: v.nullable(
     v.object({
@@ -303,6 +317,8 @@ export const statusPage = v.object({
   tunnels: perDirection,
   /** Places of connections that are open or being opened, and how many there are. */
   places: v.object({ inUse: count, most: count }),
+  /** Those of the last minute: how many are or were carried, and how many failed before they were, of what. */
+  newConnections: v.object({ inbound: newConnections, outbound: newConnections }),
   interception: v.object({
     /** False with tunnels that were declared by hand. */
     isOn: v.boolean(),

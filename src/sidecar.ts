@@ -6,6 +6,7 @@ import { formatAddress } from './addresses.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
 import { createInterceptionWatch } from './agent/audit/watch.ts';
 import { changedSettings } from './agent/config-page.ts';
+import { timedReadiness } from './agent/gate-times.ts';
 import { loggedReadiness, watchExpiry } from './agent/gates.ts';
 import type { IdentitySource } from './agent/identity-sources/source.ts';
 import { watchPolicy } from './agent/policy-watch.ts';
@@ -84,7 +85,7 @@ async function startSidecar(
   log.info({ settings: changed }, 'Settings that differ from their defaults');
   warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
   const { pools, memory } = watchOwnMemory(host, clock, log);
-  const readiness = loggedReadiness(log);
+  const readiness = timedReadiness(clock, loggedReadiness(log));
   const drain = createDrain(clock);
   const build = { version, node: host.versions.node, openssl: host.versions.openssl };
   let identity: IdentitySource | undefined;

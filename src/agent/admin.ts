@@ -4,8 +4,8 @@ import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
 import type { Endpoint, PolicyState } from '../control-api.ts';
 import type { Revocations } from '../identity/revocations.ts';
-import type { Readiness } from '../lifecycle.ts';
 import type { Logging } from '../logging.ts';
+import type { Direction } from '../outcomes.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { certificatesPageOf } from './certificates-page.ts';
 import type { ConfigShown } from './config-page.ts';
@@ -14,8 +14,10 @@ import type { ControlPlaneFacts } from './control-plane-book.ts';
 import { destinationsPageOf } from './destinations-page.ts';
 import type { EndingParts } from './ending.ts';
 import { drainAction, quitAction, shownDrain } from './ending.ts';
+import type { TimedReadiness } from './gate-times.ts';
 import { readyPage } from './health.ts';
 import type { InterceptionFacts } from './interception-book.ts';
+import type { NewConnections } from './last-minute.ts';
 import { refuseForeign } from './local-requests.ts';
 import { loggingAction, loggingPageOf } from './logging-page.ts';
 import type { Page, PageHandler, PageListener, PageServer, PageServerParts } from './page-server.ts';
@@ -31,7 +33,7 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   readonly clock: Clock;
   /** Wall time, milliseconds since the epoch. */
   readonly startedAtMs: number;
-  readonly readiness: Pick<Readiness, 'closed'>;
+  readonly readiness: Pick<TimedReadiness, 'closed' | 'closedSince'>;
   /** Undefined before the first identity. */
   identity(): HeldIdentity | undefined;
   readonly logging: Logging;
@@ -49,6 +51,8 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   /** How many there are of each. */
   openNow(): OpenNow;
   placesNow(): PlacesNow;
+  /** Of the last minute. */
+  newConnections(): Readonly<Record<Direction, NewConnections>>;
   /** What would become of a connection, as the query asks. */
   explain(query: URLSearchParams): Promise<Page>;
   /** Connections that failed lately, the latest first. */
@@ -171,6 +175,7 @@ function statusReply(parts: AdminParts): Page {
       controlPlaneFacts: parts.controlPlane(),
       openNow: parts.openNow(),
       placesNow: parts.placesNow(),
+      newConnections: parts.newConnections(),
       changed: changedSettings(parts),
       interception: parts.interception(),
       failures: parts.failures.all(),

@@ -2,16 +2,17 @@ import type { ShownFailure, StatusPage } from '../admin-api.ts';
 import { parseDate, timestamp } from '../clock.ts';
 import { remainingMs } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
-import type { Readiness } from '../lifecycle.ts';
 import type { Direction } from '../outcomes.ts';
-import { readinessGates, renewalReasons } from '../outcomes.ts';
+import { gateRemedies, readinessGates, renewalReasons } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { version } from '../version.ts';
 import type { HeldIdentity } from './certificates-page.ts';
 import { isIdentityRevoked, shownRenewalFailure } from './certificates-page.ts';
 import type { ChangedSetting } from './config-page.ts';
 import type { ControlPlaneFacts } from './control-plane-book.ts';
+import type { TimedReadiness } from './gate-times.ts';
 import type { InterceptionFacts } from './interception-book.ts';
+import type { NewConnections } from './last-minute.ts';
 
 /** Failures that are older say little of what goes on; milliseconds. */
 const latelyMs = 10 * 60_000;
@@ -37,7 +38,7 @@ export interface StatusShown {
     readonly minimumOutbound: string;
     readonly outboundPolicy: string;
   };
-  readonly readiness: Pick<Readiness, 'closed'>;
+  readonly readiness: Pick<TimedReadiness, 'closed' | 'closedSince'>;
   readonly identity: HeldIdentity | undefined;
   readonly revocations: Pick<Revocations, 'whyRevoked'>;
   /** In force; undefined while no policy can be enforced. */
@@ -48,6 +49,8 @@ export interface StatusShown {
   readonly controlPlaneFacts: ControlPlaneFacts | undefined;
   readonly openNow: OpenNow;
   readonly placesNow: PlacesNow;
+  /** Of the last minute. */
+  readonly newConnections: Readonly<Record<Direction, NewConnections>>;
   readonly interception: InterceptionFacts;
   readonly failures: readonly ShownFailure[];
   readonly drain: StatusPage['drain'];
@@ -68,7 +71,13 @@ export function statusPageOf(shown: StatusShown): StatusPage {
       workload: settings.workloadName ?? null,
     },
     isReady: closed.size === 0,
-    gates: readinessGates.map((gate) => ({ gate, isOpen: !closed.has(gate), why: closed.get(gate) ?? null })),
+    gates: readinessGates.map((gate) => ({
+      gate,
+      isOpen: !closed.has(gate),
+      why: closed.get(gate) ?? null,
+      since: readiness.closedSince(gate) ?? null,
+      remedy: closed.has(gate) ? gateRemedies[gate] : null,
+    })),
     identity: shown.identity === undefined ? null : identityOf(shown.identity, shown.revocations, nowMs),
     mode: shown.mode ?? null,
     modeSetBy: shown.modeSetBy,
@@ -78,6 +87,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     controlPlane: controlPlaneOf(shown),
     ...shown.openNow,
     places: shown.placesNow,
+    newConnections: { inbound: newOf(shown.newConnections.inbound), outbound: newOf(shown.newConnections.outbound) },
     interception: {
       isOn: settings.capture,
       proofs: [...interception.proofs],
@@ -105,6 +115,8 @@ function controlPlaneOf(shown: StatusShown): StatusPage['controlPlane'] {
     })),
   };
 }
+
+const newOf = ({ reasons, ...counts }: NewConnections) => ({ ...counts, reasons: [...reasons] });
 
 /** An absent line would look like one that is in order. */
 function unprovedOf(shown: StatusShown): StatusPage['interception']['unknown'] {

@@ -1,6 +1,8 @@
 import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import type { InterceptionBook } from '../agent/interception-book.ts';
 import { createInterceptionBook } from '../agent/interception-book.ts';
+import type { LastMinute } from '../agent/last-minute.ts';
+import { createLastMinute } from '../agent/last-minute.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
 import { ownWorkloadOf } from '../agent/registry/own-workload.ts';
 import type { WorkloadBook } from '../agent/registry/workload-book.ts';
@@ -60,6 +62,7 @@ export interface Books {
   readonly refusals: RefusalLines;
   readonly failures: RecentFailures;
   readonly traffic: TrafficBook;
+  readonly lastMinute: LastMinute;
   readonly peers: PeerBook;
   readonly endpoints: EndpointBook;
   readonly interception: InterceptionBook;
@@ -91,7 +94,8 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
   }));
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const traffic = createTrafficBook(clock);
-  const observer = alsoTelling(tellingTcpTraffic(metrics, tcp), traffic);
+  const lastMinute = createLastMinute(clock);
+  const observer = alsoTelling(alsoTelling(tellingTcpTraffic(metrics, tcp), traffic), lastMinute);
   const logging = createLogging(log, settings.accessLog);
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();
@@ -101,5 +105,18 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
     accessLog: () => logging.current().accessLog,
     clockSkewMs: () => asked.identity()?.renewal().clockSkewMs,
   });
-  return { metrics, observer, accounts, logging, refusals, failures, traffic, peers, endpoints, interception, tcp };
+  return {
+    metrics,
+    observer,
+    accounts,
+    logging,
+    refusals,
+    failures,
+    traffic,
+    lastMinute,
+    peers,
+    endpoints,
+    interception,
+    tcp,
+  };
 }

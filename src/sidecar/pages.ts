@@ -3,13 +3,13 @@ import { startAdminServer } from '../agent/admin.ts';
 import type { AppHealth } from '../agent/app-health/app-health.ts';
 import { createAppMetrics } from '../agent/app-metrics/app-metrics.ts';
 import { configPageOf } from '../agent/config-page.ts';
+import type { TimedReadiness } from '../agent/gate-times.ts';
 import { startHealthServer } from '../agent/health.ts';
 import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
 import type { Sources } from '../agent/sources.ts';
 import type { AgentSettings, Origins } from '../config.ts';
 import type { Places } from '../connection-places.ts';
-import type { Readiness } from '../lifecycle.ts';
 import { startScrapeServer } from '../metrics/scrape-server.ts';
 import { sharedPage } from '../metrics/shared-page.ts';
 import type { DataPlane, DataPlaneParts, DataPlaneSettings } from '../proxy/data-plane.ts';
@@ -29,7 +29,7 @@ export interface PageParts {
   /** Undefined before the first. */
   identity(): IdentitySource | undefined;
   policyInForce(): PolicyInForce | undefined;
-  readonly readiness: Readiness;
+  readonly readiness: TimedReadiness;
   readonly podAddresses: PodAddresses;
   readonly proxy: DataPlaneParts & { readonly registry: Sources['registry'] };
   readonly plane: DataPlane;
@@ -89,6 +89,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
     interception: interception.facts,
     destinations: { known: registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },
     ...shownTraffic(clock, accounts, plane),
+    newConnections: books.lastMinute.counts,
     placesNow: () => ({ inUse: proxy.connections.inUse, most: proxy.connections.capacity }),
     explain: explainSidecar(plane, explained, settings, planeSettings),
   } satisfies Omit<AdminParts, 'origins'>;

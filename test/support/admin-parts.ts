@@ -1,4 +1,6 @@
 import type { AdminParts } from '../../src/agent/admin.ts';
+import { timedReadiness } from '../../src/agent/gate-times.ts';
+import { createLastMinute } from '../../src/agent/last-minute.ts';
 import { loadAgentSettings } from '../../src/config.ts';
 import { noRevocations } from '../../src/identity/revocations.ts';
 import { createReadiness } from '../../src/lifecycle.ts';
@@ -18,7 +20,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     logging: createLogging(log, 'all'),
     startedAtMs: clock.now(),
     ...loadAgentSettings({ args, env: {}, nodeFlags: [], uid: 1337, gid: 1337, readFile: () => '' }),
-    readiness: createReadiness([]),
+    readiness: timedReadiness(clock, createReadiness([])),
     identity: () => undefined,
     peers: { byRoot: () => new Map(), sinceMs: clock.now() },
     revocations: { current: () => noRevocations },
@@ -30,6 +32,7 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     connections: () => [],
     tunnels: () => [],
     openNow: () => ({ connections: { inbound: 0, outbound: 0 }, tunnels: { inbound: 0, outbound: 0 } }),
+    newConnections: createLastMinute(clock).counts,
     placesNow: () => ({ inUse: 0, most: 10_000 }),
     explain: async () => ({ status: 200, body: {} }),
     failures: createRecentFailures(),

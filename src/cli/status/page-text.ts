@@ -11,7 +11,8 @@ export function statusText(page: StatusPage, columns: number): string[] {
   const nowMs = parseDate(page.now);
   return [
     readyLine(page),
-    ...indented(2, closedGateLines(page)),
+    ...indented(2, closedGateLines(page, nowMs)),
+    ...failingNowLines(page),
     '',
     line(
       'Sidecar',
@@ -36,14 +37,39 @@ export function statusText(page: StatusPage, columns: number): string[] {
 const titleWidth = 15;
 const line = (title: string, text: string) => `${(title && `${title}:`).padEnd(titleWidth)}${text}`;
 
-function readyLine({ isReady, gates }: StatusPage): string {
-  if (isReady) return 'Ready';
+function readyLine(page: StatusPage): string {
+  const { isReady, gates } = page;
+  if (isReady) return failingNow(page).length === 0 ? 'Ready' : 'Ready, but connections FAIL';
   const closed = gates.filter(({ isOpen }) => !isOpen).length;
   return `NOT READY: ${counted(closed, 'gate')} of ${gates.length} ${closed === 1 ? 'is' : 'are'} closed`;
 }
 
-function closedGateLines({ gates }: StatusPage): string[] {
-  return gates.filter(({ isOpen }) => !isOpen).map(({ gate, why }) => `${gate}: ${printable(why ?? '')}`);
+function closedGateLines({ gates }: StatusPage, nowMs: number): string[] {
+  return gates
+    .filter(({ isOpen }) => !isOpen)
+    .flatMap(({ gate, why, since, remedy }) => {
+      const when =
+        since === null ? '' : ` since ${moment(since)}, for ${roughly(Math.max(0, nowMs - parseDate(since)))}`;
+      return [
+        `${gate}, closed${when}: ${printable(why ?? '')}`,
+        ...(remedy === null ? [] : [`  What to do: ${printable(remedy)}`]),
+      ];
+    });
+}
+
+const directions = ['inbound', 'outbound'] as const;
+
+/** The directions in which more of the new connections failed than were made, within the last minute. */
+function failingNow({ newConnections }: StatusPage) {
+  return directions.filter((direction) => newConnections[direction].failed > newConnections[direction].carried);
+}
+
+function failingNowLines(page: StatusPage): string[] {
+  return failingNow(page).map((direction) => {
+    const { carried, failed, reasons } = page.newConnections[direction];
+    const words = reasons.map(({ reason, count }) => `${count} ${printable(reason)}`).join(', ');
+    return `  ${direction}: ${failed} of ${failed + carried} new connections FAILED within the last minute: ${words}`;
+  });
 }
 
 function nameOf({ pod: { name, namespace, workload } }: StatusPage): string {

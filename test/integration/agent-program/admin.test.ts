@@ -213,7 +213,9 @@ describe('POST /drain', () => {
       expect((await pageOf(agent, adminPaths.tunnels, tunnelsPage)).tunnels).toMatchObject([{ isRetiring: true }]);
     const { code, stdout } = await commandOf(db, 'status');
     expect(code).toBe(1);
-    expect(stdout).toMatch(/^NOT READY: 1 gate of \d is closed\n {2}not_draining: The sidecar was asked to drain\n/m);
+    expect(stdout).toMatch(
+      /^NOT READY: 1 gate of \d is closed\n {2}not_draining, closed since .*: The sidecar was asked to drain\n/m,
+    );
     expect(stdout).toContain('Draining:      nothing new comes in; 21 connections open, then the process goes on\n');
 
     db.process.kill('SIGTERM');

@@ -10,6 +10,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { adminPaths, certificatesPage } from '../../../src/admin-api.ts';
 import type { AdminParts } from '../../../src/agent/admin.ts';
 import { startAdminServer } from '../../../src/agent/admin.ts';
+import { timedReadiness } from '../../../src/agent/gate-times.ts';
 import { askForPage } from '../../../src/cli/admin/client.ts';
 import { run } from '../../../src/cli/certs/command.ts';
 import { RemoraError } from '../../../src/errors.ts';
@@ -102,7 +103,7 @@ describe('remora certs', () => {
   });
 
   it('ends with 1 before the first certificate, and says why there is none', async () => {
-    const readiness = createReadiness(['identity', 'policy']);
+    const readiness = timedReadiness(clock, createReadiness(['identity', 'policy']));
     readiness.close('identity', 'The token file is missing\u001b[2J');
     const address = await agent({ identity: () => undefined, readiness });
     expect(await certs(['--admin', address])).toEqual({

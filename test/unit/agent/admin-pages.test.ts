@@ -4,6 +4,8 @@ import type { ShownFailure } from '../../../src/admin-api.ts';
 import { configPage, destinationsPage, policyPage, statusPage } from '../../../src/admin-api.ts';
 import { changedSettings, configPageOf } from '../../../src/agent/config-page.ts';
 import { destinationsPageOf } from '../../../src/agent/destinations-page.ts';
+import { timedReadiness } from '../../../src/agent/gate-times.ts';
+import { createLastMinute } from '../../../src/agent/last-minute.ts';
 import { policyPageOf } from '../../../src/agent/policy-page.ts';
 import type { StatusShown } from '../../../src/agent/status-page.ts';
 import { statusPageOf } from '../../../src/agent/status-page.ts';
@@ -12,7 +14,7 @@ import { loadAgentSettings } from '../../../src/config.ts';
 import type { Destination } from '../../../src/control-api.ts';
 import { noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
-import { readinessGates, renewalReasons } from '../../../src/outcomes.ts';
+import { gateRemedies, readinessGates, renewalReasons } from '../../../src/outcomes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const clock = createFakeClock(Date.parse('2026-11-22T10:00:00Z'));
@@ -149,7 +151,7 @@ describe('the status', () => {
     nowMs,
     startedAtMs: nowMs - 60_000,
     settings: load().settings,
-    readiness: createReadiness(['policy']),
+    readiness: timedReadiness(clock, createReadiness(['policy'])),
     identity: undefined,
     revocations: noRevocations,
     mode: undefined,
@@ -158,6 +160,7 @@ describe('the status', () => {
     controlPlaneFacts: undefined,
     openNow: { connections: { inbound: 1, outbound: 2 }, tunnels: { inbound: 0, outbound: 1 } },
     placesNow: { inUse: 3, most: 10_000 },
+    newConnections: createLastMinute(clock).counts(),
     interception: { proofs: [], bypassed: { inbound: 0, outbound: 0 } },
     failures: [],
     drain: { stage: 'serving', isStopping: false, open: 3 },
@@ -183,7 +186,10 @@ describe('the status', () => {
     const page = parse(statusPage, statusPageOf(shown));
     expect(page.isReady).toBe(false);
     expect(page.gates.map(({ gate }) => gate)).toEqual(readinessGates);
-    expect(page.gates.filter(({ isOpen }) => !isOpen)).toEqual([{ gate: 'policy', isOpen: false, why: 'Not yet' }]);
+    expect(page.gates.filter(({ isOpen }) => !isOpen)).toEqual([
+      { gate: 'policy', isOpen: false, why: 'Not yet', since: ago(0), remedy: gateRemedies.policy },
+    ]);
+    expect(page.gates[0]).toEqual({ gate: 'listeners', isOpen: true, why: null, since: null, remedy: null });
     expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
   });
 

@@ -19,6 +19,8 @@ const controlPlane: StatusPage['controlPlane'] = {
   failing: [],
 };
 
+const idle = { carried: 0, failed: 0, reasons: [] };
+
 function status(parts: Partial<StatusPage> = {}): StatusPage {
   return {
     now,
@@ -26,7 +28,7 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
     startedAt: ago(3600),
     pod: { name: 'web-0', namespace: 'shop', workload: 'web' },
     isReady: true,
-    gates: readinessGates.map((gate) => ({ gate, isOpen: true, why: null })),
+    gates: readinessGates.map((gate) => ({ gate, isOpen: true, why: null, since: null, remedy: null })),
     identity: {
       spiffeId: 'spiffe://cluster.local/ns/shop/sa/web',
       isExpired: false,
@@ -45,6 +47,7 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
     connections: { inbound: 3, outbound: 12 },
     tunnels: { inbound: 2, outbound: 4 },
     places: { inUse: 15, most: 10_000 },
+    newConnections: { inbound: idle, outbound: idle },
     interception: {
       isOn: true,
       proofs: [
@@ -89,6 +92,8 @@ describe('the status for a person', () => {
           : gate === 'identity'
             ? 'Our own certificate has expired'
             : null,
+      since: gate === 'policy' ? ago(90) : null,
+      remedy: gate === 'policy' ? 'Look at it' : null,
     }));
     const lines = statusText(
       status({
@@ -121,10 +126,11 @@ describe('the status for a person', () => {
       }),
       100,
     );
-    expect(lines.slice(0, 3)).toEqual([
+    expect(lines.slice(0, 4)).toEqual([
       `NOT READY: 2 gates of ${gates.length} are closed`,
-      '  identity: Our own certificate has expired',
-      '  policy: No policy has arrived yet',
+      '  identity, closed: Our own certificate has expired',
+      '  policy, closed since 2026-11-22T09:58:30Z, for 1m30s: No policy has arrived yet',
+      '    What to do: Look at it',
     ]);
     for (const line of [
       '               LAPSED 1m ago, at 2026-11-22T09:59:00Z',
@@ -212,6 +218,23 @@ describe('the status for a person', () => {
     expect(shownOf({ isUp: false })).toContain(
       '               unless a renewal succeeds, this identity ends at 2026-11-22T10:30:00Z, in 30m',
     );
+  });
+
+  it('says first that connections fail, where more of the new ones do than are made', () => {
+    const reasons = [
+      { reason: 'connection_limit', count: 12 },
+      { reason: 'default_deny', count: 1 },
+    ];
+    const firstOf = (carried: number) =>
+      statusText(status({ newConnections: { inbound: { carried, failed: 13, reasons }, outbound: idle } }), 100).slice(
+        0,
+        2,
+      );
+    expect(firstOf(12)).toEqual([
+      'Ready, but connections FAIL',
+      '  inbound: 13 of 25 new connections FAILED within the last minute: 12 connection_limit, 1 default_deny',
+    ]);
+    expect(firstOf(13)).toEqual(['Ready', '']);
   });
 
   it('lists what failed lately, each kind once', () => {
