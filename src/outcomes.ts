@@ -424,8 +424,8 @@ export const applicationScrapeFailures = {
     remedy: 'Correct the line; promtool check metrics reads them as well',
   },
   reserved: {
-    happened: "The application's metrics have a family that begins as those of the sidecar do",
-    remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_',
+    happened: "The application's metrics have a family of the sidecar's, or one that Prometheus writes itself",
+    remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_, and up, scrape_… and ALERTS',
   },
   busy: {
     happened: 'As many answers as may be under way at once carry metrics of the application already',

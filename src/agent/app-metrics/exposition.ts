@@ -17,8 +17,12 @@ export interface ExpositionCheck {
 /** UTF-16 units of one line; what has more is not held until its end. */
 export const maxLineLength = 64 * 1024;
 
-/** What every family of a sidecar begins with: those of an application would be taken for ours. */
-export const reservedFamily = /^(?:remora_|istio_tcp_)/;
+/**
+ * What every family of a sidecar begins with, and what Prometheus itself writes of a target and of alerts: those of an
+ * application would be taken for ours, or stand in the place of its.
+ */
+export const reservedFamily =
+  /^(?:remora_|istio_tcp_|(?:up|ALERTS|ALERTS_FOR_STATE|scrape_(?:duration_seconds|timeout_seconds|samples_scraped|samples_post_metric_relabeling|series_added|sample_limit|body_size_bytes))$)/;
 
 type Words = string | undefined;
 
@@ -35,7 +39,7 @@ export function createExpositionCheck(): ExpositionCheck {
 
   const wrongName = (name: string): ExpositionFault | undefined =>
     reservedFamily.test(name)
-      ? { result: 'reserved', why: `line ${line}: a family with a name of the sidecar's` }
+      ? { result: 'reserved', why: `line ${line}: a family with a name of the sidecar's or of Prometheus itself` }
       : undefined;
   const wrong = (words: Words): ExpositionFault | undefined =>
     words === undefined ? undefined : { result: 'invalid', why: `line ${line}: ${words}` };

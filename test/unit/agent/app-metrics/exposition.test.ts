@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ExpositionFault } from '../../../../src/agent/app-metrics/exposition.ts';
-import { createExpositionCheck, maxLineLength } from '../../../../src/agent/app-metrics/exposition.ts';
+import { createExpositionCheck, maxLineLength, reservedFamily } from '../../../../src/agent/app-metrics/exposition.ts';
 
 /** What is wrong with a page that comes in pieces of so many bytes. */
 function check(page: string | Uint8Array, pieceBytes = 64 * 1024): ExpositionFault | undefined {
@@ -133,18 +133,24 @@ describe('A page in the text format', () => {
     '# TYPE remora_x gauge\n',
     'remora_ready 1\n',
     'istio_tcp_sent_bytes_total{a="b"} 1\n',
-  ])('has no family of the sidecar: %s', (page) => {
+    'up 0\n',
+    '# TYPE up gauge\n',
+    'scrape_samples_scraped{a="b"} 5\n',
+    'scrape_duration_seconds 5\n',
+    'ALERTS{alertname="Down",alertstate="firing"} 1\n',
+    'ALERTS_FOR_STATE 1\n',
+  ])('has no family of the sidecar or of Prometheus itself: %s', (page) => {
     expect(check(page)?.result).toBe('reserved');
   });
 
   it('may have the families of other proxies, and names that only look like ours', () => {
-    expect(check('istio_requests_total 1\nmy_remora_ready 1\nremora 1\n')).toBeUndefined();
+    expect(
+      check('istio_requests_total 1\nmy_remora_ready 1\nremora 1\nupdates 1\nscrape_pages_total 1\n'),
+    ).toBeUndefined();
   });
 });
 
-const name = fc
-  .stringMatching(/^[a-zA-Z_:][a-zA-Z0-9_:]{0,8}$/)
-  .filter((text) => !/^(?:remora_|istio_tcp_)/.test(text));
+const name = fc.stringMatching(/^[a-zA-Z_:][a-zA-Z0-9_:]{0,8}$/).filter((text) => !reservedFamily.test(text));
 const labelName = fc.stringMatching(/^[a-zA-Z_][a-zA-Z0-9_]{0,5}$/).filter((text) => text !== '__name__');
 const escaped = (text: string) => text.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n');
 const anyText = fc.string({ unit: 'grapheme', maxLength: 12 }).filter((text) => !text.includes('\0'));
