@@ -5,7 +5,7 @@ import { moment } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import { inboundText } from './inbound-text.ts';
 import type { Found } from './lines.ts';
-import { ago, isSaid, saidBy, step, whatToDo } from './lines.ts';
+import { ago, saidBy, step, whatToDo } from './lines.ts';
 import { outboundText } from './outbound-text.ts';
 
 /** The page for a person: the verdict first, then each step with its facts, in the order of a connection. */
@@ -44,7 +44,9 @@ function failureText(failure: ShownFailure, again: readonly Found[], nowMs: numb
   return [
     `${printable(happened)}, ${ago(failure.at, nowMs)}`,
     `  ${printable(reason)}${found}`,
-    ...(isSaid(failure, again) ? [] : [`  ${whatToDo(isOfOthers ? `Over there: ${otherRemedy}` : remedy)}`]),
+    ...(again.some((one) => one.reason === reason)
+      ? []
+      : [`  ${whatToDo(isOfOthers ? `Over there: ${otherRemedy}` : remedy)}`]),
     '',
     ...wayText(failure),
     ...certificateText(failure),

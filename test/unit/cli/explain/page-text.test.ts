@@ -310,7 +310,13 @@ describe('a connection by its id', () => {
   it('leaves what to do to what would become of it now, where that is the same', () => {
     const verdict = { kind: 'refused', sentence: 'It would be refused', ...refusal } as const;
     const again = to(destination({ verdict, endpoints: [] }));
-    const lines = explainText({ kind: 'id', now, id: 'abc-1', failure: failure({ ...refusal }), again });
+    const lines = explainText({
+      kind: 'id',
+      now,
+      id: 'abc-1',
+      failure: failure({ ...refusal, detail: 'it was another' }),
+      again,
+    });
     expect(lines.filter((line) => line.includes('What to do'))).toEqual([
       '  What to do: Check which workload runs there',
     ]);
