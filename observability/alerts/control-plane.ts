@@ -28,7 +28,7 @@ export function controlPlaneAlerts(): readonly Alert[] {
         find: [
           `Every pod at once: the control plane. \`kubectl -n remora-system get pods\`, then ${logs}.`,
           'One pod or one node: its network or its NetworkPolicy towards port 15012 of the Service remora-control-plane.',
-          `${beside('status')} says **NOT REACHABLE** and the address; the log of the sidecar has the reason: a name that does not resolve, a refused connection, a certificate that its CA file does not vouch for, a token.`,
+          `${beside('status')} says **stream DOWN** or **NEVER UP**, since when, and the reason: a name that does not resolve, a refused connection, a certificate that its CA file does not vouch for, a token.`,
           '`remora_identity_time_to_outage_seconds` says how long there is.',
         ],
         fix: [
