@@ -15,6 +15,13 @@ const own = { v4: '10.96.0.11', v6: 'fd96::11' };
 const pods = {
   web: { v4: '10.77.0.11', v6: 'fd77::11', isMeshed: true },
   api: { v4: '10.77.0.12', v6: 'fd77::12', isMeshed: true },
+  careless: {
+    v4: '10.77.0.14',
+    v6: 'fd77::14',
+    isMeshed: true,
+    agent: ['--exclude-outbound-ports', '7001'],
+    init: ['--exclude-outbound-ports', '7001'],
+  },
   legacy: { v4: '10.77.0.13', v6: 'fd77::13', isMeshed: false },
   outside: { v4: '10.77.0.200', v6: 'fd77::200', isMeshed: false },
 } as const;
@@ -115,6 +122,7 @@ describe.skipIf(noPodsBecause !== undefined)(`what is explained in a mesh of pod
     expect(explained).toMatchObject({ status: 1, stderr: '' });
     expect(explained.stdout).toContain('plaintext_in_strict: Port 7001 is STRICT and the peer speaks plaintext');
     expect(explained.stdout).toContain('If it were made now:');
+    expect(explained.stdout).toContain(`What to do: ${pods.legacy.v4} is a pod without a sidecar: inject one\n`);
     const elsewhere = await explain('web', String(id));
     expect(elsewhere.status).toBe(1);
     expect(elsewhere.stdout).toContain('The sidecar of the other side may know it by the same id');
@@ -126,5 +134,44 @@ describe.skipIf(noPodsBecause !== undefined)(`what is explained in a mesh of pod
     expect(malformed.stderr).toMatch(/^remora: The caller is 'spiffe:\/\/Cluster.*', which is no SPIFFE ID: .*\n$/);
     expect(await explain('web', '--to', '10.0.0.7:80', '--port', '80')).toMatchObject({ status: 2 });
     expect(await explain('legacy', '--to', '10.0.0.7:80')).toMatchObject({ status: 69, stdout: '' });
+  });
+
+  it('an application that does not listen is told of by both sides, once somebody has tried', async () => {
+    const target = `${pods.api.v4}:7002`;
+    expect(await explain('web', '--to', target)).toMatchObject({ status: 0 });
+    await mesh.pods.web.dial([target]);
+    await logged('web', '"outbound"', `"originalDestination":"${target}"`);
+    const here = await explain('web', '--to', target);
+    expect(here.status).toBe(1);
+    expect(firstLine(here)).toMatch(/would be attempted .*, but the last one FAILED .*: Nothing listens/);
+    const there = await explain('api', '--from', webId, '--port', '7002');
+    expect(there.status).toBe(1);
+    expect(firstLine(there)).toMatch(/would be let in, but the last one FAILED .*: Nothing listens/);
+  });
+
+  it('a setting that excludes a sidecar is named where it is set, and its pod where it is refused', async () => {
+    const target = `${pods.api.v4}:7001`;
+    const here = await explain('careless', '--to', target);
+    expect(here).toMatchObject({ status: 1, stderr: '' });
+    expect(firstLine(here)).toContain(
+      `${target} would not pass this sidecar: excludeOutboundPorts is 7001 (--exclude-outbound-ports), so `,
+    );
+    expect(await explain('careless', '--to', `${pods.legacy.v4}:7001`)).toMatchObject({ status: 0 });
+    const there = await explain('api', '--from', pods.careless.v4, '--port', '7001');
+    expect(there.status).toBe(1);
+    expect(there.stdout).toContain(
+      `${pods.careless.v4} is a pod with a sidecar, spiffe://cluster.local/ns/shop/sa/careless: this went around it`,
+    );
+    expect(there.stdout).toContain(`\`remora explain --to ${target}\``);
+  });
+
+  it('what goes around the sidecar because its rules are gone is told in the first line', async () => {
+    await mesh.pods.api.sh('nft delete table inet remora');
+    const out = () => explain('api', '--to', '10.77.0.200:7001');
+    await expect.poll(async () => (await out()).status, { timeout: 60_000, interval: 500 }).toBe(1);
+    expect(firstLine(await out())).toMatch(/^10\.77\.0\.200:7001 GOES AROUND THIS SIDECAR/);
+    const into = () => explain('api', '--from', 'plaintext', '--port', '7001');
+    const reaches = /^Plaintext from anywhere to port 7001 REACHES THE APPLICATION/;
+    await expect.poll(async () => firstLine(await into()), { timeout: 60_000, interval: 500 }).toMatch(reaches);
   });
 });
