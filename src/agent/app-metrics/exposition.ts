@@ -26,6 +26,11 @@ export const reservedFamily =
 
 type Words = string | undefined;
 
+/** Types whose families have samples of several names, and a label that is a number. */
+type Composed = 'histogram' | 'summary';
+
+const numberLabel = { histogram: 'le', summary: 'quantile' } as const;
+
 /**
  * Holds a page against the text format 0.0.4 of Prometheus as the strictest of its readers takes it: what is valid here, a
  * Prometheus accepts behind any other valid page. One family may stand in several places, as those readers allow.
@@ -33,6 +38,7 @@ type Words = string | undefined;
 export function createExpositionCheck(): ExpositionCheck {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   const described = { HELP: new Set<string>(), TYPE: new Set<string>() };
+  const composed = new Map<string, Composed>();
   const sampled = new Set<string>();
   let rest = '';
   let line = 0;
@@ -45,12 +51,22 @@ export function createExpositionCheck(): ExpositionCheck {
     words === undefined ? undefined : { result: 'invalid', why: `line ${line}: ${words}` };
 
   const description = (kind: 'HELP' | 'TYPE', text: string): ExpositionFault | undefined => {
-    const name = (kind === 'HELP' ? help : type).exec(text)?.[1];
+    const [, name, of] = (kind === 'HELP' ? help : type).exec(text) ?? [];
     if (name === undefined) return wrong(kind === 'HELP' ? helpWords : typeWords);
     if (described[kind].has(name)) return wrong(`a second ${kind} line of one family`);
     if (kind === 'TYPE' && sampled.has(name)) return wrong('a TYPE line behind the samples of its family');
+    if (composedOf(name) !== undefined && !composed.has(name))
+      return wrong(`a ${kind} line of a part of a histogram or summary`);
     described[kind].add(name);
+    if (of === 'histogram' || of === 'summary') composed.set(name, of);
     return wrongName(name);
+  };
+
+  /** The type of the family whose sample this may be, by that name or as a part of it; undefined for one of plain numbers. */
+  const composedOf = (name: string): Composed | undefined => {
+    const [, of = '', part] = /^(.*)_(count|sum|bucket)$/.exec(name) ?? [];
+    const whole = composed.get(of);
+    return composed.get(name) ?? (part === 'bucket' && whole === 'summary' ? undefined : whole);
   };
 
   const check = (text: string): ExpositionFault | undefined => {
@@ -65,7 +81,7 @@ export function createExpositionCheck(): ExpositionCheck {
     const name = metricName.exec(text)?.[0];
     if (name === undefined) return wrong('neither a comment nor a sample');
     sampled.add(name);
-    return wrongName(name) ?? wrong(sampleWords(text, name.length));
+    return wrongName(name) ?? wrong(sampleWords(text, name.length, composedOf(name)));
   };
 
   const decode = (piece: Uint8Array, stream: boolean): ExpositionFault | undefined => {
@@ -101,7 +117,7 @@ const blank = /^[ \t]*$/;
 const descriptionKind = /^#[ \t]*(HELP|TYPE)(?:[ \t]|$)/;
 const help = /^#[ \t]*HELP[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)(?:[ \t](?:[^\\]|\\[\\n])*)?$/;
 /** One blank in front of the type and none behind it: Prometheus takes more for a part of its name. */
-const type = /^#[ \t]*TYPE[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)[ \t](?:counter|gauge|histogram|summary|untyped)$/;
+const type = /^#[ \t]*TYPE[ \t]+([a-zA-Z_:][a-zA-Z0-9_:]*)[ \t](counter|gauge|histogram|summary|untyped)$/;
 const helpWords = 'a HELP line without a name, or with a backslash that is not followed by \\ or n';
 const typeWords = 'a TYPE line that is not a name and one of counter, gauge, histogram, summary, untyped';
 
@@ -109,11 +125,12 @@ const typeWords = 'a TYPE line that is not a name and one of counter, gauge, his
 const metricName = /^[a-zA-Z_:][a-zA-Z0-9_:]*/;
 const openBrace = /[ \t]*\{/y;
 const closeBrace = /[ \t]*\}/y;
-const label = /[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"(?:[^"\\]|\\[\\"n])*"[ \t]*(?:,|(?=\}))/y;
-const valueAndTime = /[ \t]*([^ \t{]+)(?:[ \t]+[0-9]{1,18})?[ \t]*$/y;
+const label = /[ \t]*([a-zA-Z_][a-zA-Z0-9_]*)[ \t]*=[ \t]*"((?:[^"\\]|\\[\\"n])*)"[ \t]*(?:,|(?=\}))/y;
+/** Without a blank at the end, which promtool takes for the beginning of a time. */
+const valueAndTime = /[ \t]*([^ \t{]+)(?:[ \t]+[0-9]{1,18})?$/y;
 
-/** What is wrong with a sample behind its name. */
-function sampleWords(text: string, nameEnd: number): Words {
+/** What is wrong with a sample behind its name, in a family of that type. */
+function sampleWords(text: string, nameEnd: number, of: Composed | undefined): Words {
   let at = nameEnd;
   const matchAt = (pattern: RegExp): RegExpExecArray | null => {
     pattern.lastIndex = at;
@@ -124,9 +141,10 @@ function sampleWords(text: string, nameEnd: number): Words {
   if (matchAt(openBrace) !== null) {
     const names = new Set<string>();
     for (let found = matchAt(label); found !== null; found = matchAt(label)) {
-      const name = found[1] ?? '';
+      const [, name = '', value = ''] = found;
       // A label of this name would be the name of the metric, and so could be one of ours.
       if (name === '__name__' || names.has(name)) return 'a label that comes twice';
+      if (of !== undefined && name === numberLabel[of] && !isNumber(value)) return `a label ${name} that is no number`;
       names.add(name);
     }
     if (matchAt(closeBrace) === null) return 'labels that are not written as {name="value",…}';

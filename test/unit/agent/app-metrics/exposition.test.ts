@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { ExpositionFault } from '../../../../src/agent/app-metrics/exposition.ts';
 import { createExpositionCheck, maxLineLength, reservedFamily } from '../../../../src/agent/app-metrics/exposition.ts';
+import { noPrometheusBecause, promtool } from '../../../support/prometheus.ts';
 
 /** What is wrong with a page that comes in pieces of so many bytes. */
 function check(page: string | Uint8Array, pieceBytes = 64 * 1024): ExpositionFault | undefined {
@@ -51,7 +52,7 @@ describe('A page in the text format', () => {
     ['blank lines', '\n \t\na 1\n\n'],
     ['empty braces', 'a{} 1\n'],
     ['a comma behind the last label', 'a{b="c",} 1\n'],
-    ['blanks wherever they may be', 'a {\tb = "c" ,\td="e" } \t1  2 \n'],
+    ['blanks wherever they may be', 'a {\tb = "c" ,\td="e" } \t1  2\n'],
     ['no blank behind the brace', 'a{b="c"}1\n'],
     ['colons in a name', ':a:b{c="d"} 1\n'],
     ['any character in a label', 'a{b="{},=# é 🦈 \t"} 1\n'],
@@ -63,6 +64,11 @@ describe('A page in the text format', () => {
     ['comments of any kind', '#\n# a\n#a\n# HELPS x\n# UNIT a seconds\n# \\ \n'],
     ['the end of OpenMetrics, which is a comment here', 'a 1\n# EOF\nb 1\n'],
     ['samples of one family in two places', 'a 1\nb 1\na{c="d"} 1\n'],
+    ['a histogram with all of its parts', '# TYPE a histogram\na_bucket{le="+Inf"} 1\na_sum 1\na_count 1\n'],
+    ['a summary with all of its parts', '# TYPE a summary\na{quantile="0.5"} NaN\na_sum 1\na_count 1\n'],
+    ['a family that is named like a part of another type', '# TYPE a counter\n# TYPE a_count counter\na_count 1\n'],
+    ['one that is named like a bucket of a summary', '# TYPE a summary\n# TYPE a_bucket gauge\na_bucket{le="x"} 1\n'],
+    ['words for a number in plain families', '# TYPE a gauge\na{le="b",quantile=""} 1\n'],
   ])('may have %s', (_what, page) => {
     expect(check(page)).toBeUndefined();
   });
@@ -105,6 +111,18 @@ describe('A page in the text format', () => {
     ['two TYPE lines', '# TYPE a counter\na 1\n# TYPE a counter\n', 'a second TYPE line'],
     ['two HELP lines', '# HELP a b\n# HELP a c\n', 'a second HELP line'],
     ['a TYPE behind its samples', 'a 1\n# TYPE a counter\n', 'a TYPE line behind'],
+    ['a blank behind a value', 'a 1 \n', 'more behind it than a time'],
+    ['a blank behind a time', 'a 1 2\t\n', 'more behind it than a time'],
+    ['a type of a part of a summary', '# TYPE a summary\n# TYPE a_count counter\n', 'a TYPE line of a part'],
+    [
+      'a type of a part of a histogram',
+      '# TYPE a histogram\na_sum 1\n# TYPE a_bucket gauge\n',
+      'a TYPE line of a part',
+    ],
+    ['a HELP of a part', '# HELP a b\n# TYPE a histogram\n# HELP a_sum c\n', 'a HELP line of a part'],
+    ['a bucket up to a word', '# TYPE a histogram\na_bucket{le="b"} 1\n', 'a label le that is no number'],
+    ['a bucket up to nothing', '# TYPE a histogram\na_bucket{b="c",le=""} 1\n', 'a label le that is no number'],
+    ['a quantile of a word', '# TYPE a summary\na{quantile="b"} 1\n', 'a label quantile that is no number'],
     ['the character zero', 'a{b="\0"} 1\n', 'the character U+0000'],
   ])('has no %s', (_what, page, words) => {
     expect(check(page)?.result).toBe('invalid');
@@ -232,6 +250,39 @@ describe('Any page', () => {
         if (fault !== undefined)
           expect(Number(/^line (\d+): /.exec(fault.why)?.[1])).toBeLessThanOrEqual(text.length + 1);
       }),
+    );
+  });
+});
+
+/** Lines of families whose names and labels mean something to each other, so that they get in each other's way. */
+const familyName = fc
+  .tuple(fc.constantFrom('a', 'b'), fc.constantFrom('', '', '_count', '_sum', '_bucket'))
+  .map((parts) => parts.join(''));
+const entangled = fc.oneof(
+  fc
+    .tuple(familyName, fc.constantFrom('counter', 'gauge', 'histogram', 'summary', 'untyped'))
+    .map((parts) => `# TYPE ${parts.join(' ')}`),
+  familyName.map((of) => `# HELP ${of} words`),
+  fc
+    .tuple(
+      familyName,
+      fc.constantFrom('', '{le="1"}', '{le="+Inf"}', '{le="x"}', '{le=""}', '{quantile="0.5"}', '{quantile="x"}'),
+      fc.constantFrom(' 1', ' NaN', '\t1', ' 1 2', ' 1 ', ' 1 2 ', ' 1\t2'),
+    )
+    .map((parts) => parts.join('')),
+);
+
+describe.skipIf(noPrometheusBecause !== undefined)(`Prometheus' own tool ${noPrometheusBecause ?? ''}`, () => {
+  it('takes whatever passes', { timeout: 60_000 }, () => {
+    const passing = fc
+      .array(entangled, { minLength: 2, maxLength: 5 })
+      .map((lines) => `${lines.join('\n')}\n`)
+      .filter((text) => /histogram|summary/.test(text) && check(text) === undefined);
+    fc.assert(
+      fc.property(passing, (text) => {
+        expect(promtool(['check', 'metrics'], text).said).not.toContain('parsing error');
+      }),
+      { numRuns: 40 },
     );
   });
 });
