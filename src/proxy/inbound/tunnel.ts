@@ -18,6 +18,7 @@ import type { Slots } from '../slots.ts';
 import { peerAddressOf, tunnelEndsOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
 import { tunnelFacts } from '../transport/hbone/facts.ts';
+import { tellGivenUp } from '../transport/hbone/given-up.ts';
 import type { ServedTunnel, ServedTunnelLimits, StreamRequest } from '../transport/hbone/serve.ts';
 import { serveTunnel } from '../transport/hbone/serve.ts';
 import type { ProofRequest } from '../transport/hbone/wire.ts';
@@ -171,6 +172,7 @@ async function serveProved(
   const requests = {
     onRequest: (request: StreamRequest) => void serve(request, from, proof, parts, settings),
     onProof: (request: ProofRequest) => proofs.proveOlder(request, proof),
+    onGivenUp: tellGivenUp(parts, 'inbound', from),
   };
   try {
     tunnel = await serveTunnel(from, clock, settings, requests, signal);

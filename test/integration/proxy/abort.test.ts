@@ -172,16 +172,18 @@ async function unanswering() {
   const peer = createRawPeer(wire, 'server', { isAnswering: false });
   const clock = createFakeClock();
   const signal = new AbortController().signal;
-  const tunnel = await startBareTunnel(near, { clock }, signal);
+  const givenUp: string[] = [];
+  const onGivenUp = (why: string, connections: number) => void givenUp.push(`${connections}: ${why}`);
+  const tunnel = await startBareTunnel(near, { clock, onGivenUp }, signal);
   const opening = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-1', signal);
   await peer.frame(({ type }) => type === frameType.headers);
   peer.accept(1);
-  return { clock, peer, tunnel, leg: await opening };
+  return { clock, peer, tunnel, givenUp, leg: await opening };
 }
 
 describe('a tunnel whose peer stops answering', () => {
   it('N11: takes no new connections after one PING, and resets those it carries after three', async () => {
-    const { clock, peer, tunnel, leg } = await unanswering();
+    const { clock, peer, tunnel, leg, givenUp } = await unanswering();
     const [application, downstream] = await pair(true);
     const running = relay(socketLeg(downstream), leg, relayLimits, clock);
     await clock.advance(10_000);
@@ -195,6 +197,17 @@ describe('a tunnel whose peer stops answering', () => {
     await clock.advance(20_000);
     expect(await seen).toBe('reset');
     expect(await running.closed).toBe('tunnel_lost');
+    expect(givenUp).toEqual(['1: nothing came from the other side for 30 s, whatever was asked']);
+  });
+
+  it('N11: takes no new connections after a request that is not answered in time', async () => {
+    const { clock, tunnel, givenUp } = await unanswering();
+    const late = tunnel.open({ ip: '10.0.0.7', port: 80 }, 'test-2', new AbortController().signal);
+    const refused = expect(late).rejects.toMatchObject({ reason: 'upstream_timeout' });
+    await clock.advance(10_000);
+    await refused;
+    expect(tunnel.hasRoom()).toBe(false);
+    expect(givenUp).toEqual(['2: a request for a connection was not answered in time']);
   });
 
   it('N11: is not given up while it sends anything else, as over a link on which PINGs wait behind bytes', async () => {

@@ -221,7 +221,7 @@ describe.each(ends)('at %s of a tunnel', (_end, scene) => {
       const how = await seen;
       if (how === 'end') expect([moment.hasEnded, length()]).toEqual([true, moment.sent]);
       else expect(length()).toBeLessThanOrEqual(moment.sent);
-      expect(plane.lines).toHaveLength(1);
+      expect(plane.lines.filter(({ msg }) => msg !== 'Tunnel given up')).toHaveLength(1);
     });
   }
 });
@@ -340,4 +340,14 @@ it('N8: a tunnel that ends by FIN without close_notify resets what it carries, a
   expect(await seen).toEqual(['reset', 'reset']);
   for (const plane of [mesh.web, mesh.api])
     expect(await plane.line({ outcome: 'closed' })).toMatchObject({ reason: 'reset' });
+  const { tunnel, tunnelFrom, tunnelTo } = await mesh.web.line({ outcome: 'closed' });
+  expect(await mesh.web.line({ msg: 'Tunnel given up' })).toMatchObject({
+    level: 'warn',
+    direction: 'outbound',
+    peerId: apiId,
+    connections: 1,
+    detail: 'it ended, and the other side had not closed it in order',
+    remedy: expect.stringContaining('NetworkPolicy'),
+    ...{ tunnel, tunnelFrom, tunnelTo },
+  });
 });

@@ -7,11 +7,12 @@ import { tunnelEndsOf } from '../../socket-ends.ts';
 import type { SocketOptions } from '../connect.ts';
 import { openSocket } from '../connect.ts';
 import { originateMutualTls } from '../tls.ts';
+import { tellGivenUp } from './given-up.ts';
 import type { TunnelKey } from './pool.ts';
 import type { Tunnel, TunnelLimits } from './tunnel.ts';
 import { startTunnel } from './tunnel.ts';
 
-export interface DialParts extends Pick<ProxyParts, 'clock' | 'observer' | 'revocations'> {
+export interface DialParts extends Pick<ProxyParts, 'clock' | 'log' | 'observer' | 'refusals' | 'revocations'> {
   readonly proofs: Proofs;
 }
 
@@ -23,9 +24,10 @@ export interface DialSettings extends TunnelLimits, SocketOptions {
 
 /** Makes tunnels: TCP, then mutual TLS with exactly the expected peer, then HTTP/2. Throws `ConnectionError` or `HandshakeError`. */
 export function createDialer(
-  { clock, observer, revocations, proofs }: DialParts,
+  parts: DialParts,
   settings: DialSettings,
 ): (key: TunnelKey, onClose: (tunnel: Tunnel) => void) => Promise<Tunnel> {
+  const { clock, observer, revocations, proofs } = parts;
   const judging = { nowMs: clock.now, revocations: revocations.current };
   const connectTo = ({ address }: TunnelKey) => {
     const late = () =>
@@ -50,7 +52,9 @@ export function createDialer(
           observer.tunnelClosed('outbound');
           onClose(tunnel);
         };
-        const tunnel = await startTunnel(key, mutualTls, { clock, proofs, onClose: closed }, settings, signal);
+        const onGivenUp = tellGivenUp(parts, 'outbound', mutualTls);
+        const ofTunnel = { clock, proofs, onClose: closed, onGivenUp };
+        const tunnel = await startTunnel(key, mutualTls, ofTunnel, settings, signal);
         observer.handshakeSucceeded('outbound', clock.monotonic() - startedMs, mutualTls.negotiated);
         observer.tunnelOpened('outbound');
         return tunnel;

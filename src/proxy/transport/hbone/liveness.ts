@@ -7,12 +7,14 @@ export const pingIntervalMs = 10_000;
 /** So many unanswered in a row, and the tunnel is given up. */
 const missedPingsUntilLost = 3;
 
+const silence = `nothing came from the other side for ${(missedPingsUntilLost * pingIntervalMs) / 1000} s, whatever was asked`;
+
 /** Told when a tunnel stops answering. */
 export interface LivenessEvents {
   /** Nothing has come back for one interval: use another tunnel for what is new. */
   suspect(): void;
-  /** Nothing has come back for three intervals. */
-  lost(): void;
+  /** Nothing has come back for three intervals, or the kernel has no peer any more; `why` is a clause. */
+  lost(why: string): void;
 }
 
 /**
@@ -32,10 +34,10 @@ export function watchLiveness(session: Http2Session, clock: Clock, events: Liven
     // It has no socket any more, and may still wait for its peer's end: `close` comes, and ends the watch.
     if (session.destroyed) return;
     const isGone = peerStateOf(session.socket) !== 'open';
-    if (isGone && wasGone) return events.lost();
+    if (isGone && wasGone) return events.lost('its TCP connection is closed, or was reset');
     wasGone = isGone;
     // After GOAWAY Node.js cancels every PING.
-    if (!session.closed && !isAnswering()) return events.lost();
+    if (!session.closed && !isAnswering()) return events.lost(silence);
     timer = clock.after(pingIntervalMs, tick);
   };
   /** Asks again; false when it has been asked in vain too often. */

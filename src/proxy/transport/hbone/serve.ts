@@ -7,6 +7,7 @@ import type { Leg } from '../../leg.ts';
 import { tunnelLeg } from '../../leg.ts';
 import type { MutualTls } from '../tls.ts';
 import { closeSession, endSession } from './end-session.ts';
+import type { OnGivenUp } from './given-up.ts';
 import { watchLiveness } from './liveness.ts';
 import { readAhead } from './read-ahead.ts';
 import { awaitSettings } from './settings.ts';
@@ -57,6 +58,7 @@ export interface TunnelRequests {
   onRequest(request: StreamRequest): void;
   /** The peer shows that an older tunnel is its own; undefined does not accept it. */
   onProof(request: ProofRequest): string | undefined;
+  readonly onGivenUp: OnGivenUp;
 }
 
 /**
@@ -67,16 +69,18 @@ export async function serveTunnel(
   mutualTls: MutualTls,
   clock: Clock,
   limits: ServedTunnelLimits,
-  { onRequest, onProof }: TunnelRequests,
+  { onRequest, onProof, onGivenUp }: TunnelRequests,
   signal: AbortSignal,
 ): Promise<ServedTunnel> {
   const session = performServerHandshake(mutualTls.socket, serverSessionOptions(limits));
   // Streams tell their own end; the session has nobody else to tell.
   session.on('error', () => undefined);
+  let connections = 0;
   const usage = trackStreams(session, mutualTls.socket, clock, limits.servedIdleTimeoutMs, (stream, headers) => {
     const proof = proofRequestIn(headers);
-    if (proof === undefined) onRequest(requestOf(stream, headers));
-    else answerProof(stream, onProof(proof));
+    if (proof !== undefined) return answerProof(stream, onProof(proof));
+    connections += 1;
+    onRequest(requestOf(stream, headers));
   });
   try {
     // Node.js itself would wait without end for a client that finished TLS and sends no HTTP/2 preface.
@@ -89,7 +93,10 @@ export async function serveTunnel(
   const end = (error?: Error) => endSession(session, mutualTls.socket, error);
   const stopWatching = watchLiveness(session, clock, {
     suspect: () => undefined,
-    lost: () => end(new ConnectionError('tunnel_lost', 'The peer stopped answering')),
+    lost(why) {
+      onGivenUp(why, connections);
+      end(new ConnectionError('tunnel_lost', 'The peer stopped answering'));
+    },
   });
   const stopReadingAhead = readAhead(mutualTls.socket, clock, limits.tunnelWindowBytes);
   const { promise: closed, resolve } = Promise.withResolvers<void>();

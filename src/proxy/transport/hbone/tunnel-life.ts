@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../../clock.ts';
 import { ConnectionError, codeOf } from '../../../errors.ts';
 import { closeSession, endSession } from './end-session.ts';
+import type { OnGivenUp } from './given-up.ts';
 import { watchLiveness } from './liveness.ts';
 import { readAhead } from './read-ahead.ts';
 
@@ -30,6 +31,8 @@ export interface TunnelLife {
   begin(headers: OutgoingHttpHeaders, endStream: boolean): ClientHttp2Stream;
   /** No new streams; closed when the last one has ended. */
   retire(): void;
+  /** The same, of a tunnel that is of no use any more; `why` is a clause. */
+  giveUp(why: string): void;
   /** Ends it and its streams at once, as `tunnel_lost`. */
   end(why: string): void;
 }
@@ -37,10 +40,11 @@ export interface TunnelLife {
 export function liveTunnel(
   session: ClientHttp2Session,
   socket: TLSSocket,
-  clock: Clock,
+  { clock, onGivenUp }: { readonly clock: Clock; readonly onGivenUp: OnGivenUp },
   { idleTimeoutMs, maxAgeMs, tunnelWindowBytes }: TunnelLifeLimits,
 ): TunnelLife {
   let streams = 0;
+  let connections = 0;
   let isRetired = false;
   let isClosing = false;
   let idleTimer: Timer | undefined;
@@ -57,11 +61,18 @@ export function liveTunnel(
     isRetired = true;
     closeWhenEmpty();
   };
-  const end = (why: string) => endSession(session, socket, new ConnectionError('tunnel_lost', why));
+  const end = (why: string) => {
+    isRetired = true;
+    endSession(session, socket, new ConnectionError('tunnel_lost', why));
+  };
+  const giveUp = (why: string) => onGivenUp(why, connections);
   const ageTimer = clock.after(maxAgeMs, retire);
   const stopWatching = watchLiveness(session, clock, {
     suspect: retire,
-    lost: () => end('The peer stopped answering'),
+    lost(why) {
+      giveUp(why);
+      end('The peer stopped answering');
+    },
   });
   const stopReadingAhead = readAhead(socket, clock, tunnelWindowBytes);
   const watchIdle = () => {
@@ -74,6 +85,8 @@ export function liveTunnel(
     isRetired = true;
   });
   session.once('close', () => {
+    // A peer that closes it in order says so before.
+    if (!isRetired) giveUp('it ended, and the other side had not closed it in order');
     isRetired = true;
     ageTimer.cancel();
     idleTimer?.cancel();
@@ -98,6 +111,7 @@ export function liveTunnel(
     begin(headers, endStream) {
       const stream = request(headers, endStream);
       streams += 1;
+      if (!endStream) connections += 1;
       watchIdle();
       stream.once('close', () => {
         streams -= 1;
@@ -107,6 +121,10 @@ export function liveTunnel(
       return stream;
     },
     retire,
+    giveUp(why) {
+      giveUp(why);
+      retire();
+    },
     end,
   };
 }

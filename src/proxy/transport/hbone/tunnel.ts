@@ -12,6 +12,7 @@ import type { Proofs } from '../../proofs.ts';
 import type { MutualTls } from '../tls.ts';
 import { endSession } from './end-session.ts';
 import { tunnelFacts } from './facts.ts';
+import type { OnGivenUp } from './given-up.ts';
 import type { TunnelKey } from './pool.ts';
 import { awaitSettings } from './settings.ts';
 import type { TunnelLifeLimits } from './tunnel-life.ts';
@@ -58,6 +59,7 @@ export interface TunnelParts {
   readonly clock: Clock;
   readonly proofs: Proofs;
   onClose(): void;
+  readonly onGivenUp: OnGivenUp;
 }
 
 /** Makes a tunnel of an authenticated connection; resolves when the peer's SETTINGS have come. Throws `HandshakeError`. */
@@ -92,10 +94,10 @@ function createTunnel(
   session: ClientHttp2Session,
   key: TunnelKey,
   mutualTls: MutualTls,
-  { clock, proofs, onClose }: TunnelParts,
+  { clock, proofs, onClose, onGivenUp }: TunnelParts,
   limits: TunnelLimits,
 ): Tunnel {
-  const life = liveTunnel(session, mutualTls.socket, clock, limits);
+  const life = liveTunnel(session, mutualTls.socket, { clock, onGivenUp }, limits);
   const { begin, retire } = life;
   const proof = proofs.open({ ...mutualTls, direction: 'outbound', retire });
   void life.closed.then(() => {
@@ -120,7 +122,7 @@ function createTunnel(
       const leg = tunnelLeg(stream);
       const late = () => {
         // A CONNECT that hangs says the same as a PING that does: use another tunnel for what is new.
-        retire();
+        life.giveUp('a request for a connection was not answered in time');
         return new ConnectionError(
           'upstream_timeout',
           `No answer for ${formatAddress(destination)} through its sidecar in time`,
