@@ -3,8 +3,9 @@ import { captureSettings } from '../../annotations.ts';
 import { parseDate } from '../../clock.ts';
 import { asGiven, counted, indented, liftRevocation, moment, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import type { Column } from '../admin/columns.ts';
-import { tableLines } from '../admin/columns.ts';
+import { controlPlaneLines } from './control-plane-text.ts';
+import { failureLines } from './failures-text.ts';
+import { line, titleWidth } from './line.ts';
 
 /** The page for a person: whether it is ready first, then one line for each thing that it depends on, then what failed. */
 export function statusText(page: StatusPage, columns: number): string[] {
@@ -33,9 +34,6 @@ export function statusText(page: StatusPage, columns: number): string[] {
     ...failureLines(page, nowMs, columns),
   ];
 }
-
-const titleWidth = 15;
-const line = (title: string, text: string) => `${(title && `${title}:`).padEnd(titleWidth)}${text}`;
 
 function readyLine(page: StatusPage): string {
   const { isReady, gates } = page;
@@ -100,54 +98,6 @@ function renewalFailureLines(
   return [line('', `${when}: ${printable(happened)}`), line('', `${printable(remedy)}. ${printable(message)}`)];
 }
 
-function controlPlaneLines({ controlPlane, identity }: StatusPage, nowMs: number): string[] {
-  const { address, isUp, since, hasBeenUp, why } = controlPlane;
-  if (address === null) return [line('Control plane', 'none')];
-  const place = printable(address);
-  const when = since === null ? '' : ` since ${moment(since)}`;
-  if (isUp) return [line('Control plane', `stream up${when}, ${place}`), ...failingLines(controlPlane, nowMs)];
-  const because = why === null ? '' : `: ${printable(why)}`;
-  return [
-    line('Control plane', `stream ${hasBeenUp ? 'DOWN' : 'NEVER UP'}${when}, ${place}${because}`),
-    line(
-      '',
-      hasBeenUp
-        ? 'meanwhile policy, destinations and revocations stay as it last told them'
-        : 'it has told no policy yet',
-    ),
-    ...identityEndLines(identity, nowMs),
-    ...failingLines(controlPlane, nowMs),
-  ];
-}
-
-/** What comes of it in the end, where the control plane issues the certificates. */
-function identityEndLines(identity: StatusPage['identity'], nowMs: number): string[] {
-  if (identity === null || identity.nextRenewal === null) return [];
-  if (identity.isExpired) return [line('', 'this identity is OVER, and without the control plane there is no other')];
-  const { notAfter } = identity;
-  return [
-    line(
-      '',
-      `unless a renewal succeeds, this identity ends at ${moment(notAfter)}, in ${roughly(parseDate(notAfter) - nowMs)}`,
-    ),
-  ];
-}
-
-/** Each reason once, with the calls that fail of it. */
-function failingLines({ failing }: StatusPage['controlPlane'], nowMs: number): string[] {
-  return [...Map.groupBy(failing, ({ reason }) => reason).values()].flatMap((calls) => {
-    const [latest] = calls.toSorted((one, other) => parseDate(other.last) - parseDate(one.last));
-    const [first] = calls.map(({ since }) => since).sort((one, other) => parseDate(one) - parseDate(other));
-    if (latest === undefined || first === undefined) return [];
-    const names = calls.map(({ call }) => printable(call)).join(', ');
-    const when = `since ${moment(first)}, last ${roughly(Math.max(0, nowMs - parseDate(latest.last)))} ago`;
-    return [
-      line('', `calls FAIL ${when} (${names}; ${printable(latest.reason)}): ${printable(latest.happened)}`),
-      line('', `${printable(latest.remedy)}. ${printable(latest.message)}`),
-    ];
-  });
-}
-
 function modeText({ mode, modeSetBy, minimumInboundMode, controlPlane }: StatusPage): string {
   if (mode === null) return 'none in force, so everything is refused';
   if (modeSetBy === 'floor') return `${mode} (the floor of this pod, minimumInboundMode)`;
@@ -208,30 +158,4 @@ function drainLines({ drain: { stage, isStopping, open } }: StatusPage): string[
   const takes = stage === 'leaving' ? 'new connections are taken for the drain delay' : 'nothing new comes in';
   const then = isStopping ? 'the process ends' : 'the process goes on';
   return [line('Draining', `${takes}; ${counted(open, 'connection')} open, then ${then}`)];
-}
-
-type Failure = StatusPage['failures'][number];
-
-function failureLines({ failures }: StatusPage, nowMs: number, columns: number): string[] {
-  if (failures.length === 0) return [line('Failures', 'none within the last ten minutes')];
-  const table: readonly Column<Failure>[] = [
-    { title: 'COUNT', text: ({ count }) => String(count), isNumber: true },
-    { title: 'LAST', text: ({ last }) => `${roughly(Math.max(0, nowMs - parseDate(last)))} ago` },
-    { title: 'DIR', text: ({ direction }) => (direction === 'inbound' ? 'in' : 'out') },
-    { title: 'REASON', text: ({ reason }) => printable(reason) },
-    { title: 'LAST ID', text: ({ lastId }) => printable(lastId) },
-  ];
-  return [
-    '',
-    'Failures within the last ten minutes; at most 50 of a kind are counted',
-    ...tableLines(failures, table, columns),
-    '',
-    ...indented(2, sentenceLines(failures)),
-  ];
-}
-
-/** Each reason once, however many directions it failed in: whole sentences, which no table has room for. */
-function sentenceLines(failures: readonly Failure[]): string[] {
-  const words = failures.map(({ reason, happened, remedy }) => `${reason}: ${happened}. ${remedy}`);
-  return [...new Set(words)].map((text) => printable(text));
 }
