@@ -13,6 +13,7 @@ import type { ProxyParts } from '../parts.ts';
 import type { TunnelKey } from '../transport/hbone/pool.ts';
 import type { Tunnel } from '../transport/hbone/tunnel.ts';
 import { knownAgainst } from './known-against.ts';
+import { ownRemedies, withRemedy } from './remedies.ts';
 import { refusalBy, refusalOf } from './verdict.ts';
 
 export type EndpointParts = Pick<OpenParts, 'clock' | 'identity' | 'pool' | 'endpoints'> &
@@ -127,7 +128,8 @@ function refusalBeforeDial(
     const against = knownAgainst(key.expectedId, trust);
     return against && refusalBy(against);
   } catch (error) {
-    return refusalBy(error);
+    const refusal = refusalBy(error);
+    return refusal.reason === 'identity_expired' ? withRemedy(refusal, ownRemedies(parts.identity)) : refusal;
   }
 }
 

@@ -22,7 +22,7 @@ import { exclusionBy } from './excluded.ts';
 import { knownAgainst, whyRevoked } from './known-against.ts';
 import { inViewOf, latelyOf } from './lately.ts';
 import { explainLimits } from './outbound.ts';
-import { remedyOfPlaintext, withRemedy } from './remedies.ts';
+import { ownRemedies, remedyOfPlaintext, withRemedy } from './remedies.ts';
 import { refusalBy, refused } from './verdict.ts';
 
 /** Who would connect. */
@@ -136,8 +136,10 @@ function explainPorts(
       permittedBy: permittedBy(caller, decision.by),
     };
   } catch (error) {
-    const remedies = remediesFor(caller, port, parts, settings);
-    return { ...common, verdict: refused(subject, withRemedy(refusalBy(error), remedies)) };
+    const refusal = refusalBy(error);
+    const isOver = refusal.reason === 'identity_expired';
+    const remedies = isOver ? ownRemedies(parts.identity) : remediesFor(caller, port, parts, settings);
+    return { ...common, verdict: refused(subject, withRemedy(refusal, remedies)) };
   }
 }
 

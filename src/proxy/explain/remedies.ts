@@ -1,5 +1,6 @@
 import type { ShownFailure } from '../../admin-api.ts';
 import type { ShownInbound, ShownRefusal } from '../../explain-api.ts';
+import type { ProxyParts } from '../parts.ts';
 
 /** The words of a reason may send their reader to `remora explain`: where he is there already, this is what they lead to. */
 export function withRemedy<T extends ShownRefusal>(refusal: T, remedies: Readonly<Record<string, string>>): T {
@@ -14,6 +15,16 @@ export const outboundRemedies = (isInMesh: boolean): Readonly<Record<string, str
     : 'Create a Service or ServiceEntry for it, or set outboundPolicy of this pod to ALLOW_ANY',
   no_endpoint: 'Look below which endpoints it has and why none is used, and check the readiness of their pods',
 });
+
+/** Of our own identity, which has come to its end by itself, or was ended. */
+export function ownRemedies({ current }: ProxyParts['identity']): Readonly<Record<string, string>> {
+  const isEnded = current().endedBecause !== undefined;
+  return {
+    identity_expired: isEnded
+      ? 'What was revoked `remora control-plane revoke --list` shows, and --lift takes it back; a root that is gone has to be in the trust bundle again'
+      : '`remora certs` says what its renewals fail of, and `remora status` whether the control plane answers',
+  };
+}
 
 /** What to do about a failure that happened, with what is known of it. */
 export function withRemedyOf(failure: ShownFailure): ShownFailure {

@@ -517,6 +517,23 @@ describe('what is against the verdict that the code comes to', () => {
   });
 });
 
+describe('our own identity that is over', () => {
+  it.each([
+    ['has expired', undefined, /^`remora certs` says what its renewals fail of/],
+    ['was ended', 'It was revoked', /revoke --list.*--lift/],
+  ])('%s: the one cause and what to do about it stand in both directions', async (_name, endedBecause, remedy) => {
+    const plane = await capturing(0, { lookup: known([{}]) });
+    plane.identity = { ...plane.identity, notAfterMs: 0, endedBecause };
+    const asked = explaining(plane);
+    for (const { verdict } of [await asked.to('10.96.0.10:80'), await asked.from(idOf('web'))])
+      expect(verdict).toMatchObject({
+        reason: 'identity_expired',
+        sentence: expect.stringMatching(endedBecause ?? /would be refused: Our own certificate expired at 1970/),
+        remedy: expect.stringMatching(remedy),
+      });
+  });
+});
+
 describe('a caller in plaintext that is refused', () => {
   it.each<[string, () => Promise<Lookup>, string, RegExp]>([
     [
