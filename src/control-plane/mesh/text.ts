@@ -69,8 +69,8 @@ export function edgesText(mesh: MeshStatus): string[] {
 }
 
 function summaryOf(sidecars: readonly MeshSidecar[], nowMs: number): string {
-  const count = (isOne: (state: SidecarState) => boolean) =>
-    sidecars.filter(({ state, isStale }) => state !== null && !isStale && isOne(state)).length;
+  const count = (isOne: (state: SidecarState, sidecar: MeshSidecar) => boolean) =>
+    sidecars.filter((one) => one.state !== null && !one.isStale && isOne(one.state, one)).length;
   const silent = sidecars.filter(({ state }) => state === null).length;
   const parts: readonly (readonly [number, string])[] = [
     [sidecars.filter(({ isStale }) => isStale).length, 'STALE'],
@@ -81,7 +81,10 @@ function summaryOf(sidecars: readonly MeshSidecar[], nowMs: number): string {
     ],
     [count(({ notReady }) => notReady.length > 0), 'not ready'],
     [count(({ interception, bypassed }) => bypassed > 0 || interception.some(({ isOk }) => !isOk)), 'not capturing'],
-    [count(({ renewalFailure }) => renewalFailure !== undefined), 'failing to renew'],
+    [
+      count(({ renewalFailure }, { revokedAt }) => renewalFailure !== undefined && revokedAt === null),
+      'failing to renew',
+    ],
     [count(({ failures }) => failures.some((one) => isRecent(one, nowMs))), 'with failures in the last 10 minutes'],
     [silent, 'without a report'],
   ];

@@ -22,7 +22,11 @@ beforeEach(async () => {
       store: {
         current: () => store.objects,
         subscribe(listener) {
-          store.changed = () => listener(store.objects);
+          const others = store.changed;
+          store.changed = () => {
+            others();
+            listener(store.objects);
+          };
           return () => undefined;
         },
         close: async () => undefined,

@@ -106,7 +106,7 @@ describe('what the control plane knows beside a report', () => {
     [
       'a revoked identity',
       sidecar('api-0', lapsed, { revokedAt: ago(2) }),
-      '1 sidecar; 1 REVOKED; 1 failing to renew',
+      '1 sidecar; 1 REVOKED',
       / REVOKED 2m ago +3 in/,
       /REVOKED +2m ago, at 2030-05-01T11:58:00Z: .*\n.*revoke --lift --identity spiffe:\S+\/sa\/api`/,
     ],
