@@ -56,6 +56,8 @@ const idleTimeoutMs = 15_000;
 
 /** Serves pages that can only be read. Throws `FailureError` or `PermissionError`, naming the address. */
 export async function startPageServer(listener: PageListener, parts: PageServerParts): Promise<PageServer> {
+  /** Whether each connection goes on after what was asked on it last. */
+  const goesOn = new WeakMap<Socket, Promise<boolean>>();
   const server = createServer(
     {
       headersTimeout: headersTimeoutMs,
@@ -65,7 +67,14 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
       maxHeaderSize: maxHeaderBytes,
       insecureHTTPParser: false,
     },
-    (request, response) => void answer(request, response, parts),
+    (request, response) => {
+      response.on('error', () => undefined);
+      const { socket } = request;
+      // Several may come at once: one behind a refused one is not answered, so it must not be done either.
+      const before = goesOn.get(socket) ?? Promise.resolve(true);
+      const after = before.then((isOpen) => isOpen && answer(request, response, parts));
+      goesOn.set(socket, after);
+    },
   );
   limitConnections(server, parts.places);
   server.maxRequestsPerSocket = 1000;
@@ -85,8 +94,8 @@ export async function startPageServer(listener: PageListener, parts: PageServerP
   };
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, parts: PageServerParts): Promise<void> {
-  response.on('error', () => undefined);
+/** Returns whether the connection goes on. */
+async function answer(request: IncomingMessage, response: ServerResponse, parts: PageServerParts): Promise<boolean> {
   const { status, body } = await choose(request, parts);
   const isText = typeof body === 'string';
   response.statusCode = status;
@@ -95,12 +104,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, parts:
   response.setHeader('x-content-type-options', 'nosniff');
   response.setHeader('content-security-policy', "default-src 'none'");
   if (status === 405) response.setHeader('allow', allowedAt(pathOf(request), parts).join(', '));
-  if (!pageStatuses.has(status)) {
+  const isPage = pageStatuses.has(status);
+  if (!isPage) {
     // What follows a refused request may be a body that nobody reads.
     response.setHeader('connection', 'close');
     response.once('finish', () => request.socket.destroySoon());
   }
   response.end(isText ? body : `${JSON.stringify(body, undefined, 2)}\n`);
+  return isPage;
 }
 
 /** Those of pages; all others are refusals. */

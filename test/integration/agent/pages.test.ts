@@ -408,6 +408,27 @@ describe('what changes the sidecar', () => {
     expect(did).toEqual([]);
   });
 
+  it.each([
+    ['of another Host', 'GET /certs HTTP/1.1\r\nhost: evil.example'],
+    ['of another site', 'POST /drain HTTP/1.1\r\nhost: localhost\r\norigin: http://evil.example'],
+    ['for what is not there', 'GET /nothing HTTP/1.1\r\nhost: localhost'],
+    ['that its page refuses', 'POST /logging?level=loud HTTP/1.1\r\nhost: localhost'],
+  ])('A3: is not done for what comes at once with a refused request %s', async (_, refused) => {
+    const { port, did } = await changeable();
+    const answer = await raw(port, `${refused}\r\n\r\nPOST /quitquitquit HTTP/1.1\r\nhost: localhost\r\n\r\n`);
+    expect(answer).toMatch(/^HTTP\/1\.1 4/);
+    expect(answer.match(/HTTP\/1\.1/g)).toHaveLength(1);
+    expect(did).toEqual([]);
+  });
+
+  it('is done in order for what comes at once with a page', async () => {
+    const { port, did } = await changeable();
+    const drain = 'POST /drain HTTP/1.1\r\nhost: localhost\r\n\r\n';
+    const last = 'POST /quitquitquit HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n';
+    expect((await raw(port, drain + last)).match(/HTTP\/1\.1 202/g)).toHaveLength(2);
+    expect(did).toEqual(['drain', 'quit']);
+  });
+
   it('A3: is not done with a body, which is refused with 413', async () => {
     const { port, did } = await changeable();
     for (const framing of ['content-length: 5', 'transfer-encoding: chunked'])
