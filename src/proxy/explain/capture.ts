@@ -30,7 +30,7 @@ export const isLost = ({ isCaptured, isProved }: ShownCapture): boolean => isCap
 /** `sentence` says what happens instead. */
 export const lostVerdict = (sentence: string): ShownVerdict => ({
   kind: 'goes_around',
-  sentence: `${sentence}: the redirect rules were found not to be in order when they were tried last`,
+  sentence: `${sentence}: the redirect rules were found not to hold when that was looked at last`,
   remedy:
     'Delete the pod, so that its rules are made anew, and find out who changed the table inet remora; `remora status` shows what was found',
 });
