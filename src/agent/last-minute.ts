@@ -20,24 +20,23 @@ const slices = 12;
 
 /** What has ended does not count, however it ended: whoever fails is not let in, or is not there. */
 export function createLastMinute(clock: Pick<Clock, 'monotonic'>): LastMinute {
-  /** By slice, then by direction and reason: closed lists, so there are never many. */
-  const bySlice = new Map<number, Map<string, number>>();
+  /** A ring, so that nothing older is kept. By direction and reason: closed lists, so there are never many. */
+  const ring: { slice: number; counts: Map<string, number> }[] = [];
   const keyOf = (direction: Direction, what: string) => `${direction} ${what}`;
   const oldest = () => Math.floor(clock.monotonic() / sliceMs) - slices;
   const add = (direction: Direction, what: string) => {
     const slice = Math.floor(clock.monotonic() / sliceMs);
-    let counts = bySlice.get(slice);
-    if (counts === undefined) {
-      counts = new Map();
-      bySlice.set(slice, counts);
-      for (const known of bySlice.keys()) if (known <= oldest()) bySlice.delete(known);
+    let entry = ring[slice % slices];
+    if (entry?.slice !== slice) {
+      entry = { slice, counts: new Map() };
+      ring[slice % slices] = entry;
     }
     const key = keyOf(direction, what);
-    counts.set(key, (counts.get(key) ?? 0) + 1);
+    entry.counts.set(key, (entry.counts.get(key) ?? 0) + 1);
   };
   const of = (direction: Direction): NewConnections => {
     const sums = new Map<string, number>();
-    const recent = [...bySlice].filter(([slice]) => slice > oldest()).flatMap(([, counts]) => [...counts]);
+    const recent = ring.filter(({ slice }) => slice > oldest()).flatMap(({ counts }) => [...counts]);
     for (const [key, count] of recent) sums.set(key, (sums.get(key) ?? 0) + count);
     const reasons = [...sums]
       .filter(([key]) => key.startsWith(`${direction} `) && key !== keyOf(direction, ''))

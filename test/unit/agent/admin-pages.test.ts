@@ -12,10 +12,12 @@ import { statusPageOf } from '../../../src/agent/status-page.ts';
 import { agentTable } from '../../../src/config/table.ts';
 import { loadAgentSettings } from '../../../src/config.ts';
 import type { Destination } from '../../../src/control-api.ts';
-import { noRevocations } from '../../../src/identity/revocations.ts';
+import type { RevocationLists } from '../../../src/identity/revocations.ts';
+import { createRevocations, noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { gateRemedies, readinessGates, renewalReasons } from '../../../src/outcomes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
+import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
 const clock = createFakeClock(Date.parse('2026-11-22T10:00:00Z'));
 const nowMs = clock.now();
@@ -191,6 +193,17 @@ describe('the status', () => {
     ]);
     expect(page.gates[0]).toEqual({ gate: 'listeners', isOpen: true, why: null, since: null, remedy: null });
     expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
+  });
+
+  it('knows a revoked identity from a revoked certificate, which a renewal replaces', () => {
+    const authority = createTestAuthority('cluster.local');
+    const current = createTestIdentity(authority, { namespace: 'shop', serviceAccount: 'web', nowMs: Date.now() });
+    const renewal = { nextAttemptMs: undefined, lastFailure: undefined, clockSkewMs: undefined };
+    const isRevoked = (lists: RevocationLists) =>
+      statusPageOf({ ...shown, identity: { current, renewal }, revocations: createRevocations(lists) }).identity
+        ?.isRevoked;
+    expect(isRevoked({ certificates: [], identities: [current.spiffeId.uri] })).toBe(true);
+    expect(isRevoked({ certificates: [{ serials: [current.leaf.serialNumber] }], identities: [] })).toBe(false);
   });
 
   it('has the calls that fail lately, in words', () => {
