@@ -24,10 +24,11 @@ export function createLogging(log: Log, first: AccessLog): Logging {
     current,
     set(change) {
       const before = current();
-      // At the old level too: whoever reads the log later sees why lines are missing.
-      log.info({ before, after: { ...before, ...change } }, 'What is logged was changed');
       if (change.accessLog !== undefined) accessLog = change.accessLog;
-      if (change.level !== undefined) log.level = change.level;
+      // Past any level: whoever reads the log later sees from when on lines are missing, and until when.
+      log.level = 'info';
+      log.info({ before, after: { ...before, ...change } }, 'What is logged was changed');
+      log.level = change.level ?? before.level;
     },
   };
 }

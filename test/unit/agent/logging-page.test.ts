@@ -37,6 +37,21 @@ describe('the page about logging', () => {
     expect(lines).toMatchObject([{ after: { level: 'silent' }, msg: 'What is logged was changed' }]);
   });
 
+  it('leaves that line whatever the level is, and was', () => {
+    const { log, lines, logging, post } = scene();
+    for (const query of ['level=silent', 'accessLog=off', 'level=error', 'level=silent', 'level=warn']) post(query);
+    expect(lines).toMatchObject([
+      { before: { level: 'info' }, after: { level: 'silent' } },
+      { after: { level: 'silent', accessLog: 'off' } },
+      { before: { level: 'silent' }, after: { level: 'error' } },
+      { before: { level: 'error' }, after: { level: 'silent' } },
+      { before: { level: 'silent' }, after: { level: 'warn' } },
+    ]);
+    log.info('below');
+    expect(lines).toHaveLength(5);
+    expect(logging.current()).toEqual({ level: 'warn', accessLog: 'off' });
+  });
+
   it.each([
     ['', 'Nothing is to be changed'],
     ['level=loud', 'This is no level'],
