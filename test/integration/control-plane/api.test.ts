@@ -297,7 +297,9 @@ describe('the API', () => {
   it('keeps bounded facts about the sender', async () => {
     expect((await post(paths.reports, { version: '0.1.0', unknown: 1 })).status).toBe(202);
     expect(problemOf(await post(paths.reports, { version: 'x'.repeat(65) }))).toMatchObject({ reason: 'bad_request' });
-    expect(problemOf(await post(paths.reports, { padding: 'x'.repeat(maxReportBytes) }))).toMatchObject({ reason: 'too_large' });
+    expect(problemOf(await post(paths.reports, { padding: 'x'.repeat(maxReportBytes) }))).toMatchObject({
+      reason: 'too_large',
+    });
   });
 });
 
