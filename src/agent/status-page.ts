@@ -2,7 +2,7 @@ import type { ShownFailure, StatusPage } from '../admin-api.ts';
 import { parseDate, timestamp } from '../clock.ts';
 import { remainingMs } from '../identity/identity.ts';
 import type { Revocations } from '../identity/revocations.ts';
-import type { Direction } from '../outcomes.ts';
+import type { Direction, ReadinessGate } from '../outcomes.ts';
 import { gateRemedies, readinessGates, renewalReasons } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { version } from '../version.ts';
@@ -76,7 +76,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
       isOpen: !closed.has(gate),
       why: closed.get(gate) ?? null,
       since: readiness.closedSince(gate) ?? null,
-      remedy: closed.has(gate) ? gateRemedies[gate] : null,
+      remedy: closed.has(gate) ? gateRemedyOf(gate, shown) : null,
     })),
     identity: shown.identity === undefined ? null : identityOf(shown.identity, shown.revocations, nowMs),
     mode: shown.mode ?? null,
@@ -114,6 +114,16 @@ function controlPlaneOf(shown: StatusShown): StatusPage['controlPlane'] {
       ...renewalReasons[reason],
     })),
   };
+}
+
+/** As precise as what is known here: what the last attempt failed of, and no command that says what stands beside it. */
+function gateRemedyOf(gate: ReadinessGate, { identity, controlPlaneFacts }: StatusShown): string {
+  if (gate === 'policy') return 'Look at the control plane below: policies come over its stream';
+  if (gate !== 'identity') return gateRemedies[gate];
+  const failed =
+    identity?.renewal.lastFailure ?? controlPlaneFacts?.failing.find(({ kind }) => kind === 'certificates');
+  if (failed !== undefined) return renewalReasons[failed.reason].remedy;
+  return identity === undefined ? 'Look at the reason, and in the log' : gateRemedies.identity;
 }
 
 const newOf = ({ reasons, ...counts }: NewConnections) => ({ ...counts, reasons: [...reasons] });

@@ -15,7 +15,7 @@ import type { Destination } from '../../../src/control-api.ts';
 import type { RevocationLists } from '../../../src/identity/revocations.ts';
 import { createRevocations, noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
-import { gateRemedies, readinessGates, renewalReasons } from '../../../src/outcomes.ts';
+import { readinessGates, renewalReasons } from '../../../src/outcomes.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -189,7 +189,13 @@ describe('the status', () => {
     expect(page.isReady).toBe(false);
     expect(page.gates.map(({ gate }) => gate)).toEqual(readinessGates);
     expect(page.gates.filter(({ isOpen }) => !isOpen)).toEqual([
-      { gate: 'policy', isOpen: false, why: 'Not yet', since: ago(0), remedy: gateRemedies.policy },
+      {
+        gate: 'policy',
+        isOpen: false,
+        why: 'Not yet',
+        since: ago(0),
+        remedy: 'Look at the control plane below: policies come over its stream',
+      },
     ]);
     expect(page.gates[0]).toEqual({ gate: 'listeners', isOpen: true, why: null, since: null, remedy: null });
     expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
@@ -233,6 +239,19 @@ describe('the status', () => {
         },
       ],
     });
+  });
+
+  it('says of a missing identity what to do about the attempt that failed', () => {
+    const remedyOf = (parts: Partial<StatusShown>) => {
+      const readiness = timedReadiness(clock, createReadiness(['identity']));
+      const { gates } = statusPageOf({ ...shown, readiness, ...parts });
+      return gates.find(({ gate }) => gate === 'identity')?.remedy;
+    };
+    const times = { sinceMs: nowMs, lastMs: nowMs };
+    const call = { kind: 'certificates', reason: 'server_untrusted', message: 'CERT', ...times } as const;
+    const facts = { sinceMs: nowMs, hasBeenUp: false, why: undefined, failing: [call] };
+    expect(remedyOf({ controlPlaneFacts: facts })).toBe(renewalReasons.server_untrusted.remedy);
+    expect(remedyOf({})).toBe('Look at the reason, and in the log');
   });
 
   it('counts what failed within ten minutes, by kind, with the last of each', () => {
