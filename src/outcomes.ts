@@ -121,7 +121,7 @@ export const handshakeReasons = {
   plaintext_in_strict: {
     happened: 'The peer spoke plaintext to a port that is STRICT',
     remedy:
-      '`remora explain` with this id says whether the peer has a sidecar: if so, the connection went around it, and `remora status` beside the peer says why; else inject one, or use PERMISSIVE while it moves, where minimumInboundMode allows it',
+      'Inject a sidecar into the peer if it has none, which `remora explain` with this id says; if it has one, the connection went around it, and `remora status` over there says why; PERMISSIVE while it moves only where minimumInboundMode allows it',
   },
   internal: {
     happened: 'The sidecar failed during the handshake',
@@ -425,7 +425,7 @@ export const applicationScrapeFailures = {
   },
   reserved: {
     happened: "The application's metrics have a family of the sidecar's, or one that Prometheus writes itself",
-    remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_, and up, scrape_… and ALERTS',
+    remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_, and up, scrape_* and ALERTS',
   },
   busy: {
     happened: 'As many answers as may be under way at once carry metrics of the application already',
