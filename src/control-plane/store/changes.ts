@@ -119,6 +119,8 @@ function podFacts(pod: Pod): Facts {
     'service account': [spec.serviceAccountName],
     state: [stateOf(pod)],
     sidecar: [hasSidecar(pod) ? 'yes' : 'no'],
+    // Selectors go by them.
+    labels: Object.entries(metadata.labels).map(([label, value]) => `${label}=${value}`),
     uid: metadata.uid === undefined ? [] : [metadata.uid],
   };
 }

@@ -41,6 +41,7 @@ describe('what is told of a change of the registry', () => {
     ['readiness', { status: 'conditions: [{type: Ready, status: "False"}]' }, 'state ready became not ready'],
     ['deletion', { metadata: 'deletionTimestamp: "2030-01-01T00:00:00Z"' }, 'state ready became terminating'],
     ['end', { status: 'phase: Failed' }, 'state ready became Failed'],
+    ['labels', { labels: 'app: other' }, 'labels app=web became app=other'],
     ['sidecar', meshed, 'sidecar no became yes'],
     ['uid', { metadata: 'uid: other' }, 'uid none became other'],
   ])('tells the %s of a pod, as it was and as it is', (_, now, words) => {
