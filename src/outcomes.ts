@@ -427,10 +427,6 @@ export const applicationScrapeFailures = {
     happened: "The application's metrics have a family of the sidecar's, or one that Prometheus writes itself",
     remedy: 'Rename the families of the application that begin with remora_ or istio_tcp_, and up, scrape_* and ALERTS',
   },
-  busy: {
-    happened: 'As many answers as may be under way at once carry metrics of the application already',
-    remedy: 'Look for scrapers that ask often and read slowly, and keep them from the metrics port',
-  },
 } as const satisfies Record<string, Words>;
 
 export type ApplicationScrapeFailure = keyof typeof applicationScrapeFailures;

@@ -8,15 +8,16 @@ export const maxHeldBytes = 16 * 1024 * 1024;
  * whole; the newest is never cut. A page that several answers share counts once.
  */
 export interface HeldAnswers {
-  hold(response: ServerResponse, page: Uint8Array): void;
+  /** `pages` are its parts, each shared or not. */
+  hold(response: ServerResponse, ...pages: readonly Uint8Array[]): void;
 }
 
 export function createHeldAnswers(most = maxHeldBytes): HeldAnswers {
-  const held = new Map<ServerResponse, Uint8Array>();
-  const bytes = () => [...new Set(held.values())].reduce((sum, { length }) => sum + length, 0);
+  const held = new Map<ServerResponse, readonly Uint8Array[]>();
+  const bytes = () => [...new Set([...held.values()].flat())].reduce((sum, { length }) => sum + length, 0);
   return {
-    hold(response, page) {
-      held.set(response, page);
+    hold(response, ...pages) {
+      held.set(response, pages);
       response.once('close', () => held.delete(response));
       for (const [oldest] of held) {
         if (oldest === response || bytes() <= most) return;

@@ -88,7 +88,7 @@ export function answerScrape(
     const length = text.length + after.length;
     // The client has gone meanwhile: to write to it would be an error that nobody hears.
     if (response.destroyed) return;
-    held.hold(response, text);
+    held.hold(response, text, after);
     response.setTimeout(takeTimeoutMs);
     response.writeHead(200, { 'content-type': contentTypes[format], 'content-length': length, vary: 'accept' });
     response.write(text);

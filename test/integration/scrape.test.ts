@@ -154,3 +154,16 @@ describe.each<[string, (page: MetricsPage) => Promise<{ address: { port: number 
     expect((await ask(port)).statusCode).toBe(200);
   }, 60_000);
 });
+
+it('cuts for a newcomer the client that does not take the metrics of an application', async () => {
+  const large = 20 * 1024 * 1024;
+  const page = { text: async () => 'a 1\n', after: async () => Buffer.alloc(large, '#\n') };
+  const server = await startScrapeServer(loopback, page);
+  closing.push(() => server.close());
+  const slow = connect(server.address.port, '127.0.0.1');
+  closing.push(() => slow.destroy());
+  slow.write('GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  await once(slow, 'readable');
+  expect((await ask(server.address.port)).text).toHaveLength(large + 4);
+  expect(await ending(slow)).toBe('reset');
+});

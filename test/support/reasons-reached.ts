@@ -130,7 +130,6 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     too_large: [appMetrics, "'too_large',"],
     invalid: [appMetrics, "['breaks the grammar', 'invalid'"],
     reserved: [appMetrics, "'reserved', () =>"],
-    busy: [appMetrics, "fill('success'), 'busy']"],
   },
   applicationScrape: {
     success: [application, 'toEqual({ success: 1 })'],
@@ -141,7 +140,6 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     too_large: [application, "'too_large',"],
     invalid: [application, "['breaks the grammar', 'invalid',"],
     reserved: [application, "'reserved',"],
-    busy: [application, ".fill('success'), 'busy']"],
   },
   suppressed: {
     output_blocked: [

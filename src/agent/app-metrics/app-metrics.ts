@@ -38,8 +38,6 @@ export const appMetricsLimits = {
    * word of a stranger must not make it early and poor, or late, for a Prometheus.
    */
   toldSeconds: 9,
-  /** Pages of the application in answers that have not been read to their end. */
-  heldBytes: 16 * 1024 * 1024,
   /** For each way in which it may fail. */
   linesPerSecond: 1 / 60,
 } as const;
@@ -55,10 +53,9 @@ interface Flight {
 
 /** Merges the application's own metrics into ours: anybody may ask, and nothing that the application does can break ours. */
 export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts): AppMetrics {
-  const { mostSeconds, toldSeconds, heldBytes, linesPerSecond } = appMetricsLimits;
+  const { mostSeconds, toldSeconds, linesPerSecond } = appMetricsLimits;
   const passes = createLineRate<ApplicationScrapeFailure>(clock, { linesPerSecond, burst: 1 });
   let flight: Flight | undefined;
-  let held = 0;
 
   const begin = (ip: string): Flight => {
     const left = new AbortController();
@@ -86,14 +83,6 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
     }
   };
 
-  const hold = ({ buffer: { byteLength } }: Uint8Array, response: ServerResponse) => {
-    if (held + byteLength > heldBytes) throw new AppMetricsError('busy', 'Earlier answers are not read');
-    held += byteLength;
-    response.once('close', () => {
-      held -= byteLength;
-    });
-  };
-
   const leftOut = (error: unknown) => {
     // Anything else is a mistake of ours, and no reason either to break our own families.
     const result = error instanceof AppMetricsError ? error.failure : 'unreachable';
@@ -114,7 +103,6 @@ export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts
       try {
         const page = await join(ip, waitsSecondsOf(request), gone.signal);
         if (gone.signal.aborted) return nothing;
-        hold(page, response);
         counter.applicationScraped('success');
         return page;
       } catch (error) {

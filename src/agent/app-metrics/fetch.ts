@@ -124,7 +124,8 @@ async function readPage(body: AsyncIterable<Uint8Array>, name: string): Promise<
   }
   refuse(check.take(page.subarray(checked, length)) ?? check.end());
   if (length > 0 && page[length - 1] !== lineFeed) append(Uint8Array.of(lineFeed));
-  return page.subarray(0, length);
+  // Without the room that was left, which would be held with it.
+  return new Uint8Array(page.subarray(0, length));
 }
 
 const lineFeed = 0x0a;

@@ -46,3 +46,14 @@ it('counts what was taken no more, and a page that answers share once', () => {
   held.hold(own.response, new Uint8Array(90));
   expect([...sharing, own].map(({ state }) => state.isCut)).toEqual([false, false, false, false]);
 });
+
+it('counts every part of an answer, and a part that answers share once', () => {
+  const held = createHeldAnswers(100);
+  const part = new Uint8Array(40);
+  const [slow, next, last] = [answer(), answer(), answer()];
+  held.hold(slow.response, new Uint8Array(25), part);
+  held.hold(next.response, new Uint8Array(25), part);
+  expect([slow, next, last].map(({ state }) => state.isCut)).toEqual([false, false, false]);
+  held.hold(last.response, new Uint8Array(11));
+  expect([slow, next, last].map(({ state }) => state.isCut)).toEqual([true, false, false]);
+});
