@@ -287,6 +287,7 @@ describe('a fixed value', () => {
       [appMetricsLimits.share * 100, appMetricsLimits.mostSeconds * 1000, appMetricsLimits.timeoutSeconds * 1000],
     ],
     ['what the application is told of how long a scrape waits', [appMetricsLimits.toldSeconds * 1000]],
+    ['between two requests to the application, at least', [appMetricsLimits.spacingSeconds * 1000]],
     ['metrics of an application', [maxAppMetricsBytes]],
     ['a line of them', [maxLineLength]],
     ['headers of its answer', [maxHeaderBytes]],

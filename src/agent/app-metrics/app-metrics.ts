@@ -38,6 +38,8 @@ export const appMetricsLimits = {
    * word of a stranger must not make it early and poor, or late, for a Prometheus.
    */
   toldSeconds: 9,
+  /** Between the beginnings of two requests to the application, at least: to check a large page is work. */
+  spacingSeconds: 1,
   /** For each way in which it may fail. */
   linesPerSecond: 1 / 60,
 } as const;
@@ -53,15 +55,21 @@ interface Flight {
 
 /** Merges the application's own metrics into ours: anybody may ask, and nothing that the application does can break ours. */
 export function createAppMetrics({ clock, log, place, counter }: AppMetricsParts): AppMetrics {
-  const { mostSeconds, toldSeconds, linesPerSecond } = appMetricsLimits;
+  const { mostSeconds, toldSeconds, spacingSeconds, linesPerSecond } = appMetricsLimits;
   const passes = createLineRate<ApplicationScrapeFailure>(clock, { linesPerSecond, burst: 1 });
   let flight: Flight | undefined;
+  let lastMs = Number.NEGATIVE_INFINITY;
+
+  const fetchInTurn = async (ip: string, signal: AbortSignal) => {
+    const dueInMs = lastMs + spacingSeconds * 1000 - clock.monotonic();
+    if (dueInMs > 0) await clock.sleep(dueInMs, signal);
+    lastMs = clock.monotonic();
+    return fetchAppMetrics({ place, ip, timeoutSeconds: toldSeconds }, signal);
+  };
 
   const begin = (ip: string): Flight => {
     const left = new AbortController();
-    const page = withDeadline(clock, mostSeconds * 1000, late, left.signal, (signal) =>
-      fetchAppMetrics({ place, ip, timeoutSeconds: toldSeconds }, signal),
-    );
+    const page = withDeadline(clock, mostSeconds * 1000, late, left.signal, (signal) => fetchInTurn(ip, signal));
     const begun = { page, waiting: 0, stop: () => left.abort(new Error('Nobody waits for the metrics any longer')) };
     const end = () => {
       if (flight === begun) flight = undefined;

@@ -50,6 +50,7 @@ async function listen(server: Server, host = '127.0.0.1'): Promise<App> {
   return { port: (server.address() as AddressInfo).port, sockets };
 }
 
+const spacingMs = appMetricsLimits.spacingSeconds * 1000;
 const text = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
 const httpApp = (listener: RequestListener, host?: string): Promise<App> => listen(createServer(listener), host);
 const appOf = (page: string | Uint8Array, headers: Record<string, string> = text): Promise<App> =>
@@ -145,8 +146,10 @@ describe('the metrics of an application', () => {
     });
     const { port } = await sidecar(app, '/actuator/prometheus?a=b');
     const secrets = { authorization: 'Bearer secret', cookie: 'a=b', 'accept-encoding': 'gzip', 'x-other': 'c' };
-    for (const seconds of ['20', '0.3'])
+    for (const seconds of ['20', '0.3']) {
       await scrape(port, { ...secrets, 'x-prometheus-scrape-timeout-seconds': seconds });
+      await clock.advance(spacingMs);
+    }
     expect(seen.map(({ method, url }) => [method, url])).toEqual(Array(2).fill(['GET', '/actuator/prometheus?a=b']));
     const expected = {
       host: `127.0.0.1:${app.port}`,
@@ -214,9 +217,41 @@ describe('the metrics of an application', () => {
     await Promise.all(Array.from({ length: 3 }, () => notFound(port)));
     answer();
     for (const { text: got } of await Promise.all(together)) expect(got).toMatch(/\napp_requests 1\n$/);
+    await clock.advance(spacingMs);
     expect((await scrape(port)).text).toMatch(/\napp_requests 2\n$/);
     expect(results(await metrics.text('prometheus'))).toEqual({ success: 4 });
     expect(requests).toBe(2);
+  });
+
+  it('are fetched once in a second however many ask, and each who asks sooner shares the next', async () => {
+    let requests = 0;
+    const app = await httpApp((_request, response) => {
+      requests += 1;
+      response.writeHead(200, text).end(`app_requests ${requests}\n`);
+    });
+    const { port } = await sidecar(app);
+    await scrape(port);
+    const early = scrape(port);
+    await notFound(port);
+    await clock.advance(spacingMs - 1);
+    const late = scrape(port);
+    await notFound(port);
+    expect(requests).toBe(1);
+    await clock.advance(1);
+    for (const { text: got } of await Promise.all([early, late])) expect(got).toMatch(/\napp_requests 2\n$/);
+    expect(requests).toBe(2);
+  });
+
+  it('wait for their turn with nobody who has gone', async () => {
+    const { port } = await sidecar(await appOf(page));
+    await scrape(port);
+    const impatient = scrape(port, { 'x-prometheus-scrape-timeout-seconds': '0.5' });
+    await notFound(port);
+    await clock.advance(spacingMs - 1);
+    expect((await impatient).text.endsWith(page)).toBe(false);
+    expect(clock.pending).toBe(0);
+    await clock.advance(1);
+    expect((await scrape(port)).text.endsWith(page)).toBe(true);
   });
 
   it('leave no connection open', async () => {
@@ -392,7 +427,10 @@ describe('an application whose metrics are broken does not break ours', () => {
 
   it('and is told of once a minute for each way in which it fails', async () => {
     const { port, lines } = await sidecar(await httpApp((_request, response) => response.writeHead(500).end()));
-    for (let count = 0; count < 5; count++) await scrape(port);
+    for (let count = 0; count < 5; count++) {
+      await scrape(port);
+      await clock.advance(spacingMs);
+    }
     expect(lines).toHaveLength(1);
     await clock.advance(60_000);
     await scrape(port);
@@ -405,6 +443,7 @@ describe('an application whose metrics are broken does not break ours', () => {
     const { port } = await sidecar(app);
     expectOursAlone(await scrape(port), 'status');
     isWell = true;
+    await clock.advance(spacingMs);
     expect((await scrape(port)).text.endsWith(page)).toBe(true);
   });
 });
