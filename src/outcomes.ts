@@ -111,15 +111,15 @@ export const handshakeReasons = {
   timeout: {
     happened: 'The handshake did not finish within its deadline',
     remedy:
-      'Check the network between both nodes, its MTU too, and the load of both sidecars; then raise handshakeTimeout',
+      'Where `detail` says that nothing was said, look whether the peer has a sidecar; else check the network between both nodes, its MTU too, and the load of both sidecars; then raise handshakeTimeout',
   },
   reset: {
     happened: 'The peer closed the connection during the handshake',
     remedy:
-      'Look in the log of the other side for the same `tunnelFrom`: if it refused our certificate, it says there why',
+      'Look in the log of the other side for the same `tunnelFrom`: if it refused our certificate, it says there why; without a `tunnelFrom` it was no sidecar, but perhaps a check of the port',
   },
   plaintext_in_strict: {
-    happened: 'The peer spoke plaintext to a port that is STRICT',
+    happened: 'The peer spoke plaintext to a port that takes mutual TLS alone',
     remedy:
       'Inject a sidecar into the peer if it has none, which `remora explain` with this id says; if it has one, the connection went around it, and `remora status` over there says why; PERMISSIVE while it moves only where minimumInboundMode allows it',
   },
@@ -216,7 +216,7 @@ export const deniedReasons = {
     remedy: 'Raise its memory limit, or add replicas; `remora connections` shows what it carries',
   },
   draining: {
-    happened: 'The sidecar is shutting down',
+    happened: 'The sidecar drains, or is shutting down',
     remedy: 'Nothing, clients move to another endpoint',
   },
   not_ready: {

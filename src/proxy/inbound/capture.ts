@@ -65,11 +65,16 @@ async function refuseUnlessPlaintextIsAllowed(
   settings: InboundSettings,
 ): Promise<void> {
   if (isAnythingTaken(policy.current(), settings.floor)) return;
-  const late = () => new HandshakeError('timeout', `The peer said nothing within ${settings.handshakeTimeoutMs} ms`);
+  const late = () => new HandshakeError('timeout', silence(destination, settings));
   const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) =>
     detect(socket, signal),
   );
   refuseDetected(detected, destination);
+}
+
+/** No sidecar keeps silent here: its connections come through tunnels. */
+function silence({ port }: Address, { handshakeTimeoutMs }: InboundSettings): string {
+  return `The peer said nothing within ${handshakeTimeoutMs} ms on port ${port}, which is STRICT: a client without a sidecar that waits for the server to speak first does so`;
 }
 
 /**
@@ -85,7 +90,10 @@ export function isAnythingTaken(policy: PolicyState | undefined, { minimumMode }
 export function refuseDetected(detected: Detected, { port }: Address): never {
   switch (detected.kind) {
     case 'ended':
-      throw new HandshakeError('reset', 'The peer closed the connection before it said anything');
+      throw new HandshakeError(
+        'reset',
+        `The peer said nothing on port ${port}, which is STRICT, and closed the connection`,
+      );
     case 'tls':
       throw new HandshakeError('alpn', `Port ${port} is STRICT and the peer speaks a TLS that is not the mesh's`);
     case 'plaintext':
