@@ -3,6 +3,8 @@ import { formatAddress } from '../../addresses.ts';
 import type { CaptureRules } from '../../capture-scope.ts';
 import type { Direction } from '../../outcomes.ts';
 import type { Family } from '../interception.ts';
+import type { ServedPorts } from './served-ports.ts';
+import { createServedPorts } from './served-ports.ts';
 import type { SocketLine } from './socket-table.ts';
 
 /** A connection that the redirect rules turned to this process, which has accepted it. */
@@ -32,6 +34,8 @@ export interface LookSources {
   captured(): Iterable<CapturedConnection>;
   /** With the addresses that the pod has now. */
   rules(): CaptureRules;
+  /** Where the rules turn outbound connections to. */
+  readonly capturePort: number;
   /** Lets everything else go on. */
   pause(): Promise<void>;
 }
@@ -46,28 +50,46 @@ export interface Look {
 export type Looker = () => Promise<Look>;
 
 export function createLooker(sources: LookSources): Looker {
-  // Of any look so far: a server that stops listening goes on serving those that are connected.
-  const servedPorts = new Set<number>();
+  const portsOfLook = createServedPorts();
+  // Inodes. What was captured and is half-closed may be without the sidecar by now: an application may never close it. Not
+  // what was known by its destination alone: which of several it was is a guess, and would be one for ever.
+  let inOrder: ReadonlySet<number> = new Set();
+  // The kernel's table is no picture of one moment: a socket may be missing once.
+  let inOrderBefore: ReadonlySet<number> = new Set();
 
   return async () => {
     const own = await sources.ownInodes();
     const captured = await capturedBySource(sources);
     const notSeen = new Map(captured);
     const rules = sources.rules();
+    const ports = portsOfLook();
     const unknown: SocketLine[] = [];
+    const inOrderNow = new Set<number>();
+    const closedHere = new Set<string>();
     const isWhole = await sources.sockets((socket) => {
-      if (socket.state === 'listening') return void servedPorts.add(socket.local.port);
+      ports.visit(socket);
       const isKnown = isCaptured(socket, captured);
       if (isKnown) notSeen.delete(formatAddress(socket.local));
-      // A socket without a process is not the application's yet, or not any more.
-      if (socket.state !== 'established' || socket.inode === 0) return;
-      if (isKnown || own.has(socket.inode)) return;
+      // A socket without a process is not the application's yet, or not any more; nor is it the sidecar's.
+      if (socket.inode === 0 && socket.local.port === sources.capturePort) closedHere.add(formatAddress(socket.remote));
+      if (socket.inode === 0 || own.has(socket.inode) || !isOpen(socket)) return;
+      if (isKnown) return void inOrderNow.add(socket.inode);
       // Also what the sidecar delivers to the application: it comes from a loopback address, or from the pod's own.
       if (rules.outbound(socket.remote).rule === withinPod) return;
       unknown.push(socket);
     });
-    const suspects = unknown.flatMap((socket) => suspectOf(socket, rules, servedPorts));
-    return { suspects: suspects.length === 0 ? [] : await stillSuspect(suspects, notSeen, sources), isWhole };
+    const wasInOrder = ({ inode }: SocketLine) => inOrder.has(inode) || inOrderBefore.has(inode);
+    const isLeftOpen = (socket: SocketLine) =>
+      socket.state === 'half-closed' && (wasInOrder(socket) || closedHere.has(formatAddress(socket.local)));
+    const candidates = unknown.flatMap((socket) => {
+      if (!isLeftOpen(socket)) return suspectOf(socket, rules, ports);
+      inOrderNow.add(socket.inode);
+      return [];
+    });
+    const suspects = candidates.length === 0 ? [] : await stillSuspect(candidates, notSeen, sources);
+    inOrderBefore = inOrder;
+    inOrder = inOrderNow;
+    return { suspects, isWhole };
   };
 }
 
@@ -94,10 +116,17 @@ function isCaptured({ local, remote }: SocketLine, captured: ReadonlyMap<string,
   return destination === undefined || formatAddress(destination) === formatAddress(remote);
 }
 
-function suspectOf(socket: SocketLine, rules: CaptureRules, servedPorts: ReadonlySet<number>): Suspect[] {
-  const inbound = rules.inbound(socket.local.port);
-  // An excluded port may have been served for a moment only, between two looks.
-  const isInbound = servedPorts.has(socket.local.port) || inbound.rule === excludedPorts;
+/** Open in at least one direction. */
+function isOpen({ state }: SocketLine): boolean {
+  return state === 'established' || state === 'half-closed';
+}
+
+function suspectOf(socket: SocketLine, rules: CaptureRules, ports: ServedPorts): Suspect[] {
+  const { port } = socket.local;
+  const inbound = rules.inbound(port);
+  // An excluded port may have been served for a moment only, between two looks; so may one again that was served before.
+  const mayBeServed = inbound.rule === excludedPorts || (!inbound.isCaptured && ports.wasServed(port));
+  const isInbound = ports.isServed(port) || mayBeServed;
   const { isCaptured, rule } = isInbound ? inbound : rules.outbound(socket.remote);
   if (!isCaptured) return [];
   const family = socket.remote.ip.includes(':') ? 'ipv6' : 'ipv4';
@@ -113,9 +142,10 @@ async function stillSuspect(
   const own = await sources.ownInodes();
   const captured = await capturedBySource(sources);
   const moved = destinationsOf(notSeen);
-  return suspects.filter(({ direction, socket }) => {
+  return suspects.filter(({ socket }) => {
     if (own.has(socket.inode) || isCaptured(socket, captured)) return false;
-    return direction === 'inbound' || !takeOne(moved, formatAddress(socket.remote));
+    // Whatever its direction looks like: an application may serve the port that it connects from.
+    return !takeOne(moved, formatAddress(socket.remote));
   });
 }
 

@@ -4,7 +4,8 @@ import { canonicalIp } from '../../addresses.ts';
 
 /** A TCP socket of this network namespace, as the kernel shows it to everybody in there. */
 export interface SocketLine {
-  readonly state: 'established' | 'listening' | 'other';
+  /** Half-closed: one side has said that it sends no more, the other one may go on for ever. */
+  readonly state: 'established' | 'half-closed' | 'listening' | 'other';
   readonly local: Address;
   readonly remote: Address;
   readonly uid: number;
@@ -19,7 +20,14 @@ const line =
   /^ *\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9A-F]{2}) [0-9A-F]{8}:[0-9A-F]{8} [0-9A-F]{2}:[0-9A-F]{8} [0-9A-F]{8} +(\d{1,10}) +\d{1,10} +(\d{1,20}) /;
 const heading = /^ +sl +local_address +(?:rem_address|remote_address) /;
 
-const states: Readonly<Record<string, SocketLine['state']>> = { '01': 'established', '0A': 'listening' };
+/** As in the kernel's tcp_states.h: FIN_WAIT1, FIN_WAIT2 and CLOSE_WAIT are open in one direction. */
+const states: Readonly<Record<string, SocketLine['state']>> = {
+  '01': 'established',
+  '04': 'half-closed',
+  '05': 'half-closed',
+  '08': 'half-closed',
+  '0A': 'listening',
+};
 
 /** Undefined for the heading; throws `SyntaxError` for anything else that is not a line of the kernel's. */
 export function parseSocketLine(text: string): SocketLine | undefined {

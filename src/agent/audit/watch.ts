@@ -51,6 +51,7 @@ export function createInterceptionWatch(
       ownInodes: () => ownInodes(clock),
       captured,
       rules: () => currentRules(settings),
+      capturePort: settings.ports.outbound,
       pause: () => clock.sleep(0),
     };
     audit = startAudit({ clock, log, book, look: createLooker(sources) });

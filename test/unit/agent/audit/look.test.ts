@@ -43,6 +43,7 @@ async function look(...scenes: readonly Scene[]) {
     ownInodes: async () => new Set(scene.own),
     captured: () => scene.captured ?? [],
     rules: () => createCaptureRules({ ...wholePod, ...scene.scope }, sidecarPorts, (ip) => own.has(ip)),
+    capturePort: sidecarPorts.outbound,
     pause: async () => undefined,
   };
   const looker = createLooker(sources);
@@ -77,6 +78,35 @@ describe('a connection to elsewhere', () => {
     expect(await look({ sockets: more, captured: known })).toEqual(['outbound ipv4 Everything else']);
     const closing = [...more, socket('10.0.0.7:61234', '10.0.0.9:80', { state: 'other' })];
     expect(await look({ sockets: closing, captured: known })).toHaveLength(2);
+  });
+
+  it('is known by its destination also when the application serves the port that it connects from', async () => {
+    const sockets = [
+      listening('0.0.0.0:47000'),
+      socket('10.0.0.7:47000', '10.0.0.8:80'),
+      socket('10.0.0.7:47000', '10.0.0.9:80'),
+    ];
+    const known = [captured('10.0.0.7:47000', '10.0.0.8:80'), captured('10.0.0.7:61234', '10.0.0.9:80')];
+    expect(await look({ sockets, captured: known })).toEqual([]);
+    const more = [...sockets, socket('10.0.0.7:47000', '10.0.0.10:80')];
+    expect(await look({ sockets: more, captured: known })).toEqual(['inbound ipv4 Everything else']);
+  });
+
+  it('is one to elsewhere from a port that nobody serves any more', async () => {
+    const past = { sockets: [listening('0.0.0.0:40000')] };
+    const gone = { sockets: [socket('10.0.0.7:40000', '10.0.0.8:50000', { state: 'other', inode: 0 })] };
+    const sockets = [socket('10.0.0.7:40000', '10.0.0.9:5432')];
+    const scope = { excludeOutboundPorts: [port(5432)] };
+    expect(await look(past, gone, { sockets, scope })).toEqual([]);
+    expect(await look(past, gone, { sockets })).toEqual(['outbound ipv4 Everything else']);
+  });
+
+  it('is in order from a port that was served and is not captured, as one from elsewhere looks like that', async () => {
+    const past = { sockets: [listening('0.0.0.0:40000')] };
+    const scope = { includeInboundPorts: [port(8080)] };
+    expect(await look(past, { sockets: [] }, { sockets: [socket('10.0.0.7:40000', '10.0.0.9:80')], scope })).toEqual(
+      [],
+    );
   });
 
   it('is not known by the source of one that was captured, when it goes elsewhere', async () => {
@@ -116,6 +146,51 @@ describe('a connection to elsewhere', () => {
   });
 });
 
+describe('a half-closed connection to elsewhere', () => {
+  const halfClosed = (...[local, remote, rest]: Parameters<typeof socket>) =>
+    socket(local, remote, { state: 'half-closed', ...rest });
+  const open = socket('10.0.0.7:40000', '10.0.0.9:80');
+  const leftOpen = { ...open, state: 'half-closed' as const };
+
+  it('is suspect when the sidecar does not know it, and was suspect before', async () => {
+    const expected = ['outbound ipv4 Everything else'];
+    expect(await look({ sockets: [leftOpen] })).toEqual(expected);
+    expect(await look({ sockets: [open] }, { sockets: [leftOpen] }, { sockets: [leftOpen] })).toEqual(expected);
+  });
+
+  it('is in order while the sidecar has it', async () => {
+    expect(await look({ sockets: [leftOpen], captured: [captured('10.0.0.7:40000', '10.0.0.9:80')] })).toEqual([]);
+  });
+
+  it('does not count when no process has it', async () => {
+    expect(await look({ sockets: [halfClosed('10.0.0.7:40000', '10.0.0.9:80', { inode: 0 })] })).toEqual([]);
+  });
+
+  it('stays in order when it was once known to be captured and the application never closes it', async () => {
+    const before = { sockets: [open], captured: [captured('10.0.0.7:40000', '10.0.0.9:80')] };
+    const after = { sockets: [leftOpen] };
+    expect(await look(before, after, after, { sockets: [] }, after)).toEqual([]);
+  });
+
+  it('does not stay in order when it was known by its destination alone, which may have been that of another one', async () => {
+    const moved = socket('10.0.0.7:41000', '10.0.0.9:80');
+    const scene = { sockets: [leftOpen, moved], captured: [captured('10.0.0.7:61234', '10.0.0.9:80')] };
+    expect(await look(scene, scene)).toHaveLength(1);
+  });
+
+  it("stays in order when a look has seen no more than what is left of the sidecar's end", async () => {
+    const left = halfClosed('127.0.0.1:15001', '10.0.0.7:40000', { inode: 0 });
+    expect(await look({ sockets: [leftOpen, left] }, { sockets: [leftOpen] })).toEqual([]);
+    const another = halfClosed('127.0.0.1:15002', '10.0.0.7:40000', { inode: 0 });
+    expect(await look({ sockets: [leftOpen, another] })).toHaveLength(1);
+  });
+
+  it('does not make an established one known, though its socket was captured once', async () => {
+    const before = { sockets: [open], captured: [captured('10.0.0.7:40000', '10.0.0.9:80')] };
+    expect(await look(before, { sockets: [open] })).toHaveLength(1);
+  });
+});
+
 describe('a connection from elsewhere', () => {
   const served = [listening('0.0.0.0:8080'), listening('[::]:9090')];
 
@@ -144,6 +219,18 @@ describe('a connection from elsewhere', () => {
     expect(await look({ sockets: [...served, connection], scope }, { sockets: [connection], scope })).toEqual([]);
   });
 
+  it('stays one from elsewhere in each look in which it is seen, also where all is captured', async () => {
+    const connection = socket('10.0.0.7:8080', '10.0.0.9:40000');
+    const scope = { includeOutboundIpRanges: [] };
+    const alone = { sockets: [connection], scope };
+    expect(await look({ sockets: [...served, connection] }, alone, alone)).toEqual(['inbound ipv4 Everything else']);
+  });
+
+  it('is suspect when it is half-closed', async () => {
+    const sockets = [...served, socket('10.0.0.7:8080', '10.0.0.9:40000', { state: 'half-closed' })];
+    expect(await look({ sockets })).toEqual(['inbound ipv4 Everything else']);
+  });
+
   it('is in order on an excluded port that was served for a moment only', async () => {
     const scope = { excludeInboundPorts: [port(30_000, 30_100)] };
     expect(await look({ sockets: [socket('10.0.0.7:30005', '10.0.0.9:40000')], scope })).toEqual([]);
@@ -164,6 +251,7 @@ it('leaves out what came into being while the table was read', async () => {
     ownInodes: async () => new Set(isRead ? [ours.inode] : []),
     captured: () => (isRead ? [captured('10.0.0.7:40001', '10.0.0.9:80')] : []),
     rules: () => createCaptureRules(wholePod, sidecarPorts),
+    capturePort: sidecarPorts.outbound,
     pause: async () => undefined,
   });
   expect((await looker()).suspects).toEqual([]);

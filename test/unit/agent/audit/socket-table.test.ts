@@ -43,7 +43,11 @@ describe('a line of the table of sockets', () => {
   it.each([
     ['01', 'established'],
     ['0A', 'listening'],
-    ['08', 'other'],
+    ['04', 'half-closed'],
+    ['05', 'half-closed'],
+    ['08', 'half-closed'],
+    ['09', 'other'],
+    ['02', 'other'],
     ['06', 'other'],
   ])('has the state %s', (state, expected) => {
     expect(parseSocketLine(line('0200007F:1F90', '0200007F:C350', state))).toMatchObject({ state: expected });
