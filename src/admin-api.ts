@@ -205,7 +205,12 @@ export const shownConnection = v.object({
   bytesReceived: count,
 });
 export type ShownConnection = v.InferOutput<typeof shownConnection>;
-export const connectionsPage = v.object({ now: instant, connections: v.array(shownConnection) });
+export const connectionsPage = v.object({
+  now: instant,
+  connections: v.array(shownConnection),
+  /** How many more are carried than a page shows. */
+  leftOut: v.number(),
+});
 export type ConnectionsPage = v.InferOutput<typeof connectionsPage>;
 
 /** One HBONE tunnel. */

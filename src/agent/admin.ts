@@ -187,13 +187,20 @@ function statusReply(parts: AdminParts): Page {
 /** So many connections are gone through in one go: ten thousand of them would hold up what they carry. */
 const slice = 250;
 
-async function connectionsReply({ clock, connections }: AdminParts): Promise<Page> {
+/** More than these are not shown at once: whoever reads the page takes no more than 16 MiB. */
+export const maxShownConnections = 10_000;
+
+async function connectionsReply({ clock, connections, openNow }: AdminParts): Promise<Page> {
   const shown: ShownConnection[] = [];
   for (const connection of connections()) {
     shown.push(connection);
+    if (shown.length === maxShownConnections) break;
     if (shown.length % slice === 0) await clock.sleep(0);
   }
-  return ok({ now: timestamp(clock.now()), connections: shown });
+  const { inbound, outbound } = openNow().connections;
+  // Some may have ended while they were gone through.
+  const leftOut = shown.length < maxShownConnections ? 0 : Math.max(0, inbound + outbound - shown.length);
+  return ok({ now: timestamp(clock.now()), connections: shown, leftOut });
 }
 
 function certificatesReply({ clock, identity, peers, revocations }: AdminParts): Page {

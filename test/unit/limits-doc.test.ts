@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { maxShownConnections } from '../../src/agent/admin.ts';
 import { maxMessageBytes } from '../../src/agent/app-health/grpc-health.ts';
 import { maxBodyBytes, maxHeaderBytes, maxRequests } from '../../src/agent/app-health/http.ts';
 import { placeLimits } from '../../src/agent/app-health/places.ts';
@@ -295,6 +296,7 @@ describe('a fixed value', () => {
     ['connections to all servers together, and those of one address', [fullPages.all, fullPages.perAddress]],
     ['connections to the API', [apiLimits.connections]],
     ['TLS handshake', [apiLimits.handshakeMs]],
+    ['connections that a page shows', [maxShownConnections]],
     ['headers of a request, time', [apiLimits.headersMs]],
     ['headers of a request, size', [apiLimits.headerBytes]],
     ['a whole request, its body included', [apiLimits.requestMs]],

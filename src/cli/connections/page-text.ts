@@ -6,12 +6,13 @@ import type { Column } from '../admin/columns.ts';
 import { tableLines } from '../admin/columns.ts';
 
 /** The page for a person: a summary, then each connection, those that have moved most bytes first. */
-export function connectionsText({ connections }: ConnectionsPage, columns: number): string[] {
+export function connectionsText({ connections, leftOut }: ConnectionsPage, columns: number): string[] {
   if (connections.length === 0) return ['No connections'];
   const sorted = [...connections].sort(
     (one, other) => bytesOf(other) - bytesOf(one) || other.ageSeconds - one.ageSeconds,
   );
-  return [summaryLine(connections), ...tlsLines(connections), '', ...tableLines(sorted, table, columns)];
+  const more = leftOut > 0 ? [`Not shown: ${counted(leftOut, 'connection')} more`] : [];
+  return [summaryLine(connections), ...more, ...tlsLines(connections), '', ...tableLines(sorted, table, columns)];
 }
 
 const bytesOf = ({ bytesSent, bytesReceived }: ShownConnection) => bytesSent + bytesReceived;

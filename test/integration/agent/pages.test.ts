@@ -12,7 +12,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ShownConnection } from '../../../src/admin-api.ts';
 import { certificatesPage, drainReply } from '../../../src/admin-api.ts';
 import type { AdminParts } from '../../../src/agent/admin.ts';
-import { startAdminServer } from '../../../src/agent/admin.ts';
+import { maxShownConnections, startAdminServer } from '../../../src/agent/admin.ts';
 import { startHealthServer } from '../../../src/agent/health.ts';
 import type { RenewalState } from '../../../src/agent/identity-sources/source.ts';
 import { systemClock } from '../../../src/clock.ts';
@@ -251,6 +251,17 @@ describe('admin pages', () => {
     const { body } = await ask({ port }, { path: '/connections' });
     expect(JSON.parse(body).connections).toHaveLength(10_000);
     expect(turns.filter((seen) => seen > 0 && seen < 10_000).length).toBeGreaterThan(10);
+  });
+
+  it('show no more than ten thousand connections, and how many are left out', async () => {
+    function* connections() {
+      for (;;) yield { id: 'a-1' } as ShownConnection;
+    }
+    const openNow = () => ({ connections: { inbound: 30_000, outbound: 12 }, tunnels: { inbound: 0, outbound: 0 } });
+    const port = await admin({ clock: systemClock, connections, openNow });
+    const page = JSON.parse((await ask({ port }, { path: '/connections' })).body);
+    expect(page.connections).toHaveLength(maxShownConnections);
+    expect(page.leftOut).toBe(20_012);
   });
 
   it('show readiness', async () => {

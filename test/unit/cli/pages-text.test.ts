@@ -301,7 +301,7 @@ describe('the connections for a person', () => {
       }),
       connection({ id: 'large' }),
     ];
-    expect(connectionsText({ now, connections }, 100)).toEqual([
+    expect(connectionsText({ now, connections, leftOut: 0 }, 100)).toEqual([
       '3 connections: 1 inbound, 2 outbound; in 1 tunnel; 1 in plaintext',
       'TLSv1.3 X25519MLKEM768 TLS_AES_256_GCM_SHA384: 2 connections',
       '',
@@ -317,13 +317,18 @@ describe('the connections for a person', () => {
       peerId: `spiffe://a-very-long-trust-domain.example.org/ns/${'n'.repeat(63)}/sa/${'s'.repeat(63)}`,
       service: `${'s'.repeat(63)}.${'n'.repeat(63)}`,
     });
-    const lines = connectionsText({ now, connections: [long] }, 100);
+    const lines = connectionsText({ now, connections: [long], leftOut: 0 }, 100);
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(100);
     expect(lines.at(-1)).toMatch(/ab12cd34ef-1$/);
   });
 
+  it('say how many the page has left out', () => {
+    const lines = connectionsText({ now, connections: [connection({})], leftOut: 5 }, 100);
+    expect(lines[1]).toBe('Not shown: 5 connections more');
+  });
+
   it('may be none', () => {
-    expect(connectionsText({ now, connections: [] }, 100)).toEqual(['No connections']);
+    expect(connectionsText({ now, connections: [], leftOut: 0 }, 100)).toEqual(['No connections']);
   });
 });
 
@@ -389,6 +394,7 @@ it('nothing that a peer or a file has said steers the terminal', () => {
       {
         now,
         connections: [connection({ id: hostile, peerId: hostile, service: hostile, cipher: hostile, tunnel: hostile })],
+        leftOut: 0,
       },
       100,
     ),
