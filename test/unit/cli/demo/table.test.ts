@@ -62,7 +62,9 @@ describe('the table', () => {
   });
 
   it('says in words why somebody was refused and what to do', () => {
-    expect(text).toMatch(/legacy by api +14 +plaintext_in_strict +The peer spoke plaintext to a port that takes mutual TLS alone/);
+    expect(text).toMatch(
+      /legacy by api +14 +plaintext_in_strict +The peer spoke plaintext to a port that takes mutual TLS alone/,
+    );
     expect(text).toMatch(/→ Inject a sidecar into the peer/);
   });
 
