@@ -29,6 +29,8 @@ import { canaryDialLimits } from '../../src/control-plane/canary.ts';
 import { controlPlaneDefaults } from '../../src/control-plane/control-plane.ts';
 import { fileLookTimesMs } from '../../src/control-plane/file-looks.ts';
 import { authorityPollIntervalMs } from '../../src/control-plane/follow-authority.ts';
+import { maxListedNames } from '../../src/control-plane/listed.ts';
+import { maxMeshReplyBytes } from '../../src/control-plane/mesh/status.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
 import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
@@ -225,6 +227,8 @@ describe('a fixed value', () => {
     ["log lines that wait for whoever reads the sidecar's log", [logOutputLimits.bytes]],
     ["the log's reader, when the process ends", [logOutputLimits.exitRetries * 100]],
     ["log lines that wait for whoever reads the control plane's log", [logOutputLimits.bytes]],
+    ['names in one line of the log about the registry or revocations', [maxListedNames]],
+    ['an answer to `remora mesh`', [maxMeshReplyBytes]],
     ['its reader, when the process ends', [logOutputLimits.exitRetries * 100]],
     ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
     ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
