@@ -84,7 +84,7 @@ export const handshakeReasons = {
   revoked: {
     happened: "The peer's certificate has been revoked, or it cannot be known who is revoked",
     remedy:
-      '`remora control-plane revoke --list` shows what is revoked, and --lift takes it back; `remora certs` says when lists are out of date',
+      'Beside the control plane `remora control-plane revoke --list` shows what is revoked, and --lift takes it back; `remora certs` says when lists are out of date',
   },
   resumed: {
     happened: 'The peer tried to resume an earlier TLS session',
@@ -286,7 +286,8 @@ export const closedReasons = {
   },
   revoked: {
     happened: "The peer's certificate was revoked",
-    remedy: 'Nothing, if that was intended; else `remora control-plane revoke --lift` takes it back',
+    remedy:
+      'Nothing, if that was intended; else `remora control-plane revoke --lift` beside the control plane takes it back',
   },
   bundle_change: {
     happened: "The root that the peer's certificate chains to is trusted no more",
@@ -320,7 +321,7 @@ export type ClosedReason = keyof typeof closedReasons;
 export const renewalReasons = {
   unreachable: {
     happened: 'The control plane cannot be reached',
-    remedy: 'Check its address, its pods and the network',
+    remedy: 'Check the address of the control plane, its pods, its log, and the network to it',
   },
   server_untrusted: {
     happened: 'The control plane answers, but its certificate is not accepted',
@@ -364,7 +365,7 @@ export const renewalReasons = {
   revoked: {
     happened: 'The identity, or the certificate, is revoked',
     remedy:
-      '`remora control-plane revoke --list` shows what is revoked; nothing, if that was intended, else --lift takes it back',
+      'Nothing, if that was intended; else `remora control-plane revoke --lift` beside the control plane takes it back, and --list shows it',
   },
   chain_invalid: {
     happened: 'The certificate would not be accepted by any peer',

@@ -21,7 +21,8 @@ export function asGiven(whole: string, from: string): string {
 }
 
 /** What to do about an identity that is revoked. */
-export const liftRevocation = '`remora control-plane revoke --list` shows it, `--lift` takes it back';
+export const liftRevocation =
+  'beside the control plane `remora control-plane revoke --list` shows it, `--lift` takes it back';
 
 /** A time to the second; what is none as it came. */
 export function moment(text: string): string {

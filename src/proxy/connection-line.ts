@@ -141,7 +141,7 @@ export function wordsOf(outcome: Outcome): Words {
 const remedyOfApplication =
   'In the log of the other side a line with the same id says in its `detail` what was dialled: check there that the application runs, and that it listens on this port';
 const remedyOfSidecar =
-  'Check what drops packets to the port of `tunnelTo`, as a NetworkPolicy or another packet filter, and that its pod is still there and a sidecar runs in it; `remora explain --to` the destination shows what the registry says of it';
+  'Check what drops packets to the port of `tunnelTo`, as a NetworkPolicy or another packet filter, and that its pod is still there: `remora mesh` beside the control plane says whether its sidecar is alive';
 
 const tables = { closed: closedReasons, denied: deniedReasons, handshake: handshakeReasons } as const;
 

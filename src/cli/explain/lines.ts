@@ -38,8 +38,9 @@ export const whatToDo = (remedy: string): string => `What to do: ${printable(rem
 
 /** What a rule does, and whether the rules were in order when that was tried last. */
 export function captureFact({ isCaptured, rule, isProved }: ShownCapture): string {
-  const lost = isCaptured && isProved === false ? ', but THE RULES ARE NOT IN ORDER: it may go around the sidecar' : '';
-  return `${isCaptured ? 'yes' : 'no'}, by the rule '${printable(rule)}'${lost}`;
+  if (isCaptured && isProved === false)
+    return `NO, THE RULES DO NOT HOLD: it should be, by the rule '${printable(rule)}'`;
+  return `${isCaptured ? 'yes' : 'no'}, by the rule '${printable(rule)}'`;
 }
 
 /** What was found is told once: `said` are those of which the verdict tells. `nowMs` is that of the page. */

@@ -196,7 +196,7 @@ function knownHere({ spiffeId, streams, isStale, revokedAt, registrySpiffeId }: 
       ? []
       : [
           `  REVOKED      ${ago(revokedAt, nowMs)}, at ${moment(revokedAt)}: ${id} gets no certificate and is refused by everybody`,
-          `               \`remora control-plane revoke --list\` says why; \`remora control-plane revoke --lift --identity ${id}\` lifts it.`,
+          `               \`remora control-plane revoke --list\` shows it; \`remora control-plane revoke --lift --identity ${id}\` lifts it, with the --state-dir of the control plane.`,
         ]),
     ...(registrySpiffeId === null
       ? []

@@ -164,7 +164,12 @@ function judged(
   const ofPort = caller.isOfAll ? undefined : failures.inARow({ kind: 'port', port });
   const ofPeer = caller.kind === 'identity' ? failures.inARow({ kind: 'from', id: caller.id.uri }) : undefined;
   const lately = latelyOf(ofPeer, nowMs) ?? latelyOf(ofPort, nowMs);
-  return inViewOf(letIn(subject, destination), `${subject} would be let in`, lately, nowMs);
+  return inViewOf(
+    letIn(subject, caller.isOfAll ? undefined : destination),
+    `${subject} would be let in`,
+    lately,
+    nowMs,
+  );
 }
 
 function remediesFor(
@@ -184,8 +189,10 @@ function remediesFor(
   };
 }
 
-function letIn(subject: string, { ip, port }: Address): ShownVerdict {
-  const application = ip === '0.0.0.0' ? 'the application' : `the application at ${formatAddress({ ip, port })}`;
+/** `destination` is undefined where several are meant. */
+function letIn(subject: string, destination: Address | undefined): ShownVerdict {
+  const isNamed = destination !== undefined && destination.ip !== '0.0.0.0';
+  const application = isNamed ? `the application at ${formatAddress(destination)}` : 'the application';
   return { kind: 'carried', sentence: `${subject} would be let in, to ${application}` };
 }
 

@@ -21,7 +21,7 @@ export function ownRemedies({ current }: ProxyParts['identity']): Readonly<Recor
   const isEnded = current().endedBecause !== undefined;
   return {
     identity_expired: isEnded
-      ? 'What was revoked `remora control-plane revoke --list` shows, and --lift takes it back; a root that is gone has to be in the trust bundle again'
+      ? 'What was revoked `remora control-plane revoke --list` shows beside the control plane, and --lift takes it back; a root that is gone has to be in the trust bundle again'
       : '`remora certs` says what its renewals fail of, and `remora status` whether the control plane answers',
   };
 }
@@ -34,7 +34,7 @@ export function withRemedyOf(failure: ShownFailure): ShownFailure {
   if (reason === 'peer_identity' && expectedId !== undefined && presentedId !== undefined)
     return {
       ...failure,
-      remedy: `${expectedId} is expected and ${presentedId} was presented: compare the service account that the registry has of that pod with the certificate that \`remora certs\` shows beside it`,
+      remedy: `${expectedId} is expected and ${presentedId} was presented: compare the service account that the registry has of that pod with the certificate that \`remora certs\` shows beside it; \`remora mesh\` beside the control plane has both`,
     };
   return failure;
 }

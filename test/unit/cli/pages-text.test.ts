@@ -177,7 +177,7 @@ describe('the status for a person', () => {
     const lines = statusText(status({ identity: revoked }), 100);
     expect(lines).toContain(`               LAPSED 1m ago, at 2026-11-22T09:59:00Z: ${why}`);
     expect(lines).toContain(
-      '               no renewal helps until that is lifted: `remora control-plane revoke --list` shows it, `--lift` takes it back',
+      '               no renewal helps until that is lifted: beside the control plane `remora control-plane revoke --list` shows it, `--lift` takes it back',
     );
   });
 

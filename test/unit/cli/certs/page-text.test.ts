@@ -87,7 +87,7 @@ const lapsed: CertificatesPage = {
   lastFailure: {
     reason: 'unreachable',
     happened: 'The control plane cannot be reached',
-    remedy: 'Check its address, its pods and the network',
+    remedy: 'Check the address of the control plane, its pods, its log, and the network to it',
     message: 'The control plane at https://remora:15012 cannot be reached: ECONNREFUSED',
     at: '2026-11-22T09:30:58.000Z',
   },

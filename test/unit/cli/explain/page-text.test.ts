@@ -162,7 +162,7 @@ describe('a connection of the application', () => {
   it('says loudly when the rules are not in order', () => {
     const capture = { isCaptured: true, rule: 'Everything else', isProved: false };
     expect(explainText(to(destination({ capture })))).toContain(
-      "Captured    yes, by the rule 'Everything else', but THE RULES ARE NOT IN ORDER: it may go around the sidecar",
+      "Captured    NO, THE RULES DO NOT HOLD: it should be, by the rule 'Everything else'",
     );
   });
 
