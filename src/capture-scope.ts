@@ -18,6 +18,10 @@ export interface CaptureRules {
   inbound(port: number): CaptureVerdict;
 }
 
+/** Comments of rules that somebody asks for by name. */
+export const withinPodRule = 'Within the pod';
+export const excludedPortsRule = 'Excluded ports';
+
 /** Where the kernel sends through `lo`, whatever the addresses of the pod are; whoever dials an unspecified address dials himself. */
 const loopback = cidrSet(['127.0.0.0/8', '0.0.0.0', '::1', '::6', '::']);
 
@@ -40,8 +44,8 @@ export function createCaptureRules(
       if (isProbe && port === captureProbe.port) return captured(`${family} capture probe`);
       // Redirected to a port where nobody listens: it goes nowhere, and nothing of ours sees it.
       if (isProbe && port === captureProbe.identityPort) return passed(`${family} identity probe of anyone else`);
-      if (loopback.has(ip) || isOwnAddress(ip)) return passed('Within the pod');
-      if (isIn(port, scope.excludeOutboundPorts)) return passed('Excluded ports');
+      if (loopback.has(ip) || isOwnAddress(ip)) return passed(withinPodRule);
+      if (isIn(port, scope.excludeOutboundPorts)) return passed(excludedPortsRule);
       if (excludedRanges.has(ip)) return passed(`Excluded ${family} ranges`);
       if (isIn(port, scope.includeOutboundPorts)) return captured('Included ports');
       if (includedRanges.has(ip)) return captured(`Included ${family} ranges`);
@@ -52,7 +56,7 @@ export function createCaptureRules(
       if (port === captureProbe.port) return captured('Canary of the sidecar');
       if (scope.includeInboundPorts !== '*')
         return isIn(port, scope.includeInboundPorts) ? captured('Included ports') : passed('No rule includes it');
-      return isIn(port, scope.excludeInboundPorts) ? passed('Excluded ports') : captured('Everything else');
+      return isIn(port, scope.excludeInboundPorts) ? passed(excludedPortsRule) : captured('Everything else');
     },
   };
 }

@@ -1,6 +1,7 @@
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
 import type { CaptureRules } from '../../capture-scope.ts';
+import { excludedPortsRule, withinPodRule } from '../../capture-scope.ts';
 import type { Direction } from '../../outcomes.ts';
 import type { Family } from '../interception.ts';
 import type { ServedPorts } from './served-ports.ts';
@@ -75,7 +76,7 @@ export function createLooker(sources: LookSources): Looker {
       if (socket.inode === 0 || own.has(socket.inode) || !isOpen(socket)) return;
       if (isKnown) return void inOrderNow.add(socket.inode);
       // Also what the sidecar delivers to the application: it comes from a loopback address, or from the pod's own.
-      if (rules.outbound(socket.remote).rule === withinPod) return;
+      if (rules.outbound(socket.remote).rule === withinPodRule) return;
       unknown.push(socket);
     });
     const wasInOrder = ({ inode }: SocketLine) => inOrder.has(inode) || inOrderBefore.has(inode);
@@ -92,9 +93,6 @@ export function createLooker(sources: LookSources): Looker {
     return { suspects, isWhole };
   };
 }
-
-const withinPod = 'Within the pod';
-const excludedPorts = 'Excluded ports';
 
 /** So many connections are gone through in one go, in less than a millisecond. */
 const slice = 500;
@@ -125,7 +123,7 @@ function suspectOf(socket: SocketLine, rules: CaptureRules, ports: ServedPorts):
   const { port } = socket.local;
   const inbound = rules.inbound(port);
   // An excluded port may have been served for a moment only, between two looks; so may one again that was served before.
-  const mayBeServed = inbound.rule === excludedPorts || (!inbound.isCaptured && ports.wasServed(port));
+  const mayBeServed = inbound.rule === excludedPortsRule || (!inbound.isCaptured && ports.wasServed(port));
   const isInbound = ports.isServed(port) || mayBeServed;
   const { isCaptured, rule } = isInbound ? inbound : rules.outbound(socket.remote);
   if (!isCaptured) return [];

@@ -1,3 +1,4 @@
+import { excludedPortsRule } from '../../capture-scope.ts';
 import type { Direction } from '../../outcomes.ts';
 
 /** A setting as `/config` shows it. */
@@ -25,7 +26,7 @@ export function exclusionBy(rule: string, direction: Direction, shown: SettingSh
 
 function settingOf(rule: string, direction: Direction): string | undefined {
   const side = direction === 'inbound' ? 'Inbound' : 'Outbound';
-  if (rule === 'Excluded ports') return `exclude${side}Ports`;
+  if (rule === excludedPortsRule) return `exclude${side}Ports`;
   if (/^Excluded IPv[46] ranges$/.test(rule)) return 'excludeOutboundIpRanges';
   if (rule === 'No rule includes it')
     return direction === 'inbound' ? 'includeInboundPorts' : 'includeOutboundIpRanges';

@@ -3,6 +3,7 @@ import { formatAddress, parseAddress } from '../../addresses.ts';
 import type { ShownFailure } from '../../admin-api.ts';
 import type { CaptureScope, PortRange } from '../../annotations.ts';
 import type { CaptureRules, CaptureVerdict } from '../../capture-scope.ts';
+import { withinPodRule } from '../../capture-scope.ts';
 import { DeniedError } from '../../errors.ts';
 import type { ShownInbound, ShownPorts, ShownVerdict } from '../../explain-api.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
@@ -111,7 +112,7 @@ function explainPorts(
   parts: InboundExplainParts,
   settings: InboundExplainSettings,
 ): ShownPorts {
-  const rules = settings.capture?.rules.inbound(port);
+  const rules = captureOf(caller, port, settings);
   const capture = rules === undefined ? null : captureFacts(rules, 'inbound', undefined, parts.captureProofs);
   const subject = `${caller.kind === 'identity' ? caller.id.uri : `Plaintext from ${caller.ip ?? 'anywhere'}`} to ${name}`;
   const common = { ports: name, capture, mode: modeOf(parts, settings) };
@@ -141,6 +142,14 @@ function explainPorts(
     const remedies = isOver ? ownRemedies(parts.identity) : remediesFor(caller, port, parts, settings);
     return { ...common, verdict: refused(subject, withRemedy(refusal, remedies)) };
   }
+}
+
+/** What comes from the pod itself never meets the inbound rules. */
+function captureOf(caller: Caller, port: number, { capture }: InboundExplainSettings): CaptureVerdict | undefined {
+  const rules = capture?.rules;
+  if (caller.kind === 'identity' || caller.ip === undefined) return rules?.inbound(port);
+  const asDialled = rules?.outbound({ ip: caller.ip, port });
+  return asDialled?.rule === withinPodRule ? asDialled : rules?.inbound(port);
 }
 
 const noHello = { kind: 'plaintext', why: 'no-client-hello' } as const;

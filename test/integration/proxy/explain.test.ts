@@ -6,7 +6,7 @@ import type { Address } from '../../../src/addresses.ts';
 import { formatAddress } from '../../../src/addresses.ts';
 import type { ShownFailure } from '../../../src/admin-api.ts';
 import { wholePod } from '../../../src/annotations.ts';
-import { createCaptureRules } from '../../../src/capture-scope.ts';
+import { createCaptureRules, withinPodRule } from '../../../src/capture-scope.ts';
 import type { Endpoint, PolicyState } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
@@ -702,6 +702,17 @@ describe('a plaintext connection from elsewhere', () => {
     await readAll(socket).catch(() => undefined);
     socket.end();
     expect(happened(await plane.line({ direction: 'inbound' }))).toBe(expected);
+  });
+
+  it.each(['127.0.0.1', '10.0.0.7'])('within the pod, as %s, does not pass the sidecar', async (from) => {
+    const plane = await runDataPlane({ identity: identityOf('api') });
+    cleanups.push(() => plane.stop());
+    const scope = wholePod;
+    const rules = createCaptureRules(scope, sidecarPorts, (ip) => ip === '10.0.0.7');
+    const page = await explaining(plane, { capture: { rules, scope } }).ask({ from, port: '80' });
+    expect(page).toMatchObject({
+      ports: [{ capture: { isCaptured: false, rule: withinPodRule }, verdict: { kind: 'not_carried' } }],
+    });
   });
 
   it('is told of the failures of this caller alone, and of this port', async () => {
