@@ -81,8 +81,6 @@ async function startSidecar(
 ): Promise<Sidecar> {
   const startedAtMs = clock.now();
   const budget = descriptorBudget(host.descriptorLimit());
-  const changed = changedSettings({ settings, origins }).map(({ typed, from }) => asGiven(typed, from));
-  log.info({ settings: changed }, 'Settings that differ from their defaults');
   warnOfFewDescriptors(budget, settings.maxConnections, agentTable.maxConnections.default, log);
   const { pools, memory } = watchOwnMemory(host, clock, log);
   const readiness = timedReadiness(clock, loggedReadiness(log));
@@ -150,6 +148,8 @@ async function startSidecar(
     reservedPorts: reservedInbound(settings.ports),
   });
   const { plane, stopping, pages } = await bind();
+  const changed = changedSettings({ settings, origins }).map(({ typed, from }) => asGiven(typed, from));
+  log.info({ settings: changed }, 'Settings that differ from their defaults');
   log.info({ ...pageAddresses(settings), ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 

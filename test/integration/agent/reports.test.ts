@@ -57,7 +57,7 @@ describe('the client', () => {
     await client.report(report);
     await writeFile(caFile, second.pem);
     expect(await client.roots()).toEqual([fingerprintOf(second.pem)]);
-    await expect(client.report(report)).rejects.toMatchObject({ reason: 'unreachable' });
+    await expect(client.report(report)).rejects.toMatchObject({ reason: 'server_untrusted' });
     await writeFile(caFile, '');
     await expect(client.roots()).rejects.toThrow(`The CA file ${caFile} holds no certificate, expected PEM`);
   });
