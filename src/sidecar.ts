@@ -114,6 +114,7 @@ async function startSidecar(
   workloads.subscribe(books.tcp.answered);
   const policyInForce = watchPolicy(clock, policy, settings.minimumInboundMode, readiness);
 
+  const held = () => identity && { current: identity.current(), renewal: identity.renewal() };
   const podAddresses = createPodAddresses(clock);
   const currentIdentity = (): Identity => {
     if (identity === undefined) throw new DeniedError('not_ready', 'There is no identity yet');
@@ -153,7 +154,6 @@ async function startSidecar(
   log.info({ ...pageAddresses(settings), ...shownAddresses(plane) }, 'Listening');
   readiness.open('listeners');
 
-  const held = () => identity && { current: identity.current(), renewal: identity.renewal() };
   const { minimumInboundMode: minimumMode } = settings;
   const stateParts = { readiness, policy, minimumMode, interception, traffic, live: accounts.live };
   const state = () => sidecarStateOf(stateParts, held());
@@ -186,7 +186,7 @@ async function startSidecar(
       const places = createPlaces(sharedPagePlaces(budget.pages));
       const pageParts = {
         ...{ startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, appHealth, places },
-        ...{ plane: bound, stopping: stopper, identity: () => identity },
+        ...{ plane: bound, stopping: stopper, held },
         quit: () => askToStop('POST /quitquitquit'),
       };
       const pageSettings = { settings, origins, plane: planeSettings, hasIpv6: surroundings.hasIpv6 };

@@ -91,25 +91,37 @@ function fits({ peerId = '', service = '' }: CarriedConnection['facts']): boolea
   return peerId.length <= trafficBookLimits.peerBytes && service.length <= trafficBookLimits.serviceBytes;
 }
 
-/** The same observer, with `book` told first. */
-export function alsoTelling<O extends Turns>(observer: O, book: Turns): O {
+/** Hears of some turns, perhaps of the end of what was carried as well. */
+type Hearing<Connection> = Partial<Omit<Turns, 'connectionOpened'>> & {
+  connectionOpened?(connection: Connection): void;
+  connectionClosed?(connection: Connection, reason: ClosedReason): void;
+};
+
+/** What an observer is told of. */
+type ConnectionOf<O extends Required<Hearing<never>>> = Parameters<O['connectionOpened']>[0];
+
+/** The same observer, with each of the books told first. */
+export function alsoTelling<O extends Required<Hearing<never>>>(
+  observer: O,
+  ...books: readonly Hearing<ConnectionOf<O>>[]
+): O {
+  const all: readonly Hearing<ConnectionOf<O>>[] = [...books, observer];
   return {
     ...observer,
-    connectionOpened(connection: CarriedConnection) {
-      book.connectionOpened(connection);
-      observer.connectionOpened(connection);
+    connectionOpened(connection: ConnectionOf<O>) {
+      for (const one of all) one.connectionOpened?.(connection);
+    },
+    connectionClosed(connection: ConnectionOf<O>, reason: ClosedReason) {
+      for (const one of all) one.connectionClosed?.(connection, reason);
     },
     connectionFailed(direction: Direction, reason: ClosedReason) {
-      book.connectionFailed(direction, reason);
-      observer.connectionFailed(direction, reason);
+      for (const one of all) one.connectionFailed?.(direction, reason);
     },
     connectionDenied(direction: Direction, reason: DeniedReason) {
-      book.connectionDenied(direction, reason);
-      observer.connectionDenied(direction, reason);
+      for (const one of all) one.connectionDenied?.(direction, reason);
     },
     handshakeFailed(direction: Direction, reason: HandshakeReason) {
-      book.handshakeFailed(direction, reason);
-      observer.handshakeFailed(direction, reason);
+      for (const one of all) one.handshakeFailed?.(direction, reason);
     },
   };
 }

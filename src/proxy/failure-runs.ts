@@ -50,7 +50,10 @@ export function createFailureRuns(limit = maxFailureRuns) {
       const keys =
         direction === 'outbound'
           ? toBoth(originalDestination, endpoint)
-          : [keyOf({ kind: 'port', port: originalDestination.port }), ...(peerId === undefined ? [] : [peerId])];
+          : [
+              keyOf({ kind: 'port', port: originalDestination.port }),
+              ...(peerId === undefined ? [] : [keyOf({ kind: 'from', id: peerId })]),
+            ];
       for (const key of keys) runs.delete(key);
     },
     of(subject: RunSubject): FailureRun | undefined {

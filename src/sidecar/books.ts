@@ -21,7 +21,7 @@ import { identityFacts } from '../metrics/identity-facts.ts';
 import type { SidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { TcpTraffic } from '../metrics/tcp/traffic.ts';
-import { createTcpTraffic, tellingTcpTraffic } from '../metrics/tcp/traffic.ts';
+import { createTcpTraffic } from '../metrics/tcp/traffic.ts';
 import { outputBlocked } from '../outcomes.ts';
 import type { Accounts, Observer } from '../proxy/account.ts';
 import { createAccounts } from '../proxy/account.ts';
@@ -95,7 +95,7 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const traffic = createTrafficBook(clock);
   const lastMinute = createLastMinute(clock);
-  const observer = alsoTelling(alsoTelling(tellingTcpTraffic(metrics, tcp), traffic), lastMinute);
+  const observer = alsoTelling(metrics, tcp, traffic, lastMinute);
   const logging = createLogging(log, settings.accessLog);
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();

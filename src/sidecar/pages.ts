@@ -5,7 +5,6 @@ import { createAppMetrics } from '../agent/app-metrics/app-metrics.ts';
 import { configPageOf } from '../agent/config-page.ts';
 import type { TimedReadiness } from '../agent/gate-times.ts';
 import { startHealthServer } from '../agent/health.ts';
-import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
 import type { Sources } from '../agent/sources.ts';
 import type { AgentSettings, Origins } from '../config.ts';
@@ -26,8 +25,7 @@ export interface PageParts {
   readonly startedAtMs: number;
   readonly books: Books;
   readonly sources: Sources;
-  /** Undefined before the first. */
-  identity(): IdentitySource | undefined;
+  readonly held: AdminParts['identity'];
   policyInForce(): PolicyInForce | undefined;
   readonly readiness: TimedReadiness;
   readonly podAddresses: PodAddresses;
@@ -81,10 +79,7 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
   return {
     ...{ clock, log, places, startedAtMs, readiness, peers, revocations, failures, stopping, drain, logging },
     ...{ settings, isControlPlaneUp, controlPlane, quit },
-    identity() {
-      const source = parts.identity();
-      return source && { current: source.current(), renewal: source.renewal() };
-    },
+    identity: parts.held,
     policy: { current: policy.current, inForce: policyInForce },
     interception: interception.facts,
     destinations: { known: registry.known, isSetAside: setAsideBy(endpoints, planeSettings) },

@@ -1,8 +1,7 @@
 import type { FoundWorkload, WorkloadBook } from '../../agent/registry/workload-book.ts';
 import type { Clock } from '../../clock.ts';
 import type { NamedWorkload } from '../../control-api.ts';
-import type { ClosedReason } from '../../outcomes.ts';
-import type { LiveConnection, Observer } from '../../proxy/account.ts';
+import type { LiveConnection } from '../../proxy/account.ts';
 import type { OwnNames } from './labels.ts';
 import { peerIpOf, tcpLabels } from './labels.ts';
 import type { TcpSeries } from './series.ts';
@@ -150,22 +149,4 @@ function settle(series: TcpSeries, connection: LiveConnection): void {
 function addBytes(series: TcpSeries, { bytes }: LiveConnection): void {
   series.sentBytes += bytes.bytesReceived;
   series.receivedBytes += bytes.bytesSent;
-}
-
-/** The same observer, with the books told of each connection that is carried. */
-export function tellingTcpTraffic<O extends Pick<Observer, 'connectionOpened' | 'connectionClosed'>>(
-  observer: O,
-  traffic: Pick<TcpTraffic, 'connectionOpened' | 'connectionClosed'>,
-): O {
-  return {
-    ...observer,
-    connectionOpened(connection: LiveConnection) {
-      traffic.connectionOpened(connection);
-      observer.connectionOpened(connection);
-    },
-    connectionClosed(connection: LiveConnection, reason: ClosedReason) {
-      traffic.connectionClosed(connection);
-      observer.connectionClosed(connection, reason);
-    },
-  };
 }

@@ -16,6 +16,8 @@ import { appProbePath } from '../../../src/app-probes.ts';
 import { createDrain } from '../../../src/lifecycle.ts';
 import { startScrapeServer } from '../../../src/metrics/scrape-server.ts';
 import { version } from '../../../src/version.ts';
+import type { BrokenApplication } from '../../support/broken-application.ts';
+import { listenAsApplication } from '../../support/broken-application.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import { makeCertificate } from '../../support/certificates.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
@@ -34,29 +36,10 @@ afterEach(async () => {
   for (const close of closing.reverse()) await close();
 });
 
-/** Every connection that an application got; the sidecar must leave none open. */
-interface App {
-  readonly port: number;
-  readonly sockets: readonly Socket[];
-}
+const listen = (server: Server, host?: string) => listenAsApplication(server, closing, host);
 
-async function listen(server: Server, host = '127.0.0.1'): Promise<App> {
-  const sockets: Socket[] = [];
-  server.on('connection', (socket) => {
-    sockets.push(socket);
-    socket.on('error', () => undefined);
-  });
-  server.listen(0, host);
-  await once(server, 'listening');
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return { port: (server.address() as AddressInfo).port, sockets };
-}
-
-const httpApp = (listener: RequestListener): Promise<App> => listen(createServer(listener));
-const tcpApp = (onSocket: (socket: Socket) => void): Promise<App> => listen(createTcpServer(onSocket));
+const httpApp = (listener: RequestListener): Promise<BrokenApplication> => listen(createServer(listener));
+const tcpApp = (onSocket: (socket: Socket) => void): Promise<BrokenApplication> => listen(createTcpServer(onSocket));
 
 const path = appProbePath('web', 'livenessProbe');
 const get = (port: number, more: object = {}): AppProbe => ({
@@ -119,7 +102,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-const closedBySidecar = (app: App) =>
+const closedBySidecar = (app: BrokenApplication) =>
   Promise.all(app.sockets.map((socket) => (socket.closed ? undefined : once(socket, 'close').catch(() => undefined))));
 
 describe('an httpGet probe', () => {

@@ -13,6 +13,8 @@ import { startScrapeServer } from '../../../src/metrics/scrape-server.ts';
 import type { SidecarMetrics } from '../../../src/metrics/sidecar-metrics.ts';
 import { applicationScrapeFailures, applicationScrapeResults } from '../../../src/outcomes.ts';
 import { version } from '../../../src/version.ts';
+import type { BrokenApplication } from '../../support/broken-application.ts';
+import { listenAsApplication } from '../../support/broken-application.ts';
 import { captureLog } from '../../support/captured-log.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -30,33 +32,16 @@ afterEach(async () => {
   for (const close of closing.reverse()) await close();
 });
 
-interface App {
-  readonly port: number;
-  readonly sockets: readonly Socket[];
-}
-
-async function listen(server: Server, host = '127.0.0.1'): Promise<App> {
-  const sockets: Socket[] = [];
-  server.on('connection', (socket) => {
-    sockets.push(socket);
-    socket.on('error', () => undefined);
-  });
-  server.listen(0, host);
-  await once(server, 'listening');
-  closing.push(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return { port: (server.address() as AddressInfo).port, sockets };
-}
+const listen = (server: Server, host?: string) => listenAsApplication(server, closing, host);
 
 const spacingMs = appMetricsLimits.spacingSeconds * 1000;
 const text = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' };
-const httpApp = (listener: RequestListener, host?: string): Promise<App> => listen(createServer(listener), host);
-const appOf = (page: string | Uint8Array, headers: Record<string, string> = text): Promise<App> =>
+const httpApp = (listener: RequestListener, host?: string): Promise<BrokenApplication> =>
+  listen(createServer(listener), host);
+const appOf = (page: string | Uint8Array, headers: Record<string, string> = text): Promise<BrokenApplication> =>
   httpApp((_request, response) => response.writeHead(200, headers).end(page));
 /** Answers each connection with bytes of its own, and keeps it open unless it ends it. */
-const tcpApp = (onSocket: (socket: Socket) => void): Promise<App> => listen(createTcpServer(onSocket));
+const tcpApp = (onSocket: (socket: Socket) => void): Promise<BrokenApplication> => listen(createTcpServer(onSocket));
 
 interface Sidecar {
   readonly port: number;

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterEach, expect, it } from 'vitest';
 import { createWorkloadBook } from '../../../src/agent/registry/workload-book.ts';
+import { alsoTelling } from '../../../src/agent/traffic-book.ts';
 import { systemClock } from '../../../src/clock.ts';
 import type { NamedWorkload } from '../../../src/control-api.ts';
 import type { TcpTraffic } from '../../../src/metrics/tcp/traffic.ts';
-import { createTcpTraffic, tcpTrafficLimits, tellingTcpTraffic } from '../../../src/metrics/tcp/traffic.ts';
+import { createTcpTraffic, tcpTrafficLimits } from '../../../src/metrics/tcp/traffic.ts';
 import { createAccounts } from '../../../src/proxy/account.ts';
 import { createRefusalLines } from '../../../src/proxy/refusal-lines.ts';
 import { captureLog } from '../../support/captured-log.ts';
@@ -55,7 +56,7 @@ function side(own: NamedWorkload, peer: NamedWorkload) {
   workloads.subscribe(tcp.answered);
   books.push(workloads);
   const metrics = sidecarMetrics({ tcpSeries: tcp.series });
-  const telling = tellingTcpTraffic(metrics, tcp);
+  const telling = alsoTelling(metrics, tcp);
   const observer: typeof telling = {
     ...telling,
     connectionClosed(connection, reason) {

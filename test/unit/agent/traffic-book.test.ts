@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { CarriedConnection, Turns } from '../../../src/agent/traffic-book.ts';
 import { alsoTelling, createTrafficBook, trafficBookLimits } from '../../../src/agent/traffic-book.ts';
+import type { LiveConnection, Observer } from '../../../src/proxy/account.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
 const to = (peerId?: string, service?: string): CarriedConnection => ({
@@ -61,22 +62,30 @@ describe('the book of traffic', () => {
     expect(book.edges()).toEqual([]);
   });
 
-  it('hears everything that its neighbour hears, first', () => {
+  it('hears what its neighbour hears, before it, where it wants to', () => {
     const heard: string[] = [];
-    const recorder = (name: string): Turns => ({
+    const recorder = (name: string): Turns & Pick<Observer, 'connectionClosed'> => ({
       connectionOpened: () => void heard.push(`${name} opened`),
+      connectionClosed: () => void heard.push(`${name} closed`),
       connectionFailed: () => void heard.push(`${name} failed`),
       connectionDenied: () => void heard.push(`${name} denied`),
       handshakeFailed: () => void heard.push(`${name} handshake`),
     });
-    const observer = alsoTelling({ ...recorder('metrics'), other: () => 'kept' }, recorder('book'));
+    const { connectionClosed } = recorder('ends');
+    const observer = alsoTelling({ ...recorder('metrics'), other: () => 'kept' }, recorder('book'), {
+      connectionClosed,
+    });
     observer.connectionOpened(to());
+    observer.connectionClosed({} as LiveConnection, 'eof');
     observer.connectionFailed('inbound', 'upstream_refused');
     observer.connectionDenied('inbound', 'default_deny');
     observer.handshakeFailed('inbound', 'expired');
-    expect(heard).toEqual(
-      ['opened', 'failed', 'denied', 'handshake'].flatMap((turn) => [`book ${turn}`, `metrics ${turn}`]),
-    );
+    const both = (turn: string) => [`book ${turn}`, `metrics ${turn}`];
+    expect(heard).toEqual([
+      ...both('opened'),
+      ...['book closed', 'ends closed', 'metrics closed'],
+      ...['failed', 'denied', 'handshake'].flatMap(both),
+    ]);
     expect(observer.other()).toBe('kept');
   });
 });

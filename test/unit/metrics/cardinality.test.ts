@@ -1,9 +1,10 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { alsoTelling } from '../../../src/agent/traffic-book.ts';
 import { createLog } from '../../../src/log.ts';
 import type { Family } from '../../../src/metrics/family.ts';
 import { sidecarFamilies } from '../../../src/metrics/sidecar-families.ts';
 import { maxTcpSeries } from '../../../src/metrics/tcp/series.ts';
-import { createTcpTraffic, tellingTcpTraffic } from '../../../src/metrics/tcp/traffic.ts';
+import { createTcpTraffic } from '../../../src/metrics/tcp/traffic.ts';
 import type { ClosedReason, DeniedReason, Direction, HandshakeReason } from '../../../src/outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons } from '../../../src/outcomes.ts';
 import { createAccounts } from '../../../src/proxy/account.ts';
@@ -30,7 +31,7 @@ function sidecar() {
     peersByRoot: peers.byRoot,
     tcpSeries: tcp.series,
   });
-  const observer = tellingTcpTraffic(metrics, tcp);
+  const observer = alsoTelling(metrics, tcp);
   const refusals = createRefusalLines({ counter: metrics, log, clock });
   const accounts = createAccounts({ observer, refusals, failures: createRecentFailures(), log, clock });
   return { accounts, metrics, observer, peers, refusals };
