@@ -131,10 +131,90 @@ export const streamRequest = v.object({
   destinations: v.pipe(v.array(v.pipe(v.string(), v.maxLength(64))), v.maxLength(maxDestinations)),
 });
 
-/** The policy of the calling workload: full state, already selected for it by the control plane. */
-export const policyState = v.object({
+/** PeerAuthentication's modes. */
+const policyMode = v.picklist(['STRICT', 'PERMISSIVE', 'DISABLE']);
+
+/** `namespace/name` of the object, or what people call what is none. */
+const policyName = v.pipe(v.string(), v.maxLength(512));
+
+const policyPort = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535));
+
+/** Istio's patterns: exact, `prefix*`, `*suffix`, or `*` for anything that is there. */
+const patterns = v.optional(v.array(v.string()));
+
+/** Every list is one of alternatives, every `not…` list one of exceptions; all that are present must hold. Never empty. */
+export const policySource = v.strictObject({
+  /** SPIFFE IDs without `spiffe://`. */
+  principals: patterns,
+  notPrincipals: patterns,
+  namespaces: patterns,
+  notNamespaces: patterns,
+  /** `namespace/name`, literally. */
+  serviceAccounts: v.optional(v.array(v.string())),
+  notServiceAccounts: v.optional(v.array(v.string())),
+  /** Addresses and CIDRs. */
+  ipBlocks: v.optional(v.array(v.string())),
+  notIpBlocks: v.optional(v.array(v.string())),
+});
+export type PolicySource = v.InferOutput<typeof policySource>;
+
+export const policyOperation = v.strictObject({
+  ports: v.optional(v.array(policyPort)),
+  notPorts: v.optional(v.array(policyPort)),
+});
+export type PolicyOperation = v.InferOutput<typeof policyOperation>;
+
+/** What a condition may look at; everything else is of HTTP, or is not supported. */
+export const conditionKeys = [
+  'source.principal',
+  'source.namespace',
+  'source.ip',
+  'destination.ip',
+  'destination.port',
+] as const;
+
+export const policyCondition = v.strictObject({
+  key: v.picklist(conditionKeys),
+  values: v.optional(v.array(v.string())),
+  notValues: v.optional(v.array(v.string())),
+});
+export type PolicyCondition = v.InferOutput<typeof policyCondition>;
+
+/** One of `from` and one of `to` must match, where they are given, and all of `when`. An empty rule matches everything. */
+export const policyRule = v.strictObject({
+  from: v.optional(v.array(policySource)),
+  to: v.optional(v.array(policyOperation)),
+  when: v.optional(v.array(policyCondition)),
+});
+export type PolicyRule = v.InferOutput<typeof policyRule>;
+
+/** An AuthorizationPolicy that selects the calling workload, with Istio's rule for attributes of HTTP already applied. */
+export const authorizationPolicy = v.strictObject({
+  name: policyName,
+  action: v.picklist(['ALLOW', 'DENY', 'AUDIT']),
+  /** `istio.io/dry-run`: it is evaluated and told of, and decides nothing. */
+  isDryRun: v.optional(v.boolean()),
+  /** One sentence why it cannot be enforced as it is written: then it denies everything. Absent when it can. */
+  problem: v.optional(v.pipe(v.string(), v.maxLength(1000))),
+  rules: v.array(policyRule),
+});
+export type AuthorizationPolicy = v.InferOutput<typeof authorizationPolicy>;
+
+/**
+ * The policy of the calling workload: full state, already selected for it by the control plane. Strict, unlike everything else
+ * that is pushed: a field that is not known here may be what narrows a rule, so that it makes the whole not understood.
+ */
+export const policyState = v.strictObject({
   /** Mode of every inbound port without one of its own. */
-  mode: v.picklist(['STRICT', 'PERMISSIVE', 'DISABLE']),
+  mode: policyMode,
+  /** The PeerAuthentication that sets it; absent when none does. */
+  modeSetBy: v.optional(policyName),
+  ports: v.optional(v.array(v.strictObject({ port: policyPort, mode: policyMode, setBy: policyName }))),
+  authorization: v.optional(v.array(authorizationPolicy)),
+  /** What ServiceEntries register, as CIDRs with their ports: sidecars ask for these wherever they lie. */
+  registered: v.optional(
+    v.array(v.strictObject({ cidr: v.pipe(v.string(), v.maxLength(64)), ports: v.array(policyPort) })),
+  ),
 });
 export type PolicyState = v.InferOutput<typeof policyState>;
 

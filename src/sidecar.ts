@@ -161,6 +161,7 @@ async function startSidecar(
   const reports = reporting && startReports({ ...reportParts, reporting });
 
   revocations.subscribe(plane.revocationsChanged);
+  policy.subscribe(plane.policyChanged);
   const failed = Promise.withResolvers<never>();
   interceptionWatch.start(plane.captured, failed.reject);
   const starting = new AbortController();

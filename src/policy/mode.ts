@@ -1,3 +1,5 @@
+import type { PolicyState } from '../control-api.ts';
+
 /** PeerAuthentication's modes, from the weakest to the strongest. */
 export const modes = ['DISABLE', 'PERMISSIVE', 'STRICT'] as const;
 export type Mode = (typeof modes)[number];
@@ -10,4 +12,23 @@ export function effectiveMode(fromPolicy: Mode, minimum: Mode): Mode {
 /** Whether it is the pod's own floor that sets the mode, because the policy's is weaker. */
 export function isSetByFloor(fromPolicy: Mode, minimum: Mode): boolean {
   return modes.indexOf(fromPolicy) < modes.indexOf(minimum);
+}
+
+/** The mode of one inbound port. */
+export interface PortMode {
+  readonly mode: Mode;
+  /** The PeerAuthentication that sets it, or `floor`, or undefined when none does. */
+  readonly setBy: string | undefined;
+}
+
+/** What the policy says of a port, before the floor of the pod. */
+export function modeOfPolicy({ mode, modeSetBy, ports }: PolicyState, port: number): PortMode {
+  const own = ports?.find((one) => one.port === port);
+  return own === undefined ? { mode, setBy: modeSetBy } : { mode: own.mode, setBy: own.setBy };
+}
+
+/** What is in force on a port: the stricter one of the policy and of the floor of the pod. */
+export function modeInForce(policy: PolicyState, port: number, minimum: Mode): PortMode {
+  const fromPolicy = modeOfPolicy(policy, port);
+  return isSetByFloor(fromPolicy.mode, minimum) ? { mode: minimum, setBy: 'floor' } : fromPolicy;
 }

@@ -1,4 +1,5 @@
 import type { Address } from '../addresses.ts';
+import type { Authorization, InboundRequest } from './authorize.ts';
 
 declare const permitted: unique symbol;
 
@@ -6,6 +7,9 @@ declare const permitted: unique symbol;
 export interface InboundPermit {
   readonly [permitted]: 'inbound';
   readonly destination: Address;
+  /** What was decided about, so that it can be decided anew. */
+  readonly request: InboundRequest;
+  readonly decision: Authorization;
 }
 
 /** Where an outbound connection may go, and how each of these is reached. Never empty. */
@@ -34,6 +38,8 @@ export type PermittedEndpoint = EndpointName &
         /** Where its sidecar takes tunnels, when that is not its own address on the usual port. */
         readonly via?: Address | undefined;
       }
+    /** Mutual TLS on the port of the application itself, for a peer that does not speak HBONE. */
+    | { readonly transport: 'direct'; readonly spiffeId: string }
     | { readonly transport: 'plaintext' }
   );
 
@@ -47,8 +53,8 @@ interface EndpointName {
 export type OutboundPermit = { readonly [permitted]: 'outbound' } & Route;
 
 /** @internal For `authorize` only. */
-export function permitInbound(destination: Address): InboundPermit {
-  return { destination } as InboundPermit;
+export function permitInbound(request: InboundRequest, decision: Authorization): InboundPermit {
+  return { destination: request.destination, request, decision } as InboundPermit;
 }
 
 /** @internal For `admit` only. */

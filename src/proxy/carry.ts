@@ -1,3 +1,4 @@
+import type { ClosedReason } from '../outcomes.ts';
 import type { Account, Established } from './account.ts';
 import type { Leg } from './leg.ts';
 import type { ProxyParts } from './parts.ts';
@@ -5,9 +6,21 @@ import type { Proof } from './proof.ts';
 import type { RelayLimits } from './relay.ts';
 import { relay } from './relay.ts';
 
+/** What a connection rests on: it lasts as long as that holds. */
+export interface Ground {
+  /** Calls `cut` once, when it no longer holds; at once when that is so already. The returned function says that the connection has ended. */
+  carry(cut: (reason: ClosedReason) => void): () => void;
+}
+
+/** Undefined in plaintext, and where nobody was asked for permission. */
+export interface Grounds {
+  readonly proof?: Proof | undefined;
+  readonly permission?: Ground | undefined;
+}
+
 /**
  * The last two stages of every connection: relays until both sides have ended, then closes the account. A stop waits for
- * it and resets it at the drain deadline. What is carried in a tunnel is cut when its proof no longer holds.
+ * it and resets it at the drain deadline. It is cut when what it rests on no longer holds.
  */
 export async function carry(
   account: Account,
@@ -16,14 +29,14 @@ export async function carry(
   upstream: Leg,
   { clock, drain }: Pick<ProxyParts, 'clock' | 'drain'>,
   limits: RelayLimits,
-  proof?: Proof,
+  { proof, permission }: Grounds = {},
 ): Promise<void> {
   const carried = relay(downstream, upstream, limits, clock);
   account.established(facts, carried.bytes, proof);
   const untrack = drain.track(() => carried.abort('drain_deadline'));
-  const forget = proof?.carry(carried.abort);
+  const forget = [proof?.carry(carried.abort), permission?.carry(carried.abort)];
   const reason = await carried.closed;
-  forget?.();
+  for (const end of forget) end?.();
   untrack();
   account.close({ kind: 'closed', reason });
 }

@@ -5,6 +5,7 @@ import type { Direction } from '../outcomes.ts';
 import { acceptInbound } from './inbound/capture.ts';
 import { createDials } from './inbound/dials.ts';
 import type { InboundGuard } from './inbound/guard.ts';
+import { createPermissions } from './inbound/permissions.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
 import type { Listener } from './listener.ts';
@@ -78,6 +79,8 @@ export interface DataPlane {
   identityChanged(identity: Identity): void;
   /** Cuts the connections of those who are revoked now. */
   revocationsChanged(): void;
+  /** Cuts the inbound connections that the policy which is in force now does not permit. */
+  policyChanged(): void;
   /** No new inbound connections, GOAWAY on the tunnels; what is open goes on, and outbound stays open. */
   retireInbound(): void;
   /** No new connections at all. */
@@ -94,11 +97,13 @@ export interface DataPlane {
 /** Binds every listener; throws naming the first that cannot be bound, with the others closed again. */
 export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneSettings): Promise<DataPlane> {
   const proofs = createProofs(parts, settings.peerCertificateGraceMs);
+  const permissions = createPermissions(parts, settings.inbound.floor);
   const pool = createTunnelPool(createDialer({ ...parts, proofs }, settings.tunnels), parts);
   const renewals = startProofRenewals({ ...parts, proofs }, pool);
   const inboundParts = {
     ...parts,
     proofs,
+    permissions,
     handshakes: createSlots(settings.maxHandshakes),
     dials: createDials(parts.connections.capacity),
   };
@@ -173,6 +178,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
         proofs.recheck();
       },
       revocationsChanged: proofs.recheck,
+      policyChanged: permissions.recheck,
       retireInbound() {
         for (const listener of [...hbone, ...inbound]) listener.close();
         tunnels.retire();

@@ -125,7 +125,7 @@ function explainPorts(
     takeDescriptor(parts)?.();
     if (caller.kind === 'identity') prove(caller.id, parts);
     const destination = parts.guard.check({ ip: parts.ownAddresses()[0] ?? '0.0.0.0', port });
-    if (caller.kind === 'plaintext' && !isAnythingTaken(parts.policy.current(), settings.floor))
+    if (caller.kind === 'plaintext' && !isAnythingTaken(port, parts.policy.current(), settings.floor))
       refuseDetected(noHello, destination);
     const principal = caller.kind === 'identity' ? caller.id.uri : undefined;
     const decision = decideInbound({ destination, principal }, parts.policy.current(), settings.floor);

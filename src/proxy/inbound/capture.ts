@@ -4,7 +4,7 @@ import type { PolicyState } from '../../control-api.ts';
 import { DeniedError, HandshakeError } from '../../errors.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
-import { effectiveMode } from '../../policy/mode.ts';
+import { modeInForce } from '../../policy/mode.ts';
 import { outcomeOf } from '../account.ts';
 import { carry } from '../carry.ts';
 import { cutWhileOpening, untilClosed, withDeadline } from '../deadline.ts';
@@ -29,7 +29,8 @@ export interface CaptureParts extends InboundParts {
 export async function acceptInbound(socket: Socket, parts: CaptureParts, settings: InboundSettings): Promise<void> {
   const originalDestination = parts.originalDestination(socket);
   if (isCanary(originalDestination)) return answerCanary(socket, parts.canaryAnswer?.());
-  const account = parts.accounts.open({ direction: 'inbound', peerAddress: peerAddressOf(socket) });
+  const peerAddress = peerAddressOf(socket);
+  const account = parts.accounts.open({ direction: 'inbound', peerAddress });
   const downstream = socketLeg(socket);
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let release = () => {};
@@ -42,10 +43,12 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     account.learned(facts);
     const destination = parts.guard.check(originalDestination);
     await refuseUnlessPlaintextIsAllowed(socket, originalDestination, parts, settings);
-    const permit = authorize({ destination, principal: undefined }, parts.policy.current(), settings.floor);
+    const asked = { destination, principal: undefined, source: peerAddress?.ip };
+    const permit = authorize(asked, parts.policy.current(), settings.floor);
     const delivered = await deliver(permit, parts, settings, untilClosed(socket));
     ({ release } = delivered);
-    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings);
+    const grounds = { permission: parts.permissions.ground(permit) };
+    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings, grounds);
     untrack();
     await carried;
   } catch (error) {
@@ -64,7 +67,7 @@ async function refuseUnlessPlaintextIsAllowed(
   { clock, policy }: CaptureParts,
   settings: InboundSettings,
 ): Promise<void> {
-  if (isAnythingTaken(policy.current(), settings.floor)) return;
+  if (isAnythingTaken(destination.port, policy.current(), settings.floor)) return;
   const late = () => new HandshakeError('timeout', silence(destination, settings));
   const detected = await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, (signal) =>
     detect(socket, signal),
@@ -81,9 +84,9 @@ function silence({ port }: Address, { handshakeTimeoutMs }: InboundSettings): st
  * STRICT takes mutual TLS through the tunnel port alone; other modes take what comes, as it is. Throws `DeniedError` before
  * the first policy.
  */
-export function isAnythingTaken(policy: PolicyState | undefined, { minimumMode }: InboundFloor): boolean {
+export function isAnythingTaken(port: number, policy: PolicyState | undefined, { minimumMode }: InboundFloor): boolean {
   if (policy === undefined) throw new DeniedError('policy_unavailable', 'No policy has arrived yet');
-  return effectiveMode(policy.mode, minimumMode) !== 'STRICT';
+  return modeInForce(policy, port, minimumMode).mode !== 'STRICT';
 }
 
 /** Throws why what was seen on a captured port is not taken there. */

@@ -30,6 +30,7 @@ import type { Dials } from './dials.ts';
 import type { InboundGuard } from './guard.ts';
 import { handshake } from './handshake.ts';
 import { createHandshakes, maxHandshakesInFlight } from './handshakes.ts';
+import type { Permissions } from './permissions.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
   /** From the accept to the peer's HTTP/2 SETTINGS. */
@@ -43,6 +44,7 @@ export interface InboundParts extends ProxyParts {
   readonly handshakes: Slots;
   readonly dials: Dials;
   readonly proofs: Proofs;
+  readonly permissions: Permissions;
 }
 
 /** HBONE, port 15008: tunnels of verified peers, and the connections in them. */
@@ -206,11 +208,13 @@ async function serve(
     account.learned({ originalDestination });
     refuseOutdated(peer, parts);
     const destination = parts.guard.check(originalDestination);
-    const permit = authorize({ destination, principal: peer.spiffeId.uri }, parts.policy.current(), settings.floor);
+    const asked = { destination, principal: peer.spiffeId.uri, source: peerAddress?.ip };
+    const permit = authorize(asked, parts.policy.current(), settings.floor);
     const delivered = await deliver(permit, parts, settings, request.signal);
     ({ release } = delivered);
+    const grounds = { proof, permission: parts.permissions.ground(permit) };
     const downstream = request.accept();
-    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings, proof);
+    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings, grounds);
     untrack();
     await carried;
   } catch (error) {

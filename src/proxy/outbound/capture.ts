@@ -65,7 +65,7 @@ async function carryOutbound(
     const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
     const permit = admit(originalDestination, resolution, settings.rules);
     const { leg, facts, proof } = await open(permit, account.id, parts, settings, gone);
-    const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings, proof);
+    const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings, { proof });
     untrack();
     await carried;
   } catch (error) {

@@ -58,7 +58,9 @@ export async function acceptDeclared(
       settings,
       gone,
     );
-    const carried = carry(account, { ...facts, originalDestination: address }, downstream, leg, parts, settings, proof);
+    const carried = carry(account, { ...facts, originalDestination: address }, downstream, leg, parts, settings, {
+      proof,
+    });
     untrack();
     await carried;
   } catch (error) {

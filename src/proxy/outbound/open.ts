@@ -86,7 +86,7 @@ export async function open(
 
 /** What a failed attempt was for. */
 function factsOf(endpoint: PermittedEndpoint, { service }: OutboundPermit): RefusalFacts {
-  const expectedId = endpoint.transport === 'hbone' ? endpoint.spiffeId : undefined;
+  const expectedId = endpoint.transport === 'plaintext' ? undefined : endpoint.spiffeId;
   return { endpoint: endpoint.address, service, expectedId };
 }
 
@@ -154,6 +154,8 @@ function openEndpoint(
       return openPlaintext(endpoint.address, parts, settings, outer);
     case 'hbone':
       return openTunnelled(endpoint, connectionId, parts, settings, outer);
+    case 'direct':
+      return openDirect(endpoint, parts, settings, outer);
     default:
       return endpoint satisfies never;
   }
@@ -186,6 +188,16 @@ async function openTunnelled(
   // Connect, handshake and request have a deadline each, so that a slow way is not taken for a silent peer.
   const { leg, tunnel } = await parts.pool.open(key, { destination: address, connectionId }, outer);
   return { leg, proof: tunnel.proof, facts: { ...tunnelFacts(tunnel.mutualTls), endpoint: address } };
+}
+
+/** Mutual TLS with the port of the application itself: one connection for one connection. */
+async function openDirect(
+  { address }: Extract<PermittedEndpoint, { transport: 'direct' }>,
+  _parts: OpenParts,
+  _settings: OpenSettings,
+  _outer: AbortSignal,
+): Promise<Opened> {
+  throw new HandshakeError('alpn', `Mutual TLS with ${formatAddress(address)} itself is not spoken`);
 }
 
 export type TunnelledEndpoint = Extract<PermittedEndpoint, { transport: 'hbone' }>;

@@ -43,7 +43,10 @@ it.each(['loopback', 'unbound'] as const)(
     const settings = { deliverFrom, connectTimeoutMs: 5_000, keepAliveMs: 0 };
     const ending = new Promise((resolve) => server.once('connection', (accepted) => resolve(endingOf(accepted))));
     const { application } = await deliver(
-      permitInbound({ ip: '127.0.0.1', port }),
+      permitInbound(
+        { destination: { ip: '127.0.0.1', port }, principal: undefined },
+        { kind: 'permitted', by: 'mode' },
+      ),
       parts as unknown as Parameters<typeof deliver>[1],
       settings,
       new AbortController().signal,
