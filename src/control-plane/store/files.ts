@@ -122,8 +122,9 @@ function merge(files: readonly { readonly path: string; readonly result: FileRes
 /** Objects that belong to no namespace. */
 const clusterKinds: readonly string[] = ['v1/Namespace', 'v1/Node'] satisfies readonly RegistryObject['kind'][];
 
-function nameOf({ kind, object: { metadata } }: RegistryObject): string {
-  return clusterKinds.includes(kind) ? `${kind} ${metadata.name}` : `${kind} ${metadata.namespace}/${metadata.name}`;
+function nameOf({ kind, object }: RegistryObject): string {
+  const { namespace, name } = 'metadata' in object ? object.metadata : object;
+  return clusterKinds.includes(kind) ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
 
 function problem(file: string, why: string): RegistryProblem {

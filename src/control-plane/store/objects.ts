@@ -1,21 +1,16 @@
 import * as v from 'valibot';
 import { canonicalIp } from '../../addresses.ts';
-import { isDnsSubdomain } from '../names.ts';
+import type { ScopedPolicy } from '../policy/authorization-policy.ts';
+import type { PeerAuthentication } from '../policy/peer-authentication.ts';
+import type { ServiceEntry } from '../policy/service-entry.ts';
+import { serviceEntry } from '../policy/service-entry.ts';
+import { absent, dnsName, metadata } from './metadata.ts';
 
 /**
  * The Kubernetes objects that discovery reads, with the fields that it needs and the API server's defaults for what is
  * absent. Addresses are canonical. Other fields are ignored: objects come as `kubectl get -o yaml` prints them.
  */
 
-/** Left out, or null as the API server writes it. */
-const absent = <S extends v.GenericSchema>(schema: S) =>
-  v.pipe(
-    v.nullish(schema),
-    v.transform((value) => value ?? undefined),
-  );
-
-const dnsName = v.pipe(v.string(), v.check(isDnsSubdomain, 'is not a DNS name'));
-const labels = v.nullish(v.record(v.string(), v.string()), {});
 const ip = v.pipe(
   v.string(),
   v.check((text) => canonicalIp(text) !== undefined, 'is not an IP address'),
@@ -28,15 +23,6 @@ const port = v.pipe(
   v.maxValue(65535, 'is not a port'),
 );
 const protocol = v.nullish(v.string(), 'TCP');
-
-const metadata = v.object({
-  name: dnsName,
-  namespace: v.nullish(dnsName, 'default'),
-  uid: absent(v.string()),
-  labels,
-  creationTimestamp: absent(v.string()),
-  deletionTimestamp: absent(v.string()),
-});
 
 /** What made a pod is a name for people: whatever is not as expected counts as absent. */
 const podMetadata = v.object({
@@ -160,13 +146,15 @@ export const kinds = {
   'v1/Namespace': named,
   'v1/ServiceAccount': named,
   'v1/Node': named,
+  'networking.istio.io/v1/ServiceEntry': serviceEntry,
 } as const;
 export type Kind = keyof typeof kinds;
 
 /** One object of a known kind. */
-export type RegistryObject = {
-  [K in Kind]: { readonly kind: K; readonly object: v.InferOutput<(typeof kinds)[K]> };
-}[Kind];
+export type RegistryObject =
+  | { [K in Kind]: { readonly kind: K; readonly object: v.InferOutput<(typeof kinds)[K]> } }[Kind]
+  | { readonly kind: 'security.istio.io/v1/PeerAuthentication'; readonly object: PeerAuthentication }
+  | { readonly kind: 'security.istio.io/v1/AuthorizationPolicy'; readonly object: ScopedPolicy };
 
 /** A consistent state of the whole registry. */
 export interface RegistryObjects {
@@ -176,6 +164,9 @@ export interface RegistryObjects {
   readonly namespaces: readonly Named[];
   readonly serviceAccounts: readonly Named[];
   readonly nodes: readonly Named[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+  readonly authorizationPolicies: readonly ScopedPolicy[];
+  readonly serviceEntries: readonly ServiceEntry[];
 }
 
 export const noObjects: RegistryObjects = {
@@ -185,11 +176,22 @@ export const noObjects: RegistryObjects = {
   namespaces: [],
   serviceAccounts: [],
   nodes: [],
+  peerAuthentications: [],
+  authorizationPolicies: [],
+  serviceEntries: [],
 };
 
 export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjects {
-  const collected = { pods: [], services: [], endpointSlices: [], namespaces: [], serviceAccounts: [], nodes: [] } as {
-    -readonly [K in keyof RegistryObjects]: RegistryObjects[K][number][];
+  const collected: { -readonly [K in keyof RegistryObjects]: RegistryObjects[K][number][] } = {
+    pods: [],
+    services: [],
+    endpointSlices: [],
+    namespaces: [],
+    serviceAccounts: [],
+    nodes: [],
+    peerAuthentications: [],
+    authorizationPolicies: [],
+    serviceEntries: [],
   };
   for (const entry of objects) {
     switch (entry.kind) {
@@ -211,9 +213,18 @@ export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjec
       case 'v1/Node':
         collected.nodes.push(entry.object);
         break;
+      case 'security.istio.io/v1/PeerAuthentication':
+        collected.peerAuthentications.push(entry.object);
+        break;
+      case 'security.istio.io/v1/AuthorizationPolicy':
+        collected.authorizationPolicies.push(entry.object);
+        break;
+      case 'networking.istio.io/v1/ServiceEntry':
+        collected.serviceEntries.push(entry.object);
+        break;
       default:
         entry satisfies never;
     }
   }
-  return collected as RegistryObjects;
+  return collected;
 }
