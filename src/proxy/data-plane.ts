@@ -5,6 +5,7 @@ import type { Direction } from '../outcomes.ts';
 import { acceptInbound } from './inbound/capture.ts';
 import { createDials } from './inbound/dials.ts';
 import type { InboundGuard } from './inbound/guard.ts';
+import { createHandshakes, handshakesFor } from './inbound/handshakes.ts';
 import { createPermissions } from './inbound/permissions.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
@@ -105,6 +106,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     proofs,
     permissions,
     handshakes: createSlots(settings.maxHandshakes),
+    inFlight: createHandshakes(handshakesFor(parts.connections)),
     dials: createDials(parts.connections.capacity),
   };
   const outboundParts = {

@@ -1,9 +1,15 @@
 import { DeniedError } from '../../errors.ts';
+import type { Slots } from '../slots.ts';
 
 /** Each holds a socket and the state of its TLS, and none has proved yet who it is. */
 export const maxHandshakesInFlight = 1024;
 
-/** Handshakes that have begun and not ended. */
+/** How many there may be: strangers get half of the places for connections, at most. */
+export function handshakesFor({ capacity }: Pick<Slots, 'capacity'>): number {
+  return Math.max(1, Math.min(maxHandshakesInFlight, Math.floor(capacity / 2)));
+}
+
+/** Handshakes that have begun and not ended, and captured connections that have not shown yet what they are. */
 export interface Handshakes {
   /** Throws `DeniedError` when there are too many, and each of them waits for us. */
   begin(): Handshake;

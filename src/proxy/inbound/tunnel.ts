@@ -29,7 +29,7 @@ import { deliver } from './deliver.ts';
 import type { Dials } from './dials.ts';
 import type { InboundGuard } from './guard.ts';
 import { handshake } from './handshake.ts';
-import { createHandshakes, maxHandshakesInFlight } from './handshakes.ts';
+import type { Handshakes } from './handshakes.ts';
 import type { Permissions } from './permissions.ts';
 
 export interface InboundSettings extends RelayLimits, ServedTunnelLimits, DeliverySettings {
@@ -42,6 +42,8 @@ export interface InboundParts extends ProxyParts {
   readonly guard: InboundGuard;
   /** Handshakes that are begun in one turn of the event loop. */
   readonly handshakes: Slots;
+  /** Peers of all ports that have not proved yet who they are. */
+  readonly inFlight: Handshakes;
   readonly dials: Dials;
   readonly proofs: Proofs;
   readonly permissions: Permissions;
@@ -67,7 +69,6 @@ export interface InboundTunnel extends ServedTunnel {
 
 export function createInboundTunnels(parts: InboundParts, settings: InboundSettings): InboundTunnels {
   const tunnels = new Set<InboundTunnel>();
-  const handshakes = createHandshakes(handshakesFor(parts));
   let accepted = 0;
   let isRetired = false;
 
@@ -82,7 +83,7 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       raw.once('close', () => {
         accepted -= 1;
       });
-      const tunnel = await handshake(raw, handshakes, parts, settings, (mutualTls, signal) =>
+      const tunnel = await handshake(raw, parts.inFlight, parts, settings, (mutualTls, signal) =>
         serveProved({ ...mutualTls, peerAddress }, parts, settings, signal),
       );
       if (isShortOfPlaces(accepted, parts)) longestIdle(tunnels, parts.clock.monotonic() - leastIdleMs)?.retire();
@@ -116,11 +117,6 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
       for (const tunnel of tunnels) tunnel.destroy();
     },
   };
-}
-
-/** Strangers get half of what there is for connections, at most. */
-function handshakesFor({ connections }: InboundParts): number {
-  return Math.max(1, Math.min(maxHandshakesInFlight, Math.floor(connections.capacity / 2)));
 }
 
 /** Before the last place is taken, because a tunnel that gives way needs a moment to end. */
