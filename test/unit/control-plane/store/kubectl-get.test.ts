@@ -29,6 +29,9 @@ describe('What kubectl get -o yaml prints of a cluster', () => {
       endpointSlices: 3,
       serviceAccounts: 5,
       nodes: 3,
+      peerAuthentications: 0,
+      authorizationPolicies: 0,
+      serviceEntries: 0,
     });
     expect(read.ignored).toEqual([]);
   });
