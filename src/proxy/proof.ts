@@ -7,7 +7,7 @@ import type { ClosedReason, Direction } from '../outcomes.ts';
 import type { PeerBook } from './peer-book.ts';
 import type { MutualTls } from './transport/tls.ts';
 
-/** What the far side of one tunnel has proved. What is carried in the tunnel lasts as long as that holds. */
+/** What the far side of one tunnel, or of one direct connection, has proved. What is carried in it lasts as long as that holds. */
 export interface Proof {
   readonly direction: Direction;
   /** As it proved itself last, on this tunnel or on a newer one. */
@@ -38,6 +38,8 @@ export interface JudgedProof extends Proof {
 
 export interface ProvedTunnel extends Pick<MutualTls, 'peer' | 'local' | 'keys'> {
   readonly direction: Direction;
+  /** Whether a newer tunnel may prove it anew; not so for a direct connection. Default: it may. */
+  readonly isProvable?: boolean;
   /** Keeps new connections off the tunnel, and closes it when the last one has ended. */
   retire(): void;
 }

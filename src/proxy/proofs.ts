@@ -60,7 +60,7 @@ export function createProofs(
       };
       const proof = createProof(tunnel, parts, { graceMs, order: opened, onClose });
       open.add(proof);
-      if (tunnel.direction === 'inbound') inboundByName.set(name, proof);
+      if (tunnel.direction === 'inbound' && tunnel.isProvable !== false) inboundByName.set(name, proof);
       // Bundles and revocations may have changed during the handshake.
       judge([proof]);
       return proof;

@@ -1,7 +1,7 @@
 import { constants } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
-import { DeniedError, HandshakeError, withFacts } from '../../errors.ts';
+import { ConnectionError, DeniedError, HandshakeError, withFacts } from '../../errors.ts';
 import type { Identity } from '../../identity/identity.ts';
 import type { Revocations } from '../../identity/revocations.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
@@ -20,6 +20,15 @@ const noContext = Buffer.alloc(0);
 
 /** The post-quantum hybrid first, then what every peer speaks. */
 const groups = 'X25519MLKEM768:X25519:P-256';
+
+/** What a TLS connection carries: a tunnel, or the bytes of one connection of an application. */
+export type TlsUse = 'tunnel' | 'direct';
+
+/**
+ * What is spoken on it (ALPN), what is preferred first. `istio-peer-exchange`, which sidecars of Istio offer as well, is not
+ * among them: who selects it gets metadata in front of the application's bytes.
+ */
+const protocols = { tunnel: ['h2'], direct: ['istio', 'remora'] } as const satisfies Record<TlsUse, readonly string[]>;
 
 /** A TLS connection whose far side has proved who it is. Not a byte of it has been read or written. */
 export interface MutualTls {
@@ -54,7 +63,7 @@ function contextOptions(identity: Identity, anchorsPem: readonly string[]): tls.
 }
 
 interface Contexts {
-  server: tls.Server | undefined;
+  readonly servers: Map<TlsUse, tls.Server>;
   readonly clients: Map<string, tls.SecureContext>;
 }
 
@@ -64,7 +73,7 @@ const contextsOf = new WeakMap<Identity, Contexts>();
 function contexts(identity: Identity): Contexts {
   let made = contextsOf.get(identity);
   if (made === undefined) {
-    made = { server: undefined, clients: new Map() };
+    made = { servers: new Map(), clients: new Map() };
     contextsOf.set(identity, made);
   }
   return made;
@@ -99,13 +108,14 @@ function rawSocketOf(socket: tls.TLSSocket): Socket | undefined {
  * A server that never listens and is handed connections. A bare `TLSSocket` in server mode would deliver the data of
  * clients that it refuses.
  */
-function serverFor(identity: Identity): tls.Server {
-  const made = contexts(identity);
-  made.server ??= createServer(identity);
-  return made.server;
+function serverFor(identity: Identity, use: TlsUse): tls.Server {
+  const { servers } = contexts(identity);
+  const made = servers.get(use) ?? createServer(identity, use);
+  servers.set(use, made);
+  return made;
 }
 
-function createServer(identity: Identity): tls.Server {
+function createServer(identity: Identity, use: TlsUse): tls.Server {
   const anchors = [...identity.bundles.domains.values()].flat();
   const server = tls.createServer({
     ...contextOptions(
@@ -115,7 +125,7 @@ function createServer(identity: Identity): tls.Server {
     requestCert: true,
     // A refused certificate is looked at, explained and then refused, by verifyPeer.
     rejectUnauthorized: false,
-    ALPNProtocols: ['h2'],
+    ALPNProtocols: [...protocols[use]],
   });
   const settle = (socket: tls.TLSSocket) => {
     const raw = rawSocketOf(socket);
@@ -144,14 +154,15 @@ export async function acceptMutualTls(
   raw: Socket,
   local: Identity,
   { nowMs, revocations }: Judging,
+  use: TlsUse,
   signal: AbortSignal,
 ): Promise<MutualTls> {
   const ends = tunnelEndsOf(raw, false);
-  const socket = await handshake(raw, signal, (secure, failed) => {
+  const socket = await handshake(raw, use, signal, (secure, failed) => {
     pending.set(raw, { secure, failed });
-    serverFor(local).emit('connection', raw);
+    serverFor(local, use).emit('connection', raw);
   });
-  return verified(socket, raw, local, ends, () =>
+  return verified(socket, raw, local, ends, protocols[use], () =>
     verifyPeer(socket, {
       peerRole: 'client',
       bundles: local.bundles,
@@ -171,14 +182,15 @@ export async function originateMutualTls(
   local: Identity,
   expectedId: SpiffeId,
   { nowMs, revocations }: Judging,
+  use: TlsUse,
   signal: AbortSignal,
 ): Promise<MutualTls> {
   const ends = tunnelEndsOf(raw, true);
-  const socket = await handshake(raw, signal, (secure, failed) => {
+  const socket = await handshake(raw, use, signal, (secure, failed) => {
     const client = tls.connect({
       socket: raw,
       secureContext: clientContext(local, expectedId.trustDomain),
-      ALPNProtocols: ['h2'],
+      ALPNProtocols: [...protocols[use]],
       rejectUnauthorized: false,
       // SPIFFE peers are known by their ID, which verifyPeer compares; there is no host name.
       checkServerIdentity: () => undefined,
@@ -186,7 +198,9 @@ export async function originateMutualTls(
     client.once('secureConnect', () => secure(client));
     client.on('error', failed);
   });
-  return verified(socket, raw, local, ends, () =>
+  // A sidecar of Istio knows the mesh by what is offered, and selects nothing of it.
+  const selectable = use === 'direct' ? [...protocols.direct, false as const] : protocols.tunnel;
+  return verified(socket, raw, local, ends, selectable, () =>
     verifyPeer(socket, {
       peerRole: 'server',
       bundles: local.bundles,
@@ -197,8 +211,10 @@ export async function originateMutualTls(
   );
 }
 
+/** During the handshake an end is a loss; afterwards one side of an application's connection may end before the other. */
 function handshake(
   raw: Socket,
+  use: TlsUse,
   signal: AbortSignal,
   begin: (secure: (socket: tls.TLSSocket) => void, failed: (error: Error) => void) => void,
 ): Promise<tls.TLSSocket> {
@@ -208,10 +224,15 @@ function handshake(
   const onClose = () => failed(new HandshakeError('reset', 'The peer closed the connection during the handshake'));
   signal.addEventListener('abort', onAbort, { once: true });
   raw.once('close', onClose);
+  const secure = (socket: tls.TLSSocket) => {
+    socket.allowHalfOpen = use === 'direct';
+    resolve(socket);
+  };
+  raw.allowHalfOpen = false;
   if (signal.aborted) onAbort();
   else {
     try {
-      begin(resolve, failed);
+      begin(secure, failed);
     } catch (error) {
       failed(error as Error);
     }
@@ -228,8 +249,8 @@ function handshake(
     });
 }
 
-function toHandshakeError(error: Error): HandshakeError | DeniedError {
-  if (error instanceof HandshakeError || error instanceof DeniedError) return error;
+function toHandshakeError(error: Error): HandshakeError | DeniedError | ConnectionError {
+  if (error instanceof HandshakeError || error instanceof DeniedError || error instanceof ConnectionError) return error;
   return new HandshakeError(refusalOf(error), `The TLS handshake failed: ${error.message}`, { cause: error });
 }
 
@@ -238,15 +259,17 @@ function verified(
   raw: Socket,
   local: Identity,
   ends: Partial<TunnelEnds>,
+  selectable: readonly (string | false)[],
   verify: () => VerifiedPeer,
 ): MutualTls {
   // Whatever happens to it later, an error of this socket is somebody's outcome and never an uncaught event.
   socket.on('error', () => undefined);
   try {
     const peer = verify();
-    if (socket.alpnProtocol !== 'h2') {
+    if (!selectable.includes(socket.alpnProtocol || false)) {
       const selected = printable(socket.alpnProtocol || 'none', 40);
-      throw new HandshakeError('alpn', `The peer selected the protocol ${selected}, expected h2`);
+      const expected = selectable.filter((one) => one !== false).join(' or ');
+      throw new HandshakeError('alpn', `The peer selected the protocol ${selected}, expected ${expected}`);
     }
     const keys = tunnelKeysOf(socket.exportKeyingMaterial(keyingMaterial.bytes, keyingMaterial.label, noContext));
     return { socket, peer, local, negotiated: negotiatedBy(socket), ends, name: shortNameOf(keys), keys };

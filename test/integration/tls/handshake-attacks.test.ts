@@ -204,6 +204,7 @@ describe('one handshake among others', () => {
       pair.ours,
       local,
       { nowMs: Date.now, revocations: () => noRevocations },
+      'tunnel',
       deadline.signal,
     );
     expect(verdict(await present('client', good()))).toBe('accepted');

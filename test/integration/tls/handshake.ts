@@ -8,7 +8,7 @@ import { noRevocations } from '../../../src/identity/revocations.ts';
 import type { SpiffeId } from '../../../src/identity/spiffe-id.ts';
 import type { VerifiedPeer } from '../../../src/identity/verify-peer.ts';
 import type { HandshakeReason } from '../../../src/outcomes.ts';
-import type { MutualTls } from '../../../src/proxy/transport/tls.ts';
+import type { MutualTls, TlsUse } from '../../../src/proxy/transport/tls.ts';
 import { acceptMutualTls, originateMutualTls } from '../../../src/proxy/transport/tls.ts';
 import type { TestAuthority } from '../../support/identities.ts';
 import { bundlesOf, createTestAuthority, createTestIdentity, spiffeId } from '../../support/identities.ts';
@@ -70,6 +70,8 @@ export interface Ours {
   readonly expectedId?: SpiffeId;
   readonly nowMs?: number;
   readonly revocations?: Revocations;
+  /** Default: a tunnel. */
+  readonly use?: TlsUse;
 }
 
 const never = new AbortController().signal;
@@ -77,12 +79,13 @@ const never = new AbortController().signal;
 /** Our side of a handshake over a pair that a stranger drives from the other end. */
 export async function meet(role: Role, pair: Pair, ours: Ours = {}): Promise<Outcome> {
   const identity = ours.local ?? local;
+  const use = ours.use ?? 'tunnel';
   const judging = { nowMs: () => ours.nowMs ?? Date.now(), revocations: () => ours.revocations ?? noRevocations };
   try {
     const connection =
       role === 'client'
-        ? await acceptMutualTls(pair.ours, identity, judging, never)
-        : await originateMutualTls(pair.ours, identity, ours.expectedId ?? peerId, judging, never);
+        ? await acceptMutualTls(pair.ours, identity, judging, use, never)
+        : await originateMutualTls(pair.ours, identity, ours.expectedId ?? peerId, judging, use, never);
     return { kind: 'verified', peer: connection.peer, connection };
   } catch (error) {
     if (!(error instanceof HandshakeError)) throw error;

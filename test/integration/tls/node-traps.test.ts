@@ -470,7 +470,7 @@ describe('Trap 13: secure contexts', () => {
     const pair = await openPair();
     startStranger('server', pair, partner.issue({ id: peerId.uri }));
     const never = new AbortController().signal;
-    await expect(originateMutualTls(pair.ours, identity, peerId, judging, never)).rejects.toMatchObject({
+    await expect(originateMutualTls(pair.ours, identity, peerId, judging, 'tunnel', never)).rejects.toMatchObject({
       reason: 'untrusted',
     });
     pair.close();

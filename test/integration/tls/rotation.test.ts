@@ -37,7 +37,7 @@ async function handshake(sides: Sides, rotate: () => void): Promise<readonly [we
   const accepted = Promise.withResolvers<MutualTls>();
   const server = createServer((raw) => {
     cleanups.push(() => raw.destroy());
-    acceptMutualTls(raw, sides.api, judging, signal).then(accepted.resolve, accepted.reject);
+    acceptMutualTls(raw, sides.api, judging, 'tunnel', signal).then(accepted.resolve, accepted.reject);
   });
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const wire = await createWire((server.address() as AddressInfo).port);
@@ -52,7 +52,7 @@ async function handshake(sides: Sides, rotate: () => void): Promise<readonly [we
   const [link] = wire.links;
   link?.hold();
   const asked = link?.request();
-  const originated = originateMutualTls(raw, sides.web, sides.api.spiffeId, judging, signal);
+  const originated = originateMutualTls(raw, sides.web, sides.api.spiffeId, judging, 'tunnel', signal);
   await asked;
   rotate();
   link?.release();

@@ -47,7 +47,7 @@ export function createDialer(
       new HandshakeError('timeout', `The handshake with ${formatAddress(key.address)} did not finish in time`);
     try {
       return await withDeadline(clock, settings.handshakeTimeoutMs, late, undefined, async (signal) => {
-        const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, judging, signal);
+        const mutualTls = await originateMutualTls(raw, key.local, key.expectedId, judging, 'tunnel', signal);
         const closed = () => {
           observer.tunnelClosed('outbound');
           onClose(tunnel);
