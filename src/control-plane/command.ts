@@ -95,7 +95,7 @@ function stopSignal(host: Host): Promise<string> {
 }
 
 function commandLine() {
-  const { trustDomain, clusterName, certificateLifetimeMs } = controlPlaneDefaults;
+  const { trustDomain, clusterName, rootNamespace, certificateLifetimeMs } = controlPlaneDefaults;
   return createCommand('control-plane', 'Runs the certificate authority, discovery and policy server of a mesh')
     .option(
       '--state-dir <directory>',
@@ -112,6 +112,7 @@ function commandLine() {
     )
     .option('--trust-domain <name>', 'name that identities begin with', trustDomain)
     .option('--cluster-name <name>', "what Istio's metrics call this cluster", clusterName)
+    .option('--root-namespace <name>', 'namespace whose policies hold for the whole mesh', rootNamespace)
     .option(
       '--certificate-lifetime <duration>',
       'longest lifetime of workload certificates',

@@ -71,6 +71,8 @@ export interface ControlPlaneSettings extends RevocationSettings, RotationSettin
   readonly destinationTtlSeconds: number;
   /** What Istio's metrics call this cluster. */
   readonly clusterName: string;
+  /** The namespace whose policies hold for the whole mesh. */
+  readonly rootNamespace: string;
 }
 
 export const controlPlaneDefaults = {
@@ -84,6 +86,7 @@ export const controlPlaneDefaults = {
   staleCrl: 'accept',
   destinationTtlSeconds: 300,
   clusterName: 'Kubernetes',
+  rootNamespace: 'istio-system',
 } as const satisfies Partial<ControlPlaneSettings>;
 
 export interface ControlPlaneCollaborators {

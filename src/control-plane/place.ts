@@ -33,8 +33,8 @@ export function createPlaces(
   };
 }
 
-/** A pod of the same name may be an earlier one, on another node. */
-function podOf({ podUid }: Asker, named: Pod | undefined): Pod | undefined {
+/** The pod of that name in the registry if it is the asker's: it may be an earlier one, on another node. */
+export function podOf({ podUid }: Pick<Asker, 'podUid'>, named: Pod | undefined): Pod | undefined {
   const { uid = podUid } = named?.metadata ?? {};
   return uid === podUid ? named : undefined;
 }

@@ -1,8 +1,11 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { Destination, NamedWorkload, PolicyState, StreamMessage } from '../control-api.ts';
+import type { Destination, NamedWorkload, StreamMessage } from '../control-api.ts';
 import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
+import { podOf } from './place.ts';
+import type { SelectionSettings } from './policy/select.ts';
+import { createSelection } from './policy/select.ts';
 import { indexRegistry } from './registry-index.ts';
 import type { RevocationBook } from './revocation/revocations.ts';
 import type { RegistryObjects } from './store/objects.ts';
@@ -41,6 +44,8 @@ export interface Publication {
   close(): void;
 }
 
+export interface PublicationSettings extends DiscoverySettings, WorkloadSettings, SelectionSettings {}
+
 export function createPublication(
   {
     bundles,
@@ -51,7 +56,7 @@ export function createPublication(
     readonly store: Store;
     readonly revocations: Pick<RevocationBook, 'current' | 'subscribe'>;
   },
-  settings: DiscoverySettings & WorkloadSettings,
+  settings: PublicationSettings,
 ): Publication {
   const epoch = randomBytes(8).toString('hex');
   const listeners = createListeners();
@@ -76,7 +81,7 @@ export function createPublication(
       case 'revocations':
         return revocations.current();
       case 'policy':
-        return { mode: 'STRICT' } satisfies PolicyState;
+        return answers.policyOf(workload);
       case 'destination':
         return answers.discover(topic.address, workload);
       default:
@@ -102,9 +107,12 @@ export function createPublication(
   };
 }
 
-function answersFrom(objects: RegistryObjects, settings: DiscoverySettings & WorkloadSettings) {
+function answersFrom(objects: RegistryObjects, settings: PublicationSettings) {
   const index = indexRegistry(objects);
+  const selection = createSelection(objects, settings);
   return {
+    policyOf: (workload: Workload) =>
+      selection.policyFor(workload.namespace, podOf(workload, index.podNamed(workload.namespace, workload.pod))),
     discover: createDiscovery(objects, settings, index),
     workloadAt: createWorkloads(objects, settings, index),
   };

@@ -14,7 +14,7 @@ import { lifetimeBoundsMs } from './authority.ts';
 import type { AuthorityKeySource, ControlPlaneSettings } from './control-plane.ts';
 import { controlPlaneDefaults } from './control-plane.ts';
 import type { ListenAddress } from './listen.ts';
-import { isDnsSubdomain } from './names.ts';
+import { isDnsLabel, isDnsSubdomain } from './names.ts';
 import { revocationsFileName } from './revocation/list-file.ts';
 import { staleCrlChoices } from './revocation/revocations.ts';
 
@@ -25,6 +25,7 @@ export interface ControlPlaneFlags {
   readonly webhookListen?: string;
   readonly trustDomain: string;
   readonly clusterName: string;
+  readonly rootNamespace: string;
   readonly stateDir?: string;
   readonly authority?: string;
   readonly inMemory?: true;
@@ -83,6 +84,7 @@ export function readControlPlaneSettings(
     that(isTrustDomain),
     'a trust domain such as cluster.local',
   );
+  check('root-namespace', flags.rootNamespace, that(isDnsLabel), 'the name of a namespace such as istio-system');
   check('cluster-name', flags.clusterName, that(isClusterName), 'a name of letters, digits, -, _ and dots');
   const lifetimeMs = check(
     'certificate-lifetime',
@@ -124,6 +126,7 @@ export function readControlPlaneSettings(
       ...controlPlaneDefaults,
       trustDomain,
       clusterName: flags.clusterName,
+      rootNamespace: flags.rootNamespace,
       listen,
       metricsListen,
       webhook: injection && { listen: webhookListen, injection },

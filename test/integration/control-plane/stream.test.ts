@@ -58,7 +58,7 @@ describe('a stream', () => {
     expect(messages).toMatchObject([
       { data: { 'cluster.local': plane.rootPem } },
       { data: { certificates: [], identities: [] } },
-      { data: { mode: 'STRICT' } },
+      { data: { mode: 'PERMISSIVE' } },
       { data: { address: api, known: true, endpoints: [{ spiffeId: 'spiffe://cluster.local/ns/shop/sa/api' }] } },
       { data: { address: other, known: false, endpoints: [] } },
     ]);
