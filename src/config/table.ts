@@ -205,8 +205,8 @@ const traffic = {
   ),
   minimumInboundMode: setting(
     oneOf('a mode', modes),
-    'STRICT',
-    'The weakest inbound mode; no control plane can lower it',
+    'DISABLE',
+    'The weakest inbound mode, whatever PeerAuthentications say: no control plane can lower it',
   ),
   minimumOutbound: setting(
     oneOf('a minimum', outboundFloors),

@@ -2,6 +2,7 @@ import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { PodAddresses, PodProcessOptions } from '../../src/cli/demo/network.ts';
+import type { Mode } from '../../src/policy/mode.ts';
 import { sidecarUid } from '../../src/ports.ts';
 import type { RunningProgram, TestPod, TestPods } from './pods.ts';
 import { startPods } from './pods.ts';
@@ -34,6 +35,8 @@ export interface MeshOptions<Name extends string> {
     readonly ports: readonly number[];
   }[];
   readonly certificateLifetime?: string;
+  /** Of the whole mesh, by default STRICT. */
+  readonly mode?: Mode;
 }
 
 export interface Mesh<Name extends string> {
@@ -150,13 +153,23 @@ async function writeRegistry<Name extends string>(folder: string, options: MeshO
   await writeFile(join(registry, 'mesh.yaml'), registryText(options));
 }
 
+/** The mode of a whole mesh, as an object of its registry. */
+export const peerAuthentication = (mode: Mode) => ({
+  apiVersion: 'security.istio.io/v1',
+  kind: 'PeerAuthentication',
+  metadata: { name: 'default', namespace: 'istio-system' },
+  spec: { mtls: { mode } },
+});
+
 /** The objects of a cluster with these pods and Services, in the namespace `shop`. */
 export function registryText<Name extends string>({
   pods,
   services,
-}: Pick<MeshOptions<Name>, 'pods' | 'services'>): string {
+  mode = 'STRICT',
+}: Pick<MeshOptions<Name>, 'pods' | 'services' | 'mode'>): string {
   const objects = [
     { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+    peerAuthentication(mode),
     ...(Object.keys(pods) as Name[]).flatMap((name) => [serviceAccount(name), pod(name, pods[name])]),
     ...services.map((service) => ({
       apiVersion: 'v1',

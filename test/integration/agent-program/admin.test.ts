@@ -114,10 +114,9 @@ describe('a running sidecar', () => {
     expect(stdout).toContain(`Identity:      ${idOf('db')}\n`);
     expect(stdout).toContain('1 inbound and 0 outbound connections (1 of at most ');
     expect((await pageOf(db, adminPaths.policy, policyPage)).inbound).toEqual({
-      mode: 'STRICT',
-      setBy: 'policy',
+      modes: [{ port: '*', mode: 'STRICT', setBy: null, fromPolicy: 'STRICT' }],
+      modesLeftOut: 0,
       why: 'Without a control plane it is always STRICT',
-      fromPolicy: 'STRICT',
       floor: 'STRICT',
       allowedPeers: [idOf('web')],
     });
