@@ -117,7 +117,7 @@ describe('a running sidecar', () => {
       modes: [{ port: '*', mode: 'STRICT', setBy: null, fromPolicy: 'STRICT' }],
       modesLeftOut: 0,
       why: 'Without a control plane it is always STRICT',
-      floor: 'STRICT',
+      floor: 'DISABLE',
       allowedPeers: [idOf('web')],
     });
   });
