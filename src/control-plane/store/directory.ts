@@ -3,8 +3,11 @@ import type { Clock, Timer } from '../../clock.ts';
 import { ConfigurationError, messageOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { createChangesLog } from './changes-log.ts';
-import type { FileState, LoadResult, RegistryProblem, RegistryReader } from './files.ts';
+import type { FileState, LoadResult, RegistryReader } from './files.ts';
 import { createRegistryReader, listFiles } from './files.ts';
+import type { FileNote } from './note.ts';
+import { noteText } from './note.ts';
+import { createNotesLog } from './notes-log.ts';
 import type { RegistryObjects } from './objects.ts';
 import type { Store } from './store.ts';
 
@@ -33,7 +36,10 @@ export async function openDirectoryStore(
 ): Promise<Store> {
   const reader = createRegistryReader();
   const listeners = new Set<(objects: RegistryObjects) => void>();
-  let { objects, fingerprint: seen } = await readFirst(path, reader, log);
+  const reportNotes = createNotesLog(log);
+  const first = await readFirst(path, reader, log);
+  let { objects, fingerprint: seen } = first;
+  reportNotes(first.notes);
   const reportChanges = createChangesLog(clock, log);
   let lastFailure = '';
   let pollTimer: Timer | undefined;
@@ -76,6 +82,7 @@ export async function openDirectoryStore(
     seen = fingerprint;
     if (result.kind === 'broken') return reportProblems(result.problems, log);
     reportObjects(result, path, log);
+    reportNotes(result.notes);
     reportChanges(objects, result.objects);
     objects = result.objects;
     for (const listener of listeners) listener(objects);
@@ -104,23 +111,32 @@ async function readFirst(path: string, reader: RegistryReader, log: Log) {
     throw new ConfigurationError(`Cannot read the registry ${path}: ${messageOf(error)}`, { cause: error });
   });
   const result = await reader.load(files);
-  if (result.kind === 'broken') throw new ConfigurationError(result.problems.map(sentenceOf));
+  if (result.kind === 'broken') throw new ConfigurationError(result.problems.map(placed));
   reportObjects(result, path, log);
-  return { objects: result.objects, fingerprint: fingerprintOf(files) };
+  return { objects: result.objects, notes: result.notes, fingerprint: fingerprintOf(files) };
 }
 
-/** `shop.yaml:3:7: why`, as compilers write it. */
-function sentenceOf({ file, line, column, why }: RegistryProblem): string {
-  return `${file}:${line}:${column}: ${why}`;
-}
+/** The kinds of Kubernetes say in their sentence whose problem it is. */
+const placed = (note: FileNote) => noteText({ ...note, subject: '' });
 
-function reportProblems([first, ...others]: readonly RegistryProblem[], log: Log): void {
-  log.error({ ...first, otherProblems: others.length }, 'The registry is broken, its last good state stays');
+function reportProblems([first, ...others]: readonly FileNote[], log: Log): void {
+  if (first === undefined) return;
+  const { file, position, why } = first;
+  log.error(
+    { file, ...position, why, otherProblems: others.length },
+    'The registry is broken, its last good state stays',
+  );
 }
 
 function reportObjects({ objects, ignored }: Extract<LoadResult, { kind: 'loaded' }>, path: string, log: Log): void {
-  const { pods, services, endpointSlices } = objects;
-  const counts = { pods: pods.length, services: services.length, endpointSlices: endpointSlices.length };
+  const { pods, services, endpointSlices, peerAuthentications, authorizationPolicies, serviceEntries } = objects;
+  const counts = {
+    pods: pods.length,
+    services: services.length,
+    endpointSlices: endpointSlices.length,
+    policies: peerAuthentications.length + authorizationPolicies.length,
+    serviceEntries: serviceEntries.length,
+  };
   log.info({ path, ...counts }, 'Registry read');
   if (ignored.length > 0) log.debug({ path, kinds: ignored }, 'The registry holds kinds that are not read');
 }

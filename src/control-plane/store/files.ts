@@ -1,10 +1,11 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../errors.ts';
+import type { FileNote, Note } from './note.ts';
 import type { RegistryObject, RegistryObjects } from './objects.ts';
 import { collectObjects } from './objects.ts';
-import type { ReadObject } from './yaml.ts';
-import { readYaml } from './yaml.ts';
+import type { ReadText } from './yaml.ts';
+import { readText } from './yaml.ts';
 
 /** Bounds of a registry directory: what one start or reload may read. */
 export const directoryLimits = { files: 1000, bytesPerFile: 1024 * 1024, bytes: 16 * 1024 * 1024 } as const;
@@ -16,17 +17,16 @@ export interface FileState {
   readonly fingerprint: string;
 }
 
-/** What is wrong with one file, or with the directory; `why` is one sentence without the place. */
-export interface RegistryProblem {
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-  readonly why: string;
-}
-
 export type LoadResult =
-  | { readonly kind: 'loaded'; readonly objects: RegistryObjects; readonly ignored: readonly string[] }
-  | { readonly kind: 'broken'; readonly problems: readonly RegistryProblem[] };
+  | {
+      readonly kind: 'loaded';
+      readonly objects: RegistryObjects;
+      readonly ignored: readonly string[];
+      /** What is wrong with single objects of policy, or worth knowing of them. */
+      readonly notes: readonly FileNote[];
+    }
+  /** What is wrong with a file, or with the directory. */
+  | { readonly kind: 'broken'; readonly problems: readonly FileNote[] };
 
 const extension = /\.(?:ya?ml|json)$/;
 
@@ -51,27 +51,26 @@ export interface RegistryReader {
   load(files: readonly FileState[]): Promise<LoadResult>;
 }
 
-type FileResult =
-  | { readonly kind: 'objects'; readonly objects: readonly ReadObject[]; readonly ignored: readonly string[] }
-  | { readonly kind: 'broken'; readonly problem: RegistryProblem };
-
 export function createRegistryReader(): RegistryReader {
-  let remembered = new Map<string, FileResult>();
+  let remembered = new Map<string, ReadText>();
   return {
     async load(files) {
       const tooMuch = limitProblems(files);
       if (tooMuch.length > 0) return { kind: 'broken', problems: tooMuch };
-      const results = new Map<string, FileResult>();
-      for (const file of files) {
-        results.set(file.fingerprint, remembered.get(file.fingerprint) ?? (await readRegistryFile(file.path)));
+      const results = new Map<string, ReadText>();
+      const texts: NamedText[] = [];
+      for (const { path, fingerprint } of files) {
+        const read = remembered.get(fingerprint) ?? (await readFileText(path));
+        results.set(fingerprint, read);
+        texts.push({ path, read });
       }
       remembered = results;
-      return merge(files.map(({ path, fingerprint }) => ({ path, result: results.get(fingerprint) })));
+      return merge(texts);
     },
   };
 }
 
-function limitProblems(files: readonly FileState[]): RegistryProblem[] {
+function limitProblems(files: readonly FileState[]): FileNote[] {
   const { bytesPerFile } = directoryLimits;
   const problems = files
     .filter(({ bytes }) => bytes > bytesPerFile)
@@ -85,38 +84,51 @@ function limitProblems(files: readonly FileState[]): RegistryProblem[] {
   return problems;
 }
 
-async function readRegistryFile(path: string): Promise<FileResult> {
+/** What stands in a file; one that cannot be read is broken as a whole. */
+export async function readFileText(path: string): Promise<ReadText> {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
   } catch (error) {
-    return { kind: 'broken', problem: problem(path, messageOf(error)) };
+    return { objects: [], ignored: [], broken: [wholeFile(messageOf(error))], notes: [] };
   }
-  const read = readYaml(text);
-  return read.kind === 'objects' ? read : { kind: 'broken', problem: { file: path, ...read.position, why: read.why } };
+  return readText(text);
 }
 
-function merge(files: readonly { readonly path: string; readonly result: FileResult | undefined }[]): LoadResult {
-  const problems: RegistryProblem[] = [];
-  const ignored = new Set<string>();
-  const entries = new Map<string, { readonly entry: RegistryObject; readonly path: string }>();
-  for (const { path, result } of files) {
-    if (result?.kind === 'broken') problems.push(result.problem);
-    if (result?.kind !== 'objects') continue;
-    for (const kind of result.ignored) ignored.add(kind);
-    for (const { entry, position } of result.objects) {
-      const name = nameOf(entry);
-      const other = entries.get(name);
-      if (other === undefined) entries.set(name, { entry, path });
-      else problems.push({ file: path, ...position, why: `${name} is already in ${other.path}` });
-    }
-  }
+function merge(files: readonly NamedText[]): LoadResult {
+  const problems = [...files.flatMap(({ path, read }) => inFile(path, read.broken)), ...duplicates(files)];
   if (problems.length > 0) return { kind: 'broken', problems };
   return {
     kind: 'loaded',
-    objects: collectObjects([...entries.values()].map(({ entry }) => entry)),
-    ignored: [...ignored],
+    objects: collectObjects(files.flatMap(({ read }) => read.objects.map(({ entry }) => entry))),
+    ignored: [...new Set(files.flatMap(({ read }) => read.ignored))],
+    notes: files.flatMap(({ path, read }) => inFile(path, read.notes)),
   };
+}
+
+/** A file with what stands in it. */
+export interface NamedText {
+  readonly path: string;
+  readonly read: ReadText;
+}
+
+export function inFile(file: string, notes: readonly Note[]): readonly FileNote[] {
+  return notes.map((note) => ({ ...note, file }));
+}
+
+/** Objects that stand there twice: nobody knows which one is meant. */
+export function duplicates(files: readonly NamedText[]): readonly FileNote[] {
+  const seen = new Map<string, string>();
+  const found: FileNote[] = [];
+  for (const { path, read } of files) {
+    for (const { entry, position } of read.objects) {
+      const name = nameOf(entry);
+      const other = seen.get(name);
+      if (other === undefined) seen.set(name, path);
+      else found.push({ ...wholeFile(`${name} is already in ${other}`), file: path, position });
+    }
+  }
+  return found;
 }
 
 /** Objects that belong to no namespace. */
@@ -127,6 +139,10 @@ function nameOf({ kind, object }: RegistryObject): string {
   return clusterKinds.includes(kind) ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
 
-function problem(file: string, why: string): RegistryProblem {
-  return { file, line: 1, column: 1, why };
+function problem(file: string, why: string): FileNote {
+  return { ...wholeFile(why), file };
+}
+
+function wholeFile(why: string): Note {
+  return { severity: 'problem', position: { line: 1, column: 1 }, subject: '', path: [], why };
 }

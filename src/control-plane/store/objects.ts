@@ -3,7 +3,6 @@ import { canonicalIp } from '../../addresses.ts';
 import type { ScopedPolicy } from '../policy/authorization-policy.ts';
 import type { PeerAuthentication } from '../policy/peer-authentication.ts';
 import type { ServiceEntry } from '../policy/service-entry.ts';
-import { serviceEntry } from '../policy/service-entry.ts';
 import { absent, dnsName, metadata } from './metadata.ts';
 
 /**
@@ -138,7 +137,7 @@ export type EndpointSlice = v.InferOutput<typeof endpointSlice>;
 export const named = v.object({ metadata });
 export type Named = v.InferOutput<typeof named>;
 
-/** Every kind that is read, by API version and kind. */
+/** Every kind of Kubernetes that is read, by API version and kind; those of Istio are in policy/read.ts. */
 export const kinds = {
   'v1/Pod': pod,
   'v1/Service': service,
@@ -146,15 +145,15 @@ export const kinds = {
   'v1/Namespace': named,
   'v1/ServiceAccount': named,
   'v1/Node': named,
-  'networking.istio.io/v1/ServiceEntry': serviceEntry,
 } as const;
 export type Kind = keyof typeof kinds;
 
-/** One object of a known kind. */
+/** One object of a known kind; those of Istio under their first version, whichever they were written in. */
 export type RegistryObject =
   | { [K in Kind]: { readonly kind: K; readonly object: v.InferOutput<(typeof kinds)[K]> } }[Kind]
   | { readonly kind: 'security.istio.io/v1/PeerAuthentication'; readonly object: PeerAuthentication }
-  | { readonly kind: 'security.istio.io/v1/AuthorizationPolicy'; readonly object: ScopedPolicy };
+  | { readonly kind: 'security.istio.io/v1/AuthorizationPolicy'; readonly object: ScopedPolicy }
+  | { readonly kind: 'networking.istio.io/v1/ServiceEntry'; readonly object: ServiceEntry };
 
 /** A consistent state of the whole registry. */
 export interface RegistryObjects {

@@ -1,24 +1,33 @@
 import * as v from 'valibot';
-import type { Alias, Document, Node } from 'yaml';
-import { isNode, LineCounter, parseAllDocuments, visit } from 'yaml';
+import type { Alias, Document } from 'yaml';
+import { isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
 import { messageOf } from '../../errors.ts';
+import type { Finding, Path } from '../policy/finding.ts';
+import { policyReader, unreadFinding } from '../policy/read.ts';
+import type { Note, Position } from './note.ts';
 import type { Kind, RegistryObject } from './objects.ts';
 import { kinds } from './objects.ts';
-
-/** A place in a file, counted from 1. */
-export interface Position {
-  readonly line: number;
-  readonly column: number;
-}
+import { offsetOf, positionAt, positionIn } from './places.ts';
 
 export interface ReadObject {
   readonly entry: RegistryObject;
   readonly position: Position;
 }
 
-/** The whole text or nothing; `ignored` names the kinds that are none of ours. */
+/** What stands in a text; when something is broken the rest is still there, for whoever looks for every mistake. */
+export interface ReadText {
+  readonly objects: readonly ReadObject[];
+  /** Kinds that are none of ours. */
+  readonly ignored: readonly string[];
+  /** What keeps the text from being used at all. */
+  readonly broken: readonly Note[];
+  /** What is wrong with objects of policy, which fail closed one by one, or worth knowing of them. */
+  readonly notes: readonly Note[];
+}
+
+/** The whole text or nothing. */
 export type YamlResult =
-  | { readonly kind: 'objects'; readonly objects: readonly ReadObject[]; readonly ignored: readonly string[] }
+  | ({ readonly kind: 'objects' } & Omit<ReadText, 'broken'>)
   | { readonly kind: 'broken'; readonly position: Position; readonly why: string };
 
 /** How often aliases may be expanded in one document; what people write stays far below, a bomb does not. */
@@ -29,21 +38,40 @@ const maxAliasCount = 50;
  * never trusts: duplicate keys, unknown tags, recursive or exploding aliases, NUL and byte order marks break the text.
  */
 export function readYaml(text: string): YamlResult {
+  const { broken, ...rest } = readText(text);
+  const [first] = broken;
+  if (first === undefined) return { kind: 'objects', ...rest };
+  return { kind: 'broken', position: first.position, why: first.why };
+}
+
+/** As `readYaml`, but goes on behind an object or a document that is broken. */
+export function readText(text: string): ReadText {
   const lines = new LineCounter();
-  const objects: ReadObject[] = [];
-  const ignored: string[] = [];
+  const found: Found = { objects: [], ignored: [], broken: [], notes: [] };
   const forbidden = /[\0\uFEFF]/.exec(text);
-  if (forbidden !== null) return broken(positionIn(text, forbidden.index), 'NUL or a byte order mark is not text');
-  if (text.trim() === '') return broken({ line: 1, column: 1 }, 'the file is empty');
-  for (const document of parseAllDocuments(text, { lineCounter: lines, prettyErrors: false })) {
+  const unreadable =
+    forbidden !== null
+      ? brokenAt(positionIn(text, forbidden.index), 'NUL or a byte order mark is not text')
+      : text.trim() === ''
+        ? brokenAt({ line: 1, column: 1 }, 'the file is empty')
+        : undefined;
+  if (unreadable !== undefined) return { ...found, broken: [unreadable] };
+  for (const document of parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: isSameKey })) {
     try {
-      readDocument(document, lines, objects, ignored);
+      readDocument(document, lines, found);
     } catch (error) {
-      if (error instanceof BrokenYaml) return broken(positionAt(lines, error.offset), error.message);
-      return broken(positionAt(lines, document.range[0]), messageOf(error));
+      const offset = error instanceof BrokenYaml ? error.offset : document.range[0];
+      found.broken.push(brokenAt(positionAt(lines, offset), messageOf(error)));
     }
   }
-  return { kind: 'objects', objects, ignored };
+  return found;
+}
+
+interface Found {
+  readonly objects: ReadObject[];
+  readonly ignored: string[];
+  readonly broken: Note[];
+  readonly notes: Note[];
 }
 
 class BrokenYaml extends Error {
@@ -55,21 +83,21 @@ class BrokenYaml extends Error {
   }
 }
 
-function readDocument(document: Document.Parsed, lines: LineCounter, objects: ReadObject[], ignored: string[]): void {
+/** Keys are names of fields in the end: `8080` and `"8080"` are the same. */
+function isSameKey(one: unknown, other: unknown): boolean {
+  return one === other || (isScalar(one) && isScalar(other) && String(one.value) === String(other.value));
+}
+
+function readDocument(document: Document.Parsed, lines: LineCounter, found: Found): void {
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new BrokenYaml(messageOf(problem), problem.pos[0]);
   refuseRecursion(document);
   const value: unknown = document.toJS({ maxAliasCount });
   for (const { object, path } of objectsIn(value)) {
-    const kind = kindOf(object);
-    if (kind === undefined)
-      throw new BrokenYaml('no apiVersion and kind, expected a Kubernetes object', offsetOf(document, path));
-    if (isKnown(kind)) {
-      const position = positionAt(lines, offsetOf(document, path));
-      objects.push({ entry: checkObject(document, kind, object, path), position });
-    } else {
-      ignored.push(kind);
-    }
+    const at = (inner: Path, isOfKey?: boolean) => positionAt(lines, offsetOf(document, [...path, ...inner], isOfKey));
+    const parsed = v.safeParse(v.object({ apiVersion: v.string(), kind: v.string() }), object);
+    if (parsed.success) readObject(object, parsed.output, at, found);
+    else found.broken.push(brokenAt(at([]), 'no apiVersion and kind, expected a Kubernetes object'));
   }
 }
 
@@ -85,8 +113,6 @@ function refuseRecursion(document: Document.Parsed): void {
   });
 }
 
-type Path = readonly (string | number)[];
-
 /** The objects of one document: none when it is empty, the items of a `List`. */
 function objectsIn(value: unknown): { readonly object: unknown; readonly path: Path }[] {
   if (value === null || value === undefined) return [];
@@ -98,22 +124,67 @@ function objectsIn(value: unknown): { readonly object: unknown; readonly path: P
   return list.output.items.map((object, index) => ({ object, path: ['items', index] }));
 }
 
-function kindOf(object: unknown): string | undefined {
-  const parsed = v.safeParse(v.object({ apiVersion: v.string(), kind: v.string() }), object);
-  return parsed.success ? `${parsed.output.apiVersion}/${parsed.output.kind}` : undefined;
+type Places = (path: Path, isOfKey?: boolean) => Position;
+
+function readObject(
+  object: unknown,
+  { apiVersion, kind }: { readonly apiVersion: string; readonly kind: string },
+  at: Places,
+  found: Found,
+): void {
+  const name = `${apiVersion}/${kind}`;
+  const noted = ({ severity, path, isOfKey, why }: Finding): Note => {
+    return { severity, position: at(path, isOfKey), subject: subjectOf(kind, object), path, why };
+  };
+  const read = policyReader(apiVersion, kind);
+  if (read !== undefined) {
+    const { entry, findings } = read(object);
+    const notes = findings.map(noted);
+    if (entry === undefined) found.broken.push(...notes.map((note) => ({ ...note, why: `${name}: ${note.why}` })));
+    else {
+      found.objects.push({ entry, position: at([]) });
+      found.notes.push(...notes);
+    }
+  } else if (isKnown(name)) {
+    const checked = checkObject(name, object);
+    if (checked.kind === 'sound') found.objects.push({ entry: checked.entry, position: at([]) });
+    else {
+      const { path, why } = checked;
+      found.broken.push({ severity: 'problem', position: at(path), subject: subjectOf(kind, object), path, why });
+    }
+  } else {
+    found.ignored.push(name);
+    const finding = unreadFinding(apiVersion, kind);
+    if (finding !== undefined) found.notes.push(noted(finding));
+  }
+}
+
+/** As far as the object says. */
+function subjectOf(kind: string, object: unknown): string {
+  const parsed = v.safeParse(
+    v.object({ metadata: v.object({ name: v.string(), namespace: v.nullish(v.string(), 'default') }) }),
+    object,
+  );
+  if (!parsed.success) return kind;
+  const { name, namespace } = parsed.output.metadata;
+  return kind === 'Namespace' || kind === 'Node' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
 }
 
 function isKnown(kind: string): kind is Kind {
   return Object.hasOwn(kinds, kind);
 }
 
-function checkObject(document: Document.Parsed, kind: Kind, object: unknown, path: Path): RegistryObject {
+type Checked =
+  | { readonly kind: 'sound'; readonly entry: RegistryObject }
+  | { readonly kind: 'unsound'; readonly path: Path; readonly why: string };
+
+function checkObject(kind: Kind, object: unknown): Checked {
   const parsed = v.safeParse(kinds[kind] as v.GenericSchema, object, { abortEarly: true });
   // The schema that was looked up under `kind` made the object.
-  if (parsed.success) return { kind, object: parsed.output } as RegistryObject;
+  if (parsed.success) return { kind: 'sound', entry: { kind, object: parsed.output } as RegistryObject };
   const [issue] = parsed.issues;
-  const keys = (issue.path ?? []).map(({ key }) => key as string | number);
-  throw new BrokenYaml(`${kind}: ${keys.join('.')} ${wordsOf(issue)}`, offsetOf(document, [...path, ...keys]));
+  const path = (issue.path ?? []).map(({ key }) => key as string | number);
+  return { kind: 'unsound', path, why: `${kind}: ${path.join('.')} ${wordsOf(issue)}` };
 }
 
 function wordsOf(issue: v.BaseIssue<unknown>): string {
@@ -121,23 +192,6 @@ function wordsOf(issue: v.BaseIssue<unknown>): string {
   return isOurs ? `${issue.received} ${issue.message}` : `is ${issue.received}, expected ${issue.expected}`;
 }
 
-/** Where a value is written, or the nearest thing around it that is. */
-function offsetOf(document: Document.Parsed, path: Path): number {
-  const node: unknown = document.getIn(path, true);
-  if (isNode(node)) return (node as Node).range?.[0] ?? 0;
-  return path.length === 0 ? document.range[0] : offsetOf(document, path.slice(0, -1));
-}
-
-function positionAt(lines: LineCounter, offset: number): Position {
-  const { line, col } = lines.linePos(offset);
-  return { line: Math.max(line, 1), column: Math.max(col, 1) };
-}
-
-function positionIn(text: string, index: number): Position {
-  const before = text.slice(0, index).split('\n');
-  return { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 };
-}
-
-function broken(position: Position, why: string): YamlResult {
-  return { kind: 'broken', position, why };
+function brokenAt(position: Position, why: string): Note {
+  return { severity: 'problem', position, subject: '', path: [], why };
 }

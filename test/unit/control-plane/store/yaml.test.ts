@@ -60,6 +60,7 @@ describe('readYaml', () => {
       kind: 'objects',
       objects: [],
       ignored: ['apps/v1/Deployment', 'discovery.k8s.io/v1beta1/EndpointSlice'],
+      notes: [],
     });
   });
 
