@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { endpointTransport } from './control-api.ts';
+import { callerKind, endpointTransport } from './control-api.ts';
 import { readinessGates, renewalReasons } from './outcomes.ts';
 
 /** The shapes of the admin pages of a sidecar, for both sides: JSON over HTTP on loopback or a unix socket. */
@@ -12,6 +12,7 @@ export const adminPaths = {
   tunnels: '/tunnels',
   handshakes: '/handshakes',
   policy: '/policy',
+  strictPreview: '/strict-preview',
   destinations: '/destinations',
   config: '/config',
   logging: '/logging',
@@ -417,3 +418,49 @@ export const configPage = v.object({
   ),
 });
 export type ConfigPage = v.InferOutput<typeof configPage>;
+/** Somebody without an identity who has called a port; the names are the registry's. */
+export const shownCaller = v.object({
+  address: v.string(),
+  workload: v.optional(v.string()),
+  namespace: v.optional(v.string()),
+  pod: v.optional(v.string()),
+  kind: callerKind,
+  connections: count,
+  /** Of these, those that are carried now. */
+  open: count,
+  firstAt: instant,
+  /** Now while one is open. */
+  lastAt: instant,
+  /** Whether it loses something by the switch. */
+  breaks: v.boolean(),
+  /** Why it does not. */
+  why: v.optional(v.string()),
+});
+export type ShownCaller = v.InferOutput<typeof shownCaller>;
+
+/** At most so many more callers that were not remembered; null for none. */
+const forgottenCallers = v.nullable(v.object({ callers: count, lastAt: instant }));
+
+/** What switching to STRICT now would break. */
+export const strictPreviewPage = v.object({
+  now: instant,
+  /** Since when callers are remembered: the start of the sidecar. */
+  since: instant,
+  pod: v.object({ name: v.nullable(v.string()), namespace: v.nullable(v.string()), workload: v.nullable(v.string()) }),
+  /** Of every port that has none of its own. */
+  mode: shownMode,
+  /** Those that somebody called in plaintext, and those with a mode of their own. */
+  ports: v.array(
+    v.object({
+      port: v.number(),
+      mode: shownMode,
+      /** The latest first. */
+      callers: v.array(shownCaller),
+      forgotten: forgottenCallers,
+    }),
+  ),
+  /** Of further ports. */
+  forgotten: forgottenCallers,
+});
+export type StrictPreviewPage = v.InferOutput<typeof strictPreviewPage>;
+

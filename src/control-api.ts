@@ -95,10 +95,15 @@ export const destinationsReply = v.object({ destinations: v.array(destination) }
 /** Metrics are labelled with it: Kubernetes knows no longer names, and none with other characters. */
 const workloadLabel = v.pipe(v.string(), v.maxLength(253), v.regex(/^[A-Za-z0-9][-A-Za-z0-9_.]*$/));
 
+/** Characters of the longest name of a pod that is told; Kubernetes knows longer ones, and hardly anybody has them. */
+export const maxPodNameLength = 100;
+
 /** The pod at an address, as Istio's metrics name it. */
 export const namedWorkload = v.object({
   /** As asked for. */
   address: v.string(),
+  /** Absent when its name is too long for a reply with many of them. */
+  pod: v.optional(v.pipe(workloadLabel, v.maxLength(maxPodNameLength))),
   /** That of the Deployment, StatefulSet, DaemonSet, Job or CronJob, or of the pod itself. */
   name: workloadLabel,
   namespace: workloadLabel,
@@ -288,6 +293,13 @@ export const reportedEdge = v.object({
   lastAt: instant,
 });
 export type ReportedEdge = v.InferOutput<typeof reportedEdge>;
+
+/** What is known of whoever calls without an identity, by its address. `kubelet` is anything with an address of the node. */
+export const callerKind = v.picklist(['workload', 'kubelet', 'unknown']);
+export type CallerKind = v.InferOutput<typeof callerKind>;
+
+/** Names of policies that are longer have no place in a report. */
+export const maxReportedNameLength = 128;
 
 /** How a sidecar fares. */
 export const sidecarState = v.object({

@@ -73,6 +73,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: 'list the sidecars of a mesh as they report themselves to the control plane',
     load: () => import('./control-plane/mesh/command.ts'),
   },
+  'strict-preview': {
+    does: 'say what switching to STRICT now would break',
+    load: () => import('./cli/strict-preview/command.ts'),
+  },
   explain: {
     does: 'say what would become of a connection, step by step, and why',
     load: () => import('./cli/explain/command.ts'),

@@ -112,6 +112,7 @@ async function startSidecar(
   const sources = startSources({ clock, log, counter }, settings);
   const { policy, revocations, reporting, workloads } = sources;
   workloads.subscribe(books.tcp.answered);
+  workloads.subscribe(books.callers.answered);
   const policyInForce = watchPolicy(clock, policy, settings.minimumInboundMode, readiness);
 
   const held = () => identity && { current: identity.current(), renewal: identity.renewal() };

@@ -1,4 +1,4 @@
-import type { ShownConnection, ShownFailure, ShownTunnel } from '../admin-api.ts';
+import type { ShownConnection, ShownFailure, ShownTunnel, StrictPreviewPage } from '../admin-api.ts';
 import { adminPaths } from '../admin-api.ts';
 import type { Clock } from '../clock.ts';
 import { timestamp } from '../clock.ts';
@@ -40,6 +40,8 @@ export interface AdminParts extends Pick<PageServerParts, 'log' | 'places'>, Con
   readonly peers: PeerCounts;
   readonly revocations: { current(): Revocations };
   readonly policy: { current(): PolicyState | undefined; inForce(): PolicyInForce | undefined };
+  /** What switching to STRICT now would break. */
+  strictPreview(): StrictPreviewPage;
   readonly destinations: { known(): Iterable<CachedDestination>; isSetAside(endpoint: Endpoint): boolean };
   isControlPlaneUp(): boolean;
   /** Undefined without one. */
@@ -119,6 +121,11 @@ function entriesOf(parts: AdminParts): readonly Entry[] {
       does: 'the mode in force, and what sets it',
       get: () =>
         ok(policyPageOf({ nowMs: clock.now(), policy: policy.current(), inForce: policy.inForce(), settings })),
+    },
+    {
+      path: adminPaths.strictPreview,
+      does: 'who has called in plaintext, and what switching each port to STRICT now would break',
+      get: () => ok(parts.strictPreview()),
     },
     {
       path: adminPaths.destinations,

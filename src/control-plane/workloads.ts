@@ -1,7 +1,7 @@
 import type { Address } from '../addresses.ts';
 import { canonicalIp } from '../addresses.ts';
 import type { NamedWorkload } from '../control-api.ts';
-import { maxServicePorts } from '../control-api.ts';
+import { maxPodNameLength, maxServicePorts } from '../control-api.ts';
 import { workloadOf } from '../pod-workload.ts';
 import { isDnsLabel } from './names.ts';
 import type { RegistryIndex } from './registry-index.ts';
@@ -36,7 +36,9 @@ export function createWorkloads(
     const ip = canonicalIp(address) ?? '';
     const pod = index.podsByIp.get(ip);
     if (pod === undefined) return undefined;
-    return { address, ...namesOf(pod), cluster, services: servicesAt(ip, pod.metadata.namespace) };
+    const { name } = pod.metadata;
+    const named = name.length <= maxPodNameLength && fitting(name) !== undefined && { pod: name };
+    return { address, ...named, ...namesOf(pod), cluster, services: servicesAt(ip, pod.metadata.namespace) };
   };
 }
 

@@ -1,3 +1,5 @@
+import type { CallerBook } from '../agent/callers/caller-book.ts';
+import { createCallerBook } from '../agent/callers/caller-book.ts';
 import type { IdentitySource } from '../agent/identity-sources/source.ts';
 import type { InterceptionBook } from '../agent/interception-book.ts';
 import { createInterceptionBook } from '../agent/interception-book.ts';
@@ -62,6 +64,7 @@ export interface Books {
   readonly refusals: RefusalLines;
   readonly failures: RecentFailures;
   readonly traffic: TrafficBook;
+  readonly callers: CallerBook;
   readonly lastMinute: LastMinute;
   readonly peers: PeerBook;
   readonly endpoints: EndpointBook;
@@ -95,13 +98,21 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const traffic = createTrafficBook(clock);
   const lastMinute = createLastMinute(clock);
-  const observer = alsoTelling(metrics, tcp, traffic, lastMinute);
+  const callers = createCallerBook(clock, workloads);
+  const observer = alsoTelling(metrics, tcp, traffic, callers, lastMinute);
   const logging = createLogging(log, settings.accessLog);
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });
   const failures = createRecentFailures();
   const endpoints = createEndpointBook({ clock, log, counter: metrics });
   const accounts = createAccounts({
-    ...{ observer, refusals, failures, log, clock },
+    ...{ observer, refusals, log, clock },
+    failures: {
+      ...failures,
+      add(failure) {
+        callers.refused(failure);
+        failures.add(failure);
+      },
+    },
     accessLog: () => logging.current().accessLog,
     clockSkewMs: () => asked.identity()?.renewal().clockSkewMs,
   });
@@ -113,6 +124,7 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
     refusals,
     failures,
     traffic,
+    callers,
     lastMinute,
     peers,
     endpoints,

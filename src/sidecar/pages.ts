@@ -2,11 +2,13 @@ import type { AdminParts } from '../agent/admin.ts';
 import { startAdminServer } from '../agent/admin.ts';
 import type { AppHealth } from '../agent/app-health/app-health.ts';
 import { createAppMetrics } from '../agent/app-metrics/app-metrics.ts';
+import { createNodeAddresses } from '../agent/callers/node-addresses.ts';
 import { configPageOf } from '../agent/config-page.ts';
 import type { TimedReadiness } from '../agent/gate-times.ts';
 import { startHealthServer } from '../agent/health.ts';
 import type { PolicyInForce } from '../agent/policy-watch.ts';
 import type { Sources } from '../agent/sources.ts';
+import { strictPreviewPageOf } from '../agent/strict-preview-page.ts';
 import type { AgentSettings, Origins } from '../config.ts';
 import type { Places } from '../connection-places.ts';
 import { startScrapeServer } from '../metrics/scrape-server.ts';
@@ -67,9 +69,13 @@ export function startPages(
 function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: DataPlaneSettings, origins: Origins) {
   const { startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, plane, stopping, places, quit } =
     parts;
-  const { accounts, endpoints, failures, interception, logging, peers } = books;
+  const { accounts, callers, endpoints, failures, interception, logging, peers } = books;
   const { isControlPlaneUp, controlPlane, policy, registry, revocations } = sources;
   const { clock, drain, log } = proxy;
+  const { floor } = planeSettings.inbound;
+  const { podName = null, workloadNamespace: namespace = null, workloadName: workload = null } = settings;
+  const pod = { name: podName, namespace, workload };
+  const nodes = createNodeAddresses(clock);
   const explained = {
     ...{ ...proxy, failures, podAddresses, isControlPlaneUp },
     setting: (name: string) => configPageOf({ settings, origins }).settings[name],
@@ -86,6 +92,8 @@ function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: Da
     ...shownTraffic(clock, accounts, plane),
     newConnections: books.lastMinute.counts,
     placesNow: () => ({ inUse: proxy.connections.inUse, most: proxy.connections.capacity }),
+    strictPreview: () =>
+      strictPreviewPageOf({ nowMs: clock.now(), callers, nodes, policy: policy.current(), floor, pod }),
     explain: explainSidecar(plane, explained, settings, planeSettings),
   } satisfies Omit<AdminParts, 'origins'>;
 }

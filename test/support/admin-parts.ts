@@ -1,6 +1,7 @@
 import type { AdminParts } from '../../src/agent/admin.ts';
 import { timedReadiness } from '../../src/agent/gate-times.ts';
 import { createLastMinute } from '../../src/agent/last-minute.ts';
+import { timestamp } from '../../src/clock.ts';
 import { loadAgentSettings } from '../../src/config.ts';
 import { noRevocations } from '../../src/identity/revocations.ts';
 import { createReadiness } from '../../src/lifecycle.ts';
@@ -25,6 +26,14 @@ export function adminParts(parts: Partial<AdminParts> = {}): AdminParts {
     peers: { byRoot: () => new Map(), sinceMs: clock.now() },
     revocations: { current: () => noRevocations },
     policy: { current: () => undefined, inForce: () => undefined },
+    strictPreview: () => ({
+      now: timestamp(clock.now()),
+      since: timestamp(clock.now()),
+      pod: { name: null, namespace: null, workload: null },
+      mode: null,
+      ports: [],
+      forgotten: null,
+    }),
     destinations: { known: () => [], isSetAside: () => false },
     isControlPlaneUp: () => false,
     controlPlane: () => undefined,

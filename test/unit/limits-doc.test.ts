@@ -11,6 +11,7 @@ import { maxAppMetricsBytes } from '../../src/agent/app-metrics/fetch.ts';
 import { auditLimits } from '../../src/agent/audit/audit.ts';
 import { canaryLimits } from '../../src/agent/audit/canary.ts';
 import { socketTableLimits } from '../../src/agent/audit/socket-table.ts';
+import { callerBookLimits, callerNames } from '../../src/agent/callers/caller-book.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
@@ -278,6 +279,15 @@ describe('a fixed value', () => {
       'bytes of the peer and of the service of an edge in a report',
       [trafficBookLimits.peerBytes, trafficBookLimits.serviceBytes],
     ],
+    [
+      'callers that are remembered for previews: in plaintext, with an identity, and refused; ports with a place of their own',
+      [callerBookLimits.plaintext, callerBookLimits.mutualTls, callerBookLimits.refused, callerBookLimits.ports],
+    ],
+    [
+      "before the registry is asked again whose a caller's address is that it did not know, and callers that are asked for at once",
+      [callerNames.askAgainMs, callerNames.askedAtOnce],
+    ],
+    ['characters of the name of a pod that the control plane tells', [api.maxPodNameLength]],
     ['roots of one kind in a report, and roots with peers', [reportLimits.roots, reportLimits.rootsOfPeers]],
     ['addresses that are being asked for', [api.maxDestinations]],
     ['a whole probe, its redirects included', [1000, appProbeLimits.maxTimeoutSeconds * 1000]],

@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { maxServicePorts, maxWorkloads, namedWorkload, parseJson, workloadsReply } from '../../../src/control-api.ts';
+import {
+  maxPodNameLength,
+  maxServicePorts,
+  maxWorkloads,
+  namedWorkload,
+  parseJson,
+  workloadsReply,
+} from '../../../src/control-api.ts';
 import { indexRegistry } from '../../../src/control-plane/registry-index.ts';
 import { createWorkloads } from '../../../src/control-plane/workloads.ts';
 import { objectsOf, plain, pod, service, slice } from '../../support/registry-yaml.ts';
@@ -17,6 +24,7 @@ describe('The workload at an address', () => {
     const metadata = owner('ReplicaSet', 'web-6d4cf56db6');
     expect(workloadAt(pod({ name: 'web-6d4cf56db6-x', ip, labels, metadata }))(ip)).toEqual({
       address: ip,
+      pod: 'web-6d4cf56db6-x',
       name: 'web',
       namespace: 'shop',
       serviceAccount: 'web-6d4cf56db6-x-account',
@@ -88,6 +96,8 @@ describe('The workload at an address', () => {
   });
 });
 
+const podName = (length: number) => `${'p'.repeat(50)}.${'p'.repeat(length - 51)}`;
+
 describe('The Services of a workload', () => {
   const web = pod({ name: 'p', ip });
 
@@ -126,12 +136,19 @@ describe('The Services of a workload', () => {
     expect(workloadAt(web, ...others)(ip)?.services).toEqual([]);
   });
 
+  it('come without the name of the pod where that is longer than a reply has room for', () => {
+    const name = podName(maxPodNameLength + 1);
+    expect(workloadAt(pod({ name, ip }))(ip)).not.toHaveProperty('pod');
+  });
+
   it('fit into a reply, whatever the registry holds', () => {
     const names = Array.from({ length: 60 }, (_, index) => `${'s'.repeat(60)}${index}`);
     const many = names.map((name, index) => service(`{selector: {app: web}, ports: [{port: ${index + 1}}]}`, name));
     const long = 'l'.repeat(253);
     const labels = `app: web, version: ${long}, service.istio.io/canonical-name: ${long}, service.istio.io/canonical-revision: ${long}`;
-    const found = workloadAt(pod({ name: 'p', ip, labels, metadata: owner('Workflow', long) }), ...many)(ip);
+    const name = podName(maxPodNameLength);
+    const found = workloadAt(pod({ name, ip, labels, metadata: owner('Workflow', long) }), ...many)(ip);
+    expect(found?.pod).toBe(name);
     expect(found?.services).toHaveLength(maxServicePorts);
     const reply = JSON.stringify({ workloads: Array(maxWorkloads).fill(found) });
     expect(reply.length).toBeLessThan(256 * 1024);
