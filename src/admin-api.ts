@@ -47,6 +47,23 @@ export const shownRenewalFailure = v.object({
   at: instant,
 });
 
+/** What AuthorizationPolicies have to do with a connection; nothing of it in a line of a connection that none concerns. */
+const policyFacts = {
+  /** `namespace/name` of the one that decided. */
+  policy: v.optional(v.string()),
+  /** AUDIT policies that match, the first of them, and how many there are. */
+  audited: v.optional(v.array(v.string())),
+  auditedCount: v.optional(v.number()),
+  /** What would have been decided if the policies on trial were in force. */
+  dryRun: v.optional(
+    v.object({
+      verdict: v.picklist(['allowed', 'denied']),
+      reason: v.optional(v.string()),
+      policy: v.optional(v.string()),
+    }),
+  ),
+};
+
 /** What is said of one connection, by the same names in the log and on the pages; docs/logs.md has every field. */
 export const connectionLine = v.object({
   /** In the log of both sidecars. */
@@ -68,6 +85,7 @@ export const connectionLine = v.object({
   tunnel: v.optional(v.string()),
   tunnelFrom: v.optional(v.string()),
   tunnelTo: v.optional(v.string()),
+  ...policyFacts,
   openedAt: instant,
   durationMs: v.number(),
   bytesSent: v.optional(v.number()),
@@ -171,8 +189,20 @@ export type CertificatesPage = v.InferOutput<typeof certificatesPage>;
 
 const directionOf = v.picklist(['inbound', 'outbound']);
 const perDirection = v.object({ inbound: count, outbound: count });
+const policyMode = v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']);
 /** The mode, or null while everything is refused because no policy can be enforced. */
-const shownMode = v.nullable(v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']));
+const shownMode = v.nullable(policyMode);
+/** The mode in force on a port. */
+export const shownPortMode = v.object({
+  /** `*`: every port that has no mode of its own. */
+  port: v.string(),
+  mode: policyMode,
+  /** `namespace/name` of the PeerAuthentication, or `floor`: minimumInboundMode of this pod. Null is the default of the mesh. */
+  setBy: v.nullable(v.string()),
+  /** What the policy says, before the floor. */
+  fromPolicy: policyMode,
+});
+export type ShownPortMode = v.InferOutput<typeof shownPortMode>;
 
 /** A connection that is carried now: what its log line will say. */
 export const shownConnection = v.object({
@@ -201,6 +231,7 @@ export const shownConnection = v.object({
   tlsVersion: v.optional(v.string()),
   cipher: v.optional(v.string()),
   group: v.optional(v.string()),
+  ...policyFacts,
   /** From the client to the server. */
   bytesSent: count,
   bytesReceived: count,
@@ -290,10 +321,12 @@ export const statusPage = v.object({
       lastFailure: v.nullable(shownRenewalFailure),
     }),
   ),
-  mode: shownMode,
-  /** What sets the mode, and what no control plane can lower; null while none is in force. */
-  modeSetBy: v.nullable(v.picklist(['policy', 'floor'])),
-  minimumInboundMode: v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']),
+  /** That of most ports first; empty while everything new is refused because no policy can be enforced. */
+  modes: v.array(shownPortMode),
+  /** What no control plane can lower. */
+  minimumInboundMode: policyMode,
+  /** How many AuthorizationPolicies there are, by what they do; null while none can be enforced. */
+  policies: v.nullable(v.object({ enforced: count, audit: count, dry_run: count, invalid: count })),
   minimumOutbound: v.string(),
   outboundPolicy: v.string(),
   /** The address is null without one. */
@@ -358,16 +391,36 @@ export type StatusPage = v.InferOutput<typeof statusPage>;
 export const policyPage = v.object({
   now: instant,
   inbound: v.object({
-    /** In force, for every port. */
-    mode: shownMode,
-    setBy: v.nullable(v.picklist(['policy', 'floor'])),
-    /** In words, and why everything is refused when it is. */
+    /** In force, that of most ports first; empty while everything new is refused. */
+    modes: v.array(shownPortMode),
+    /** How many more ports have one of their own than a page shows. */
+    modesLeftOut: count,
+    /** Where they come from, and why everything is refused when it is. */
     why: v.string(),
-    fromPolicy: shownMode,
     /** `minimumInboundMode`: no control plane can lower it. */
-    floor: shownMode,
+    floor: policyMode,
     /** Without a control plane: those who may connect at all; null when that is not restricted. */
     allowedPeers: v.nullable(v.array(v.string())),
+  }),
+  /** The AuthorizationPolicies of this workload. */
+  authorization: v.object({
+    /** In the order in which they are judged; those of AUDIT and on trial, which decide nothing, last. */
+    policies: v.array(
+      v.object({
+        /** `namespace/name`. */
+        name: v.string(),
+        action: v.picklist(['ALLOW', 'DENY', 'AUDIT']),
+        /** How many it has. */
+        rules: count,
+        isDryRun: v.boolean(),
+        /** Why it cannot be enforced as it is written; null when it can. */
+        problem: v.nullable(v.string()),
+      }),
+    ),
+    /** How many more there are than a page shows. */
+    leftOut: count,
+    /** Whether one of ALLOW is in force, so that whoever none of them allows is refused. */
+    deniesByDefault: v.boolean(),
   }),
   outbound: v.object({
     /** What happens to a destination outside the mesh networks. */
@@ -376,48 +429,11 @@ export const policyPage = v.object({
     floor: v.string(),
     meshNetworks: v.array(v.string()),
   }),
-  /** When the policy in force came; null before the first. */
+  /** When the policy in force came; null while there is none. */
   lastUpdate: v.nullable(instant),
 });
 export type PolicyPage = v.InferOutput<typeof policyPage>;
 
-/** A destination that the sidecar remembers, as the control plane told it last. */
-export const shownDestination = v.object({
-  address: v.string(),
-  service: v.nullable(v.string()),
-  /** Since it was told. While the control plane is up a change is told at once, so that an old one is right all the same. */
-  ageSeconds: v.number(),
-  endpoints: v.array(
-    v.object({
-      address: v.string(),
-      /** Expected of whoever answers there; null in plaintext. */
-      spiffeId: v.nullable(v.string()),
-      transport: endpointTransport,
-      zone: v.nullable(v.string()),
-      ready: v.boolean(),
-      terminating: v.boolean(),
-      /** It could not be reached lately, and is passed over for now. */
-      isSetAside: v.boolean(),
-    }),
-  ),
-});
-export type ShownDestination = v.InferOutput<typeof shownDestination>;
-export const destinationsPage = v.object({ now: instant, destinations: v.array(shownDestination) });
-export type DestinationsPage = v.InferOutput<typeof destinationsPage>;
-
-/** Every setting by its name in the file of settings. */
-export const configPage = v.object({
-  settings: v.record(
-    v.string(),
-    v.object({
-      /** As a person writes it, without what may be secret; null when it has none. */
-      value: v.nullable(v.string()),
-      /** The flag, the variable, the file with its line, or the default. */
-      from: v.string(),
-    }),
-  ),
-});
-export type ConfigPage = v.InferOutput<typeof configPage>;
 /** Somebody without an identity who has called a port; the names are the registry's. */
 export const shownCaller = v.object({
   address: v.string(),
@@ -464,3 +480,40 @@ export const strictPreviewPage = v.object({
 });
 export type StrictPreviewPage = v.InferOutput<typeof strictPreviewPage>;
 
+/** A destination that the sidecar remembers, as the control plane told it last. */
+export const shownDestination = v.object({
+  address: v.string(),
+  service: v.nullable(v.string()),
+  /** Since it was told. While the control plane is up a change is told at once, so that an old one is right all the same. */
+  ageSeconds: v.number(),
+  endpoints: v.array(
+    v.object({
+      address: v.string(),
+      /** Expected of whoever answers there; null in plaintext. */
+      spiffeId: v.nullable(v.string()),
+      transport: endpointTransport,
+      zone: v.nullable(v.string()),
+      ready: v.boolean(),
+      terminating: v.boolean(),
+      /** It could not be reached lately, and is passed over for now. */
+      isSetAside: v.boolean(),
+    }),
+  ),
+});
+export type ShownDestination = v.InferOutput<typeof shownDestination>;
+export const destinationsPage = v.object({ now: instant, destinations: v.array(shownDestination) });
+export type DestinationsPage = v.InferOutput<typeof destinationsPage>;
+
+/** Every setting by its name in the file of settings. */
+export const configPage = v.object({
+  settings: v.record(
+    v.string(),
+    v.object({
+      /** As a person writes it, without what may be secret; null when it has none. */
+      value: v.nullable(v.string()),
+      /** The flag, the variable, the file with its line, or the default. */
+      from: v.string(),
+    }),
+  ),
+});
+export type ConfigPage = v.InferOutput<typeof configPage>;

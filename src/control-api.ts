@@ -305,8 +305,21 @@ export const maxReportedNameLength = 128;
 export const sidecarState = v.object({
   /** Readiness gates that are shut. */
   notReady: v.pipe(v.array(word), v.maxLength(10)),
-  /** Modes of inbound ports; `*` is every other one. */
-  modes: v.pipe(v.array(v.object({ port: v.pipe(v.string(), v.maxLength(5)), mode: word })), v.maxLength(50)),
+  /** Modes of inbound ports; `*` is every other one. `setBy` is absent for the default of the mesh, and for a name that is too long. */
+  modes: v.pipe(
+    v.array(
+      v.object({
+        port: v.pipe(v.string(), v.maxLength(5)),
+        mode: word,
+        setBy: v.optional(v.pipe(v.string(), v.maxLength(maxReportedNameLength))),
+      }),
+    ),
+    v.maxLength(50),
+  ),
+  /** How many more ports have a mode of their own. */
+  modesLeftOut: v.optional(count),
+  /** AuthorizationPolicies that cannot be enforced as they are written. */
+  invalidPolicies: v.optional(count),
   /** End of its certificate; absent before the first. */
   notAfter: v.optional(instant),
   /** Why the last renewal failed; absent when it did not. */

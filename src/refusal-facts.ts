@@ -1,5 +1,5 @@
 import type { Address } from './addresses.ts';
-import type { ClosedReason, DeniedReason, HandshakeReason } from './outcomes.ts';
+import type { ClosedReason, DeniedReason, HandshakeReason, Transport } from './outcomes.ts';
 
 /** What a certificate says of itself, in printable form. Nothing of it need be true: it may have been refused. */
 export interface PresentedCertificate {
@@ -26,11 +26,27 @@ export interface TunnelEnds {
   readonly tunnelTo: string;
 }
 
+/** What AuthorizationPolicies say of a connection, by their names. */
+export interface PolicyDecision {
+  /** The one that decides, `namespace/name`; undefined when none does. */
+  readonly policy?: string | undefined;
+  /** AUDIT policies that match. */
+  readonly audited?: readonly string[] | undefined;
+  /** What would be decided if those on trial were in force; undefined when there are none. */
+  readonly dryRun?: PolicyTrial | undefined;
+}
+
+export type PolicyTrial =
+  | { readonly kind: 'allowed'; readonly by: string | undefined }
+  | { readonly kind: 'denied'; readonly reason: DeniedReason; readonly by: string | undefined };
+
 /** What is known of a failed connection where it failed, for its log line. */
 export interface RefusalFacts extends Partial<TunnelEnds> {
   /** The address that was dialled for it. */
   readonly endpoint?: Address | undefined;
   readonly service?: string | undefined;
+  /** How it was dialled; absent where other facts say it. */
+  readonly transport?: Transport;
   /** Short name of the tunnel; the same at both ends. */
   readonly tunnel?: string | undefined;
   /** The SPIFFE ID that the peer had to prove. */
@@ -41,4 +57,5 @@ export interface RefusalFacts extends Partial<TunnelEnds> {
   readonly localId?: string | undefined;
   readonly presented?: PresentedCertificate | undefined;
   readonly other?: OtherRefusal | undefined;
+  readonly decision?: PolicyDecision | undefined;
 }

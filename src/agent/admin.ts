@@ -22,7 +22,7 @@ import { refuseForeign } from './local-requests.ts';
 import { loggingAction, loggingPageOf } from './logging-page.ts';
 import type { Page, PageHandler, PageListener, PageServer, PageServerParts } from './page-server.ts';
 import { startPageServer } from './page-server.ts';
-import { policyPageOf, setByOf } from './policy-page.ts';
+import { policyPageOf } from './policy-page.ts';
 import type { PolicyInForce } from './policy-watch.ts';
 import type { CachedDestination } from './registry/destination-cache.ts';
 import type { PeerCounts } from './root-use.ts';
@@ -168,16 +168,14 @@ function handlersOf(entries: readonly Entry[], method: 'get' | 'post'): Record<s
 const ok = (body: object): Page => ({ status: 200, body });
 
 function statusReply(parts: AdminParts): Page {
-  const { clock, policy, settings } = parts;
-  const current = policy.current();
+  const { clock, policy } = parts;
   return ok(
     statusPageOf({
       ...parts,
       nowMs: clock.now(),
       identity: parts.identity(),
       revocations: parts.revocations.current(),
-      mode: policy.inForce()?.mode,
-      modeSetBy: current === undefined ? null : setByOf(current, settings.minimumInboundMode),
+      policyInForce: policy.inForce(),
       isControlPlaneUp: parts.isControlPlaneUp(),
       controlPlaneFacts: parts.controlPlane(),
       openNow: parts.openNow(),

@@ -1,9 +1,9 @@
-import type { PolicyPage } from '../admin-api.ts';
+import type { PolicyPage, ShownPortMode } from '../admin-api.ts';
 import { timestamp } from '../clock.ts';
-import type { PolicyState } from '../control-api.ts';
+import type { AuthorizationPolicy, PolicyState } from '../control-api.ts';
 import type { OutboundFloor, OutboundPolicy } from '../policy/admit.ts';
-import type { Mode } from '../policy/mode.ts';
-import { isSetByFloor } from '../policy/mode.ts';
+import type { Mode, ModeInForce } from '../policy/mode.ts';
+import { inOrderOfJudgement } from '../policy/policy-states.ts';
 import type { PolicyInForce } from './policy-watch.ts';
 
 export interface PolicyShown {
@@ -21,19 +21,27 @@ export interface PolicyShown {
   };
 }
 
-/** The mode that is in force, and who has set it. */
+/** A page shows no more of either; the metrics count all policies. */
+export const policyPageLimits = { modes: 50, policies: 1000 };
+
+/** What is in force for this workload, and who has set it. */
 export function policyPageOf({ nowMs, policy, inForce, settings }: PolicyShown): PolicyPage {
   const { minimumInboundMode: floor, allowPeers, controlPlane } = settings;
-  const mode = inForce?.mode ?? null;
+  const modes = inForce?.modes ?? [];
+  const policies = policy?.authorization ?? [];
   return {
     now: timestamp(nowMs),
     inbound: {
-      mode,
-      setBy: policy === undefined ? null : setByOf(policy, floor),
-      why: whyOf(policy, mode, settings),
-      fromPolicy: policy?.mode ?? null,
+      modes: shownModes(modes),
+      modesLeftOut: Math.max(0, modes.length - policyPageLimits.modes),
+      why: whyOf(policy, settings),
       floor,
       allowedPeers: controlPlane === undefined ? allowPeers.map(({ uri }) => uri) : null,
+    },
+    authorization: {
+      policies: inOrderOfJudgement(policies).slice(0, policyPageLimits.policies).map(shownPolicy),
+      leftOut: Math.max(0, policies.length - policyPageLimits.policies),
+      deniesByDefault: policies.some(({ action, isDryRun }) => action === 'ALLOW' && isDryRun !== true),
     },
     outbound: {
       policy: settings.outboundPolicy,
@@ -44,16 +52,24 @@ export function policyPageOf({ nowMs, policy, inForce, settings }: PolicyShown):
   };
 }
 
-/** What sets the mode in force. */
-export function setByOf({ mode }: PolicyState, floor: Mode): 'policy' | 'floor' {
-  return isSetByFloor(mode, floor) ? 'floor' : 'policy';
+/** As many as a page has room for. */
+export function shownModes(modes: readonly ModeInForce[]): ShownPortMode[] {
+  return modes.slice(0, policyPageLimits.modes).map(({ port = '*', mode, setBy = null, fromPolicy }) => ({
+    port: `${port}`,
+    mode,
+    setBy,
+    fromPolicy,
+  }));
 }
 
-function whyOf(policy: PolicyState | undefined, mode: Mode | null, { controlPlane }: PolicyShown['settings']): string {
+function shownPolicy({ name, action, isDryRun = false, problem, rules }: AuthorizationPolicy) {
+  return { name, action, rules: rules.length, isDryRun, problem: problem ?? null };
+}
+
+function whyOf(policy: PolicyState | undefined, { controlPlane }: PolicyShown['settings']): string {
   if (policy === undefined)
-    return 'No policy has arrived yet, or the last one cannot be enforced, so everything inbound is refused';
-  if (mode !== policy.mode) return `The policy says ${policy.mode}, and minimumInboundMode lets nothing below ${mode}`;
+    return 'No policy has arrived yet, or the last one cannot be enforced, so everything new that is inbound is refused';
   return controlPlane === undefined
     ? `Without a control plane it is always ${policy.mode}`
-    : `The control plane says ${policy.mode}`;
+    : "The mesh's PeerAuthentications set it, and minimumInboundMode of this pod is the least that they can say";
 }

@@ -1,14 +1,18 @@
 import type { Clock } from '../clock.ts';
 import type { Readiness } from '../lifecycle.ts';
-import type { Mode } from '../policy/mode.ts';
-import { effectiveMode } from '../policy/mode.ts';
+import type { Mode, ModeInForce } from '../policy/mode.ts';
+import { modesInForce } from '../policy/mode.ts';
+import type { PolicyCounts } from '../policy/policy-states.ts';
+import { countPolicies } from '../policy/policy-states.ts';
 import type { Sources } from './sources.ts';
 
 /** What is in force. */
 export interface PolicyInForce {
-  /** The stricter one of the policy and of the floor of this pod. */
-  readonly mode: Mode;
-  /** When it became so; wall time. */
+  /** The stricter ones of the policy and of the floor of this pod; that of most ports first. */
+  readonly modes: readonly ModeInForce[];
+  /** How many AuthorizationPolicies select this workload. */
+  readonly policies: PolicyCounts;
+  /** When it came; wall time. */
   readonly sinceMs: number;
 }
 
@@ -21,7 +25,11 @@ export function watchPolicy(
 ): () => PolicyInForce | undefined {
   let inForce: PolicyInForce | undefined;
   policy.subscribe((current) => {
-    inForce = current && { mode: effectiveMode(current.mode, minimumMode), sinceMs: clock.now() };
+    inForce = current && {
+      modes: modesInForce(current, minimumMode),
+      policies: countPolicies(current.authorization ?? []),
+      sinceMs: clock.now(),
+    };
     if (current === undefined)
       readiness.close('policy', 'No policy has arrived yet, or the last one cannot be enforced');
     else readiness.open('policy');

@@ -13,6 +13,8 @@ import type { ControlPlaneFacts } from './control-plane-book.ts';
 import type { TimedReadiness } from './gate-times.ts';
 import type { InterceptionFacts } from './interception-book.ts';
 import type { NewConnections } from './last-minute.ts';
+import { shownModes } from './policy-page.ts';
+import type { PolicyInForce } from './policy-watch.ts';
 
 /** Failures that are older say little of what goes on; milliseconds. */
 const latelyMs = 10 * 60_000;
@@ -41,9 +43,8 @@ export interface StatusShown {
   readonly readiness: Pick<TimedReadiness, 'closed' | 'closedSince'>;
   readonly identity: HeldIdentity | undefined;
   readonly revocations: Pick<Revocations, 'whyRevoked'>;
-  /** In force; undefined while no policy can be enforced. */
-  readonly mode: Mode | undefined;
-  readonly modeSetBy: StatusPage['modeSetBy'];
+  /** Undefined while no policy can be enforced. */
+  readonly policyInForce: Pick<PolicyInForce, 'modes' | 'policies'> | undefined;
   readonly isControlPlaneUp: boolean;
   /** Undefined without one. */
   readonly controlPlaneFacts: ControlPlaneFacts | undefined;
@@ -79,9 +80,9 @@ export function statusPageOf(shown: StatusShown): StatusPage {
       remedy: closed.has(gate) ? gateRemedyOf(gate, shown) : null,
     })),
     identity: shown.identity === undefined ? null : identityOf(shown.identity, shown.revocations, nowMs),
-    mode: shown.mode ?? null,
-    modeSetBy: shown.modeSetBy,
+    modes: shownModes(shown.policyInForce?.modes ?? []),
     minimumInboundMode: settings.minimumInboundMode,
+    policies: shown.policyInForce?.policies ?? null,
     minimumOutbound: settings.minimumOutbound,
     outboundPolicy: settings.outboundPolicy,
     controlPlane: controlPlaneOf(shown),

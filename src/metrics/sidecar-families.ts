@@ -12,6 +12,7 @@ import {
   renewalReasons,
 } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
+import type { PolicyObjectState } from '../policy/policy-states.ts';
 import type { Families } from './family.ts';
 import { bounded, closed, given } from './family.ts';
 import { processFamilies } from './process-families.ts';
@@ -19,6 +20,8 @@ import { tcpFamilies } from './tcp/families.ts';
 
 /** Beyond them, peers count as those of `other`. */
 export const maxRootLabels = 50;
+/** Beyond them, the modes of ports are those of `other`. */
+export const maxPortLabels = 50;
 /** As many as there may be roots. */
 export const maxTrustDomains = 500;
 
@@ -117,13 +120,31 @@ export const sidecarFamilies = {
   },
   remora_mode_info: {
     type: 'gauge',
-    help: 'Always 1; the mode in force, which is the stricter one of the policy and of the floor of this pod',
-    labels: { port: closed('*'), mode: every<Mode>({ DISABLE: true, PERMISSIVE: true, STRICT: true }) },
+    help: 'Always 1; the mode in force on a port, and on every other one as `*`: the stricter one of the policy and of the floor of this pod',
+    labels: {
+      port: bounded(maxPortLabels, 'ports that have a mode of their own, and `*`', 'other'),
+      mode: every<Mode>({ DISABLE: true, PERMISSIVE: true, STRICT: true }),
+    },
     absent: 'before a policy, and while the last one cannot be enforced',
+  },
+  remora_policy_objects: {
+    type: 'gauge',
+    help: 'AuthorizationPolicies that select this workload; an invalid one that is to allow or deny denies everything',
+    labels: { state: every<PolicyObjectState>({ enforced: true, audit: true, dry_run: true, invalid: true }) },
+    absent: 'before a policy, and while the last one cannot be enforced',
+  },
+  remora_connections_audited_total: {
+    type: 'counter',
+    help: 'Connections that an AUDIT policy matches, carried or refused',
+  },
+  remora_connections_dry_run_total: {
+    type: 'counter',
+    help: 'Connections that policies on trial were asked about: what was decided, and what would have been with them in force',
+    labels: { enforced: closed('allowed', 'denied'), dry_run: closed('allowed', 'denied') },
   },
   remora_policy_last_update_timestamp_seconds: {
     type: 'gauge',
-    help: 'When the policy in force began',
+    help: 'When the policy in force came',
     absent: 'before a policy, and while the last one cannot be enforced',
   },
   remora_application_scrapes_total: {

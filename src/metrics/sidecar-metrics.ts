@@ -11,10 +11,11 @@ import type {
 } from '../outcomes.ts';
 import { handshakeReasons, readinessGates } from '../outcomes.ts';
 import type { LiveConnection, Negotiated, Observer } from '../proxy/account.ts';
+import type { PolicyDecision } from '../refusal-facts.ts';
 import type { DeclaredMetrics } from './declared.ts';
 import { declareMetrics } from './declared.ts';
 import type { MetricsText } from './shared-page.ts';
-import { maxRootLabels, negotiable, sidecarFamilies } from './sidecar-families.ts';
+import { maxPortLabels, maxRootLabels, negotiable, sidecarFamilies } from './sidecar-families.ts';
 import type { TcpSeries } from './tcp/series.ts';
 import type { Traffic } from './traffic.ts';
 import { addBytes, directions, noTraffic, trafficOf } from './traffic.ts';
@@ -85,6 +86,8 @@ export function createSidecarMetrics(
   const connections = metrics.counter('remora_connections_total');
   const closed = metrics.counter('remora_connections_closed_total');
   const denied = metrics.counter('remora_connections_denied_total');
+  const audited = metrics.counter('remora_connections_audited_total');
+  const dryRuns = metrics.counter('remora_connections_dry_run_total');
   const suppressed = metrics.counter('remora_log_lines_suppressed_total');
   const renewals = metrics.counter('remora_certificate_renewals_total');
   const proofs = metrics.counter('remora_proof_renewals_total');
@@ -122,6 +125,10 @@ export function createSidecarMetrics(
     },
     connectionFailed: (direction, reason: ClosedReason) => closed.inc({ direction, reason }),
     connectionDenied: (direction, reason: DeniedReason) => denied.inc({ direction, reason }),
+    connectionJudged(decision: PolicyDecision, enforced: 'allowed' | 'denied') {
+      if (decision.audited !== undefined) audited.inc();
+      if (decision.dryRun !== undefined) dryRuns.inc({ enforced, dry_run: decision.dryRun.kind });
+    },
     handshakeSucceeded(direction, durationMs, { version, cipher, group }: Negotiated) {
       handshakes.inc({ direction, result: 'success', reason: '' });
       handshakeDuration.observe({ direction }, seconds(durationMs));
@@ -235,8 +242,12 @@ function readState(metrics: Metrics, sources: () => MetricSources): void {
   });
   metrics.readAtScrape('remora_control_plane_up', (set) => set({}, sources().isControlPlaneUp() ? 1 : 0));
   metrics.readAtScrape('remora_mode_info', (set) => {
-    const policy = sources().policy();
-    if (policy !== undefined) set({ port: '*', mode: policy.mode }, 1);
+    const modes = sources().policy()?.modes ?? [];
+    for (const { port = '*', mode } of modes.slice(0, maxPortLabels)) set({ port: `${port}`, mode }, 1);
+    for (const mode of new Set(modes.slice(maxPortLabels).map((one) => one.mode))) set({ port: 'other', mode }, 1);
+  });
+  metrics.readAtScrape('remora_policy_objects', (set) => {
+    for (const [state, count] of Object.entries(sources().policy()?.policies ?? {})) set({ state }, count);
   });
   metrics.readAtScrape('remora_policy_last_update_timestamp_seconds', (set) => {
     const policy = sources().policy();

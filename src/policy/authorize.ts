@@ -2,6 +2,7 @@ import type { Address } from '../addresses.ts';
 import type { PolicyState } from '../control-api.ts';
 import { DeniedError } from '../errors.ts';
 import type { DeniedReason } from '../outcomes.ts';
+import type { PolicyDecision } from '../refusal-facts.ts';
 import type { Verdict } from './judge.ts';
 import { judge } from './judge.ts';
 import type { Mode } from './mode.ts';
@@ -51,8 +52,15 @@ export function authorize(
   floor: InboundFloor,
 ): InboundPermit {
   const decision = decideInbound(request, policy, floor);
-  if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);
+  if (decision.kind === 'refused')
+    throw new DeniedError(decision.reason, decision.why, { facts: { decision: policyDecisionOf(decision) } });
   return permitInbound(request, decision);
+}
+
+/** What AuthorizationPolicies have to do with a decision; undefined when it is nothing. */
+export function policyDecisionOf({ policy, audited, dryRun }: Authorization): PolicyDecision | undefined {
+  if (policy === undefined && audited === undefined && dryRun === undefined) return undefined;
+  return { policy, audited, dryRun };
 }
 
 /** What `authorize` goes by, for whoever asks why. */

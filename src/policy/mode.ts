@@ -32,3 +32,21 @@ export function modeInForce(policy: PolicyState, port: number, minimum: Mode): P
   const fromPolicy = modeOfPolicy(policy, port);
   return isSetByFloor(fromPolicy.mode, minimum) ? { mode: minimum, setBy: 'floor' } : fromPolicy;
 }
+
+/** A mode in force, and what it holds for. */
+export interface ModeInForce extends PortMode {
+  /** Undefined for every port without a mode of its own. */
+  readonly port: number | undefined;
+  readonly fromPolicy: Mode;
+}
+
+/** Every mode that is in force: that of most ports first, then those of ports that have one of their own. */
+export function modesInForce(policy: PolicyState, minimum: Mode): readonly ModeInForce[] {
+  const { mode, modeSetBy: setBy, ports = [] } = policy;
+  const all = [{ port: undefined, mode, setBy }, ...ports];
+  return all.map(({ port, mode: fromPolicy, setBy }) => ({
+    port,
+    fromPolicy,
+    ...(isSetByFloor(fromPolicy, minimum) ? { mode: minimum, setBy: 'floor' } : { mode: fromPolicy, setBy }),
+  }));
+}

@@ -14,7 +14,7 @@ import type {
   Transport,
 } from '../outcomes.ts';
 import { printable } from '../printable.ts';
-import type { RefusalFacts, TunnelEnds } from '../refusal-facts.ts';
+import type { PolicyDecision, RefusalFacts, TunnelEnds } from '../refusal-facts.ts';
 import type { Ended } from './connection-line.ts';
 import { isEnd, lineOf } from './connection-line.ts';
 import type { Proof } from './proof.ts';
@@ -56,6 +56,8 @@ export interface Established extends Partial<TunnelEnds> {
   readonly tls?: Negotiated | undefined;
   /** Short name of the tunnel that carries it; the same at both ends. */
   readonly tunnel?: string | undefined;
+  /** Absent where no AuthorizationPolicy has anything to do with it. */
+  readonly decision?: PolicyDecision | undefined;
 }
 
 /** Sees each connection once at each of its turns; implemented by the metrics. */
@@ -65,6 +67,8 @@ export interface Observer extends SuppressionCounter {
   /** It was admitted, but could not be made. */
   connectionFailed(direction: Direction, reason: ClosedReason): void;
   connectionDenied(direction: Direction, reason: DeniedReason): void;
+  /** AuthorizationPolicies had to do with it; `enforced` is what became of it. */
+  connectionJudged(decision: PolicyDecision, enforced: 'allowed' | 'denied'): void;
   handshakeSucceeded(direction: Direction, durationMs: number, negotiated: Negotiated): void;
   handshakeFailed(direction: Direction, reason: HandshakeReason): void;
   tunnelOpened(direction: Direction): void;
@@ -155,6 +159,7 @@ export function createAccounts({
         live.set(account, carried);
         failures?.carried(carried);
         observer.connectionOpened(carried);
+        if (facts.decision !== undefined) observer.connectionJudged(facts.decision, 'allowed');
       },
       close(outcome) {
         if (isClosed) throw new TypeError(`The account of connection ${id} was closed twice`);
@@ -163,7 +168,8 @@ export function createAccounts({
         live.delete(account);
         count(observer, direction, carried, outcome);
         const isFailure = !isEnd(outcome);
-        const isLogged = isWanted(outcome, accessLog(), log);
+        const isAudited = (outcome.facts?.decision ?? known.decision)?.audited !== undefined;
+        const isLogged = isWanted(outcome, isAudited, accessLog(), log);
         if (!isFailure && !isLogged) return;
         const ended: Ended = {
           id,
@@ -188,9 +194,10 @@ export function createAccounts({
   return { open, live: () => live.values() };
 }
 
-/** What nobody wants takes no place from what is left out, and is not counted there. */
-function isWanted(outcome: Outcome, accessLog: AccessLog, log: Log): boolean {
-  if (isEnd(outcome)) return accessLog === 'all' && log.isLevelEnabled('info');
+/** What nobody wants takes no place from what is left out, and is not counted there. Whoever audits wants the line of a good one too. */
+function isWanted(outcome: Outcome, isAudited: boolean, accessLog: AccessLog, log: Log): boolean {
+  if (isEnd(outcome))
+    return (accessLog === 'all' || (isAudited && accessLog === 'failures')) && log.isLevelEnabled('info');
   return accessLog !== 'off' && log.isLevelEnabled('warn');
 }
 
@@ -208,6 +215,7 @@ function count(observer: Observer, direction: Direction, carried: LiveConnection
       return;
     case 'denied':
       observer.connectionDenied(direction, outcome.reason);
+      if (outcome.facts?.decision !== undefined) observer.connectionJudged(outcome.facts.decision, 'denied');
       return;
     case 'handshake':
       // The handshake counted itself, where it failed.

@@ -1,5 +1,6 @@
 import type { ClosedReason } from '../outcomes.ts';
-import type { Account, Established } from './account.ts';
+import type { PolicyDecision } from '../refusal-facts.ts';
+import type { Account, Established, Outcome } from './account.ts';
 import type { Leg } from './leg.ts';
 import type { ProxyParts } from './parts.ts';
 import type { Proof } from './proof.ts';
@@ -9,8 +10,13 @@ import { relay } from './relay.ts';
 /** What a connection rests on: it lasts as long as that holds. */
 export interface Ground {
   /** Calls `cut` once, when it no longer holds; at once when that is so already. The returned function says that the connection has ended. */
-  carry(cut: (reason: ClosedReason) => void): () => void;
+  carry(cut: Cut): () => void;
+  /** For the log line of the connection. */
+  readonly decision?: PolicyDecision | undefined;
 }
+
+/** Ends a connection, and says what exactly was found. */
+export type Cut = (reason: ClosedReason, found?: Pick<Outcome, 'detail' | 'facts'>) => void;
 
 /** Undefined in plaintext, and where nobody was asked for permission. */
 export interface Grounds {
@@ -32,11 +38,18 @@ export async function carry(
   { proof, permission }: Grounds = {},
 ): Promise<void> {
   const carried = relay(downstream, upstream, limits, clock);
-  account.established(facts, carried.bytes, proof);
+  const decision = permission?.decision;
+  account.established(decision === undefined ? facts : { ...facts, decision }, carried.bytes, proof);
   const untrack = drain.track(() => carried.abort('drain_deadline'));
-  const forget = [proof?.carry(carried.abort), permission?.carry(carried.abort)];
+  let cutFor: (Pick<Outcome, 'detail' | 'facts'> & { readonly reason: ClosedReason }) | undefined;
+  const cut: Cut = (reason, found) => {
+    cutFor ??= { reason, ...found };
+    carried.abort(reason);
+  };
+  const forget = [proof?.carry(cut), permission?.carry(cut)];
   const reason = await carried.closed;
   for (const end of forget) end?.();
   untrack();
-  account.close({ kind: 'closed', reason });
+  // It may have ended by itself in the same turn: then that counts.
+  account.close({ kind: 'closed', ...(cutFor?.reason === reason && cutFor), reason });
 }

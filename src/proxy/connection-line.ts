@@ -4,7 +4,13 @@ import type { ConnectionLine } from '../admin-api.ts';
 import { timestamp } from '../clock.ts';
 import type { Direction, Words } from '../outcomes.ts';
 import { closedReasons, deniedReasons, handshakeReasons, wantsOfRoom } from '../outcomes.ts';
-import type { OtherRefusal, PresentedCertificate } from '../refusal-facts.ts';
+import type {
+  OtherRefusal,
+  PolicyDecision,
+  PolicyTrial,
+  PresentedCertificate,
+  RefusalFacts,
+} from '../refusal-facts.ts';
 import type { Established, Outcome } from './account.ts';
 import type { ByteCount } from './relay.ts';
 
@@ -31,7 +37,7 @@ export function lineOf({ known, bytes, outcome, ...ended }: Ended): ConnectionLi
     id: ended.id,
     direction: ended.direction,
     peerAddress: ended.peerAddress === undefined ? 'unknown' : formatAddress(ended.peerAddress),
-    ...shownFacts(outcome.facts === undefined ? known : { ...outcome.facts, ...known }),
+    ...shownFacts(outcome.facts === undefined ? known : knownAtLast(known, outcome.facts)),
     openedAt: timestamp(ended.openedAtMs),
     durationMs: ended.durationMs,
     ...bytes,
@@ -39,6 +45,11 @@ export function lineOf({ known, bytes, outcome, ...ended }: Ended): ConnectionLi
     reason: outcome.reason,
     ...(isEnd(outcome) ? undefined : whatFailed(outcome, ended)),
   };
+}
+
+/** What is decided last of a connection that was carried is why it was cut. */
+function knownAtLast(known: Partial<Established>, facts: RefusalFacts): Partial<Established> {
+  return { ...facts, ...known, decision: facts.decision ?? known.decision };
 }
 
 /** The applications were done with it. */
@@ -59,6 +70,7 @@ export function shownFacts({
   tunnel,
   tunnelFrom,
   tunnelTo,
+  decision,
 }: Partial<Established>) {
   return {
     originalDestination: originalDestination && formatAddress(originalDestination),
@@ -75,7 +87,24 @@ export function shownFacts({
     tunnel,
     tunnelFrom,
     tunnelTo,
+    ...(decision && shownDecision(decision)),
   };
+}
+
+/** So many AUDIT policies are named in a line; all of them are counted. */
+export const maxAuditedNames = 10;
+
+function shownDecision({ policy, audited, dryRun }: PolicyDecision) {
+  return {
+    policy,
+    audited: audited?.slice(0, maxAuditedNames),
+    auditedCount: audited?.length,
+    dryRun: dryRun && shownTrial(dryRun),
+  };
+}
+
+function shownTrial(trial: PolicyTrial) {
+  return { verdict: trial.kind, ...(trial.kind === 'denied' && { reason: trial.reason }), policy: trial.by };
 }
 
 function whatFailed(outcome: Outcome, { nowMs, clockSkewMs }: Pick<Ended, 'nowMs' | 'clockSkewMs'>) {

@@ -13,10 +13,12 @@ import { canaryLimits } from '../../src/agent/audit/canary.ts';
 import { socketTableLimits } from '../../src/agent/audit/socket-table.ts';
 import { callerBookLimits, callerNames } from '../../src/agent/callers/caller-book.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
+import { policyPageLimits } from '../../src/agent/policy-page.ts';
 import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
 import { reportLimits, reportTimes } from '../../src/agent/reports.ts';
+import { maxReportedModes } from '../../src/agent/sidecar-state.ts';
 import { streamSilenceMs } from '../../src/agent/stream-session.ts';
 import { trafficBookLimits } from '../../src/agent/traffic-book.ts';
 import { appProbeLimits } from '../../src/app-probes.ts';
@@ -59,14 +61,16 @@ import { logOutputLimits } from '../../src/log-output.ts';
 import { memoryMarks } from '../../src/memory-pressure.ts';
 import { maxHeldBytes } from '../../src/metrics/held-answers.ts';
 import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
-import { maxRootLabels } from '../../src/metrics/sidecar-families.ts';
+import { maxPortLabels, maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { maxTcpSeries } from '../../src/metrics/tcp/series.ts';
 import { tcpTrafficLimits } from '../../src/metrics/tcp/traffic.ts';
+import { maxAuditedNames } from '../../src/proxy/connection-line.ts';
 import { longestWaitMs } from '../../src/proxy/explain/explain.ts';
 import { maxAddressesOfName } from '../../src/proxy/explain/lookup.ts';
 import { explainLimits } from '../../src/proxy/explain/outbound.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
+import { sliceMs } from '../../src/proxy/inbound/permissions.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
@@ -250,6 +254,17 @@ describe('a fixed value', () => {
     ],
     ['roots of which it is known when a peer was there last', [peerBookLimits.roots]],
     ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
+    ['ports with a value of their own in `remora_mode_info`', [maxPortLabels]],
+    ['names of AUDIT policies in the line of a connection', [maxAuditedNames]],
+    ['judging what is carried after a change of the policy, in one turn of the event loop', [sliceMs]],
+    [
+      'modes of ports, and AuthorizationPolicies, that a page shows',
+      [policyPageLimits.modes, policyPageLimits.policies],
+    ],
+    [
+      'modes of ports in a report, and the name of the policy that sets one',
+      [maxReportedModes, api.maxReportedNameLength],
+    ],
     ['sets of labels of the `istio_tcp_*` metrics', [maxTcpSeries]],
     ['connections that are not counted there yet, because it is asked who their peers are', [tcpTrafficLimits.waiting]],
     ['the name of a peer, before its connection is counted in the `istio_tcp_*` metrics', [tcpTrafficLimits.waitMs]],

@@ -1,4 +1,4 @@
-import type { StatusPage } from '../../admin-api.ts';
+import type { ShownPortMode, StatusPage } from '../../admin-api.ts';
 import { captureSettings } from '../../annotations.ts';
 import { parseDate } from '../../clock.ts';
 import { asGiven, counted, indented, liftRevocation, moment, roughly } from '../../phrases.ts';
@@ -22,6 +22,7 @@ export function statusText(page: StatusPage, columns: number): string[] {
     ...identityLines(page, nowMs),
     ...controlPlaneLines(page, nowMs),
     line('Inbound mode', modeText(page)),
+    ...policyLines(page),
     line(
       'Outbound',
       `minimumOutbound ${printable(page.minimumOutbound)}, outboundPolicy ${printable(page.outboundPolicy)}`,
@@ -98,11 +99,28 @@ function renewalFailureLines(
   return [line('', `${when}: ${printable(happened)}`), line('', `${printable(remedy)}. ${printable(message)}`)];
 }
 
-function modeText({ mode, modeSetBy, minimumInboundMode, controlPlane }: StatusPage): string {
-  if (mode === null) return 'none in force, so everything is refused';
-  if (modeSetBy === 'floor') return `${mode} (the floor of this pod, minimumInboundMode)`;
-  const by = controlPlane.address === null ? 'there is no control plane' : 'control plane';
-  return `${mode} (${by}; floor of this pod ${minimumInboundMode})`;
+function modeText({ modes, minimumInboundMode, controlPlane }: StatusPage): string {
+  const [most, ...ports] = modes;
+  if (most === undefined) return 'none in force, so everything new is refused';
+  const nobody = controlPlane.address === null ? 'there is no control plane' : 'mesh default';
+  const by = ({ setBy }: ShownPortMode) =>
+    setBy === 'floor' ? 'the floor of this pod, minimumInboundMode' : printable(setBy ?? nobody);
+  const floor = most.setBy === 'floor' ? '' : `; floor of this pod ${minimumInboundMode}`;
+  const own = ports.map((one) => `, ${one.port} ${one.mode} (${by(one)})`);
+  return `${most.mode} (${by(most)}${floor})${own.join('')}`;
+}
+
+/** Nothing where there are none, as in most pods. */
+function policyLines({ policies }: StatusPage): string[] {
+  if (policies === null) return [];
+  const { enforced, audit, dry_run: onTrial, invalid } = policies;
+  const shown = [
+    ...(enforced > 0 ? [`${enforced} enforced`] : []),
+    ...(audit > 0 ? [`${audit} of AUDIT`] : []),
+    ...(onTrial > 0 ? [`${onTrial} on trial`] : []),
+    ...(invalid > 0 ? [`${invalid} INVALID, which GET /policy explains`] : []),
+  ];
+  return shown.length === 0 ? [] : [line('Policies', shown.join(', '))];
 }
 
 function interceptionText({ interception: { isOn, proofs, unknown, bypassed } }: StatusPage): string {

@@ -133,8 +133,25 @@ function ageOf({ reportedAt, isStale }: MeshSidecar, nowMs: number): string {
   return isStale ? `STALE, ${ago(reportedAt, nowMs)}` : ago(reportedAt, nowMs);
 }
 
-function modesOf({ modes }: SidecarState): string {
-  return modes.map(({ port, mode }) => (port === '*' ? mode : `${port} ${mode}`)).join(', ') || 'none yet';
+function modesOf(state: SidecarState): string {
+  return modesText(state, ({ port, mode }) => (port === '*' ? mode : `${port} ${mode}`));
+}
+
+/** With what sets each, where the report names it. */
+function modesInFull(state: SidecarState): string {
+  return modesText(state, ({ port, mode, setBy }) => {
+    const by = setBy === undefined ? '' : ` (${setBy})`;
+    return port === '*' ? `${mode}${by}` : `${port} ${mode}${by}`;
+  });
+}
+
+function modesText(
+  { modes, modesLeftOut = 0, invalidPolicies = 0 }: SidecarState,
+  shown: (mode: SidecarState['modes'][number]) => string,
+): string {
+  const more = modesLeftOut === 0 ? [] : [`${counted(modesLeftOut, 'more port')}`];
+  const invalid = invalidPolicies === 0 ? [] : [`${counted(invalidPolicies, 'policy', 'policies')} INVALID`];
+  return [...modes.map(shown), ...more, ...invalid].join(', ') || 'none yet';
 }
 
 /** While an identity is revoked its renewals fail for that reason alone, and what it last had is of no use. */
@@ -166,7 +183,7 @@ function sidecarLines(sidecar: MeshSidecar, nowMs: number): string[] {
     ...known,
     `  version      ${printable(version ?? 'unknown')}`,
     `  ready        ${printable(readinessOf(sidecar, state))}`,
-    `  mode         ${printable(modesOf(state))}`,
+    `  mode         ${printable(modesInFull(state))}`,
     `  certificate  ${certificateOf(sidecar, nowMs)}${until}`,
     `  capture      ${printable(captureOf(interception, bypassed))}`,
     `  open         ${counted(open.inbound, 'inbound connection')}, ${counted(open.outbound, 'outbound connection')}`,

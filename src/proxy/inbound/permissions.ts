@@ -1,53 +1,79 @@
+import type { PolicyState } from '../../control-api.ts';
+import { DeniedError } from '../../errors.ts';
 import type { InboundFloor } from '../../policy/authorize.ts';
-import { authorize, decideInbound } from '../../policy/authorize.ts';
+import { authorize, decideInbound, policyDecisionOf } from '../../policy/authorize.ts';
 import type { InboundPermit } from '../../policy/permit.ts';
-import type { Ground } from '../carry.ts';
+import { outcomeOf } from '../account.ts';
+import type { Cut, Ground } from '../carry.ts';
 import type { ProxyParts } from '../parts.ts';
 
 /** What inbound connections are permitted by, held against the policy for as long as they are carried. */
 export interface Permissions {
-  /** What a connection rests on. Throws `DeniedError` when the policy that is in force now does not permit it any more. */
+  /**
+   * What a connection rests on; to be asked right before its first byte. Throws `DeniedError` when the policy that is in force
+   * now does not permit it any more.
+   */
   ground(permit: InboundPermit): Ground;
-  /** The policy is another one: what it does not permit is cut, `policy_change`, a slice in each turn of the event loop. */
+  /**
+   * The policy is another one: what it does not permit is cut, `policy_change`, a slice in each turn of the event loop. While
+   * there is none that can be enforced, what is open goes on: nobody has said that it may not.
+   */
   recheck(): void;
   /** How many connections are held. */
   readonly size: number;
 }
 
-/** Some 20 µs each at the worst: no more than a few milliseconds in one turn. */
-const sliceSize = 200;
+/** A decision takes microseconds, a cut with its line some hundred times as long. What is carried waits for a slice at most. */
+export const sliceMs = 5;
 
 interface Held {
   readonly permit: InboundPermit;
-  cut(): void;
+  readonly cut: Cut;
 }
 
-export function createPermissions({ policy }: Pick<ProxyParts, 'policy'>, floor: InboundFloor): Permissions {
+export function createPermissions(
+  { policy, clock }: Pick<ProxyParts, 'policy' | 'clock'>,
+  floor: InboundFloor,
+): Permissions {
   const held = new Set<Held>();
   let waiting: Iterator<Held> | undefined;
 
+  const judge = ({ permit, cut }: Held, current: PolicyState) => {
+    const decision = decideInbound(permit.request, current, floor);
+    if (decision.kind === 'permitted') return;
+    const facts = { decision: policyDecisionOf(decision) };
+    const { detail = '' } = outcomeOf(new DeniedError(decision.reason, decision.why));
+    cut('policy_change', { detail, facts });
+  };
+
   const judgeSlice = () => {
     const current = policy.current();
-    for (let judged = 0; judged < sliceSize; judged += 1) {
+    const sinceMs = clock.monotonic();
+    while (current !== undefined && clock.monotonic() - sinceMs < sliceMs) {
       const next = waiting?.next();
       if (next === undefined || next.done === true) {
         waiting = undefined;
         return;
       }
-      const { permit, cut } = next.value;
-      if (held.has(next.value) && decideInbound(permit.request, current, floor).kind === 'refused') cut();
+      if (held.has(next.value)) judge(next.value, current);
     }
-    setImmediate(judgeSlice);
+    // When one arrives that can be enforced, all begins anew.
+    if (current === undefined) waiting = undefined;
+    else setImmediate(judgeSlice);
   };
 
   return {
     ground(permit) {
+      const decidedBy = policy.current();
       // It may have changed while the application was dialled.
-      authorize(permit.request, policy.current(), floor);
+      const { decision } = authorize(permit.request, decidedBy, floor);
       return {
+        decision: policyDecisionOf(decision),
         carry(cut) {
-          const one: Held = { permit, cut: () => cut('policy_change') };
+          const one: Held = { permit, cut };
           held.add(one);
+          const current = policy.current();
+          if (current !== undefined && current !== decidedBy) judge(one, current);
           return () => void held.delete(one);
         },
       };

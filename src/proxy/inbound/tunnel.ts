@@ -197,6 +197,7 @@ async function serve(
   account.learned(ofTunnel);
   const untrack = parts.drain.track(() => request.abort(cutWhileOpening()));
   let release = () => {};
+  let application: Socket | undefined;
   try {
     const { peer } = proof;
     const originalDestination = destinationOf(request.headers);
@@ -207,13 +208,15 @@ async function serve(
     const asked = { destination, principal: peer.spiffeId.uri, source: peerAddress?.ip };
     const permit = authorize(asked, parts.policy.current(), settings.floor);
     const delivered = await deliver(permit, parts, settings, request.signal);
-    ({ release } = delivered);
+    ({ application, release } = delivered);
     const grounds = { proof, permission: parts.permissions.ground(permit) };
     const downstream = request.accept();
-    const carried = carry(account, facts, downstream, socketLeg(delivered.application), parts, settings, grounds);
+    const carried = carry(account, facts, downstream, socketLeg(application), parts, settings, grounds);
     untrack();
     await carried;
   } catch (error) {
+    // It was dialled for a connection that is not permitted any more, or whose peer has gone.
+    if (application !== undefined) resetSocket(application);
     request.refuse(error, account.id);
     account.close(outcomeOf(error));
   } finally {

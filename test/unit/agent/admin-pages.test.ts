@@ -6,16 +6,18 @@ import { changedSettings, configPageOf } from '../../../src/agent/config-page.ts
 import { destinationsPageOf } from '../../../src/agent/destinations-page.ts';
 import { timedReadiness } from '../../../src/agent/gate-times.ts';
 import { createLastMinute } from '../../../src/agent/last-minute.ts';
-import { policyPageOf } from '../../../src/agent/policy-page.ts';
+import { policyPageLimits, policyPageOf } from '../../../src/agent/policy-page.ts';
 import type { StatusShown } from '../../../src/agent/status-page.ts';
 import { statusPageOf } from '../../../src/agent/status-page.ts';
 import { agentTable } from '../../../src/config/table.ts';
 import { loadAgentSettings } from '../../../src/config.ts';
-import type { Destination } from '../../../src/control-api.ts';
+import type { AuthorizationPolicy, Destination } from '../../../src/control-api.ts';
 import type { RevocationLists } from '../../../src/identity/revocations.ts';
 import { createRevocations, noRevocations } from '../../../src/identity/revocations.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import { readinessGates, renewalReasons } from '../../../src/outcomes.ts';
+import { modesInForce } from '../../../src/policy/mode.ts';
+import { countPolicies } from '../../../src/policy/policy-states.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 
@@ -34,47 +36,76 @@ const load = (...args: string[]) =>
   });
 
 describe('the policy', () => {
-  const page = (policy: 'STRICT' | 'PERMISSIVE' | undefined, ...args: string[]) => {
+  const allow: AuthorizationPolicy = { name: 'shop/allow', action: 'ALLOW', rules: [{}] };
+  const usual: readonly AuthorizationPolicy[] = [
+    { ...allow, name: 'shop/trial', action: 'DENY', isDryRun: true },
+    { ...allow, name: 'shop/audit', action: 'AUDIT' },
+    allow,
+    { ...allow, name: 'shop/deny', action: 'DENY' },
+    { ...allow, name: 'shop/broken', rules: [], problem: 'spec.action: CUSTOM is not supported' },
+  ];
+  const page = (mode: 'STRICT' | 'PERMISSIVE' | undefined, args: readonly string[] = [], policies = usual) => {
     const { settings } = load(...args);
-    const inForce = policy && { mode: policy, sinceMs: nowMs - 5000 };
+    const state = mode && { mode, modeSetBy: 'istio-system/default', authorization: [...policies] };
     return parse(
       policyPage,
       policyPageOf({
         nowMs,
         settings,
-        policy: policy && { mode: policy },
-        inForce: inForce && { ...inForce, mode: settings.minimumInboundMode === 'STRICT' ? 'STRICT' : inForce.mode },
+        policy: state,
+        inForce: state && {
+          modes: modesInForce(state, settings.minimumInboundMode),
+          policies: countPolicies(policies),
+          sinceMs: nowMs - 5000,
+        },
       }),
     );
   };
 
   it('is what the control plane says, where that is strict enough', () => {
-    const { inbound, lastUpdate } = page('PERMISSIVE', '--minimum-inbound-mode', 'DISABLE');
-    expect(inbound).toEqual({
-      mode: 'PERMISSIVE',
-      setBy: 'policy',
-      why: 'The control plane says PERMISSIVE',
-      fromPolicy: 'PERMISSIVE',
+    const { inbound, lastUpdate } = page('PERMISSIVE', ['--minimum-inbound-mode', 'DISABLE']);
+    expect(inbound).toMatchObject({
+      modes: [{ port: '*', mode: 'PERMISSIVE', setBy: 'istio-system/default', fromPolicy: 'PERMISSIVE' }],
+      modesLeftOut: 0,
       floor: 'DISABLE',
       allowedPeers: null,
     });
+    expect(inbound.why).toContain('PeerAuthentications');
     expect(lastUpdate).toBe(ago(5));
-    expect(page('STRICT').inbound).toMatchObject({ mode: 'STRICT', setBy: 'policy' });
   });
 
   it('is the floor of the pod, where the control plane says less', () => {
-    expect(page('PERMISSIVE').inbound).toMatchObject({
-      mode: 'STRICT',
-      setBy: 'floor',
-      why: 'The policy says PERMISSIVE, and minimumInboundMode lets nothing below STRICT',
-      fromPolicy: 'PERMISSIVE',
+    const { modes } = page('PERMISSIVE', ['--minimum-inbound-mode', 'STRICT']).inbound;
+    expect(modes).toEqual([{ port: '*', mode: 'STRICT', setBy: 'floor', fromPolicy: 'PERMISSIVE' }]);
+  });
+
+  it('lists the AuthorizationPolicies in the order in which they are judged', () => {
+    const { authorization } = page('STRICT');
+    expect(authorization.policies.map(({ name }) => name)).toEqual([
+      'shop/broken',
+      'shop/deny',
+      'shop/allow',
+      'shop/audit',
+      'shop/trial',
+    ]);
+    expect(authorization.policies[0]).toEqual({
+      ...{ name: 'shop/broken', action: 'ALLOW', rules: 0, isDryRun: false },
+      problem: 'spec.action: CUSTOM is not supported',
     });
+    expect(authorization).toMatchObject({ leftOut: 0, deniesByDefault: true });
+  });
+
+  it('G21: shows of very many policies only the first', () => {
+    const many = Array.from({ length: 10_000 }, (_, n) => ({ ...allow, name: `shop/allow-${n}` }));
+    const { authorization } = page('STRICT', [], many);
+    expect(authorization.policies).toHaveLength(policyPageLimits.policies);
+    expect(authorization.leftOut).toBe(10_000 - policyPageLimits.policies);
   });
 
   it('is none before the first, and says what that means', () => {
     const { inbound, lastUpdate } = page(undefined);
-    expect(inbound).toMatchObject({ mode: null, setBy: null, fromPolicy: null });
-    expect(inbound.why).toContain('everything inbound is refused');
+    expect(inbound.modes).toEqual([]);
+    expect(inbound.why).toContain('everything new that is inbound is refused');
     expect(lastUpdate).toBe(null);
   });
 });
@@ -156,8 +187,7 @@ describe('the status', () => {
     readiness: timedReadiness(clock, createReadiness(['policy'])),
     identity: undefined,
     revocations: noRevocations,
-    mode: undefined,
-    modeSetBy: null,
+    policyInForce: undefined,
     isControlPlaneUp: false,
     controlPlaneFacts: undefined,
     openNow: { connections: { inbound: 1, outbound: 2 }, tunnels: { inbound: 0, outbound: 1 } },
@@ -198,7 +228,7 @@ describe('the status', () => {
       },
     ]);
     expect(page.gates[0]).toEqual({ gate: 'listeners', isOpen: true, why: null, since: null, remedy: null });
-    expect(page).toMatchObject({ identity: null, mode: null, connections: { inbound: 1, outbound: 2 } });
+    expect(page).toMatchObject({ identity: null, modes: [], policies: null, connections: { inbound: 1, outbound: 2 } });
   });
 
   it('knows a revoked identity from a revoked certificate, which a renewal replaces', () => {

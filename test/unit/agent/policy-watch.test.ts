@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { watchPolicy } from '../../../src/agent/policy-watch.ts';
-import type { PolicyState } from '../../../src/control-api.ts';
+import type { AuthorizationPolicy, PolicyState } from '../../../src/control-api.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
 import type { Mode } from '../../../src/policy/mode.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
@@ -33,7 +33,7 @@ it('has nothing in force, and keeps the gate shut, before a policy and while one
   expect(inForce()).toBeUndefined();
   expect(why()).toContain('No policy has arrived yet');
   says({ mode: 'STRICT' });
-  expect([inForce()?.mode, why()]).toEqual(['STRICT', undefined]);
+  expect([inForce()?.modes[0]?.mode, why()]).toEqual(['STRICT', undefined]);
   says(undefined);
   expect(inForce()).toBeUndefined();
   expect(why()).toContain('cannot be enforced');
@@ -42,9 +42,36 @@ it('has nothing in force, and keeps the gate shut, before a policy and while one
 it('says since when a mode is in force, which is never weaker than the floor of the pod', async () => {
   const { clock, inForce, says } = watched('PERMISSIVE');
   says({ mode: 'DISABLE' });
-  expect(inForce()).toEqual({ mode: 'PERMISSIVE', sinceMs: startMs });
+  const first = { modes: [{ mode: 'PERMISSIVE', setBy: 'floor', fromPolicy: 'DISABLE' }], sinceMs: startMs };
+  expect(inForce()).toMatchObject(first);
   await clock.advance(5000);
-  expect(inForce()).toEqual({ mode: 'PERMISSIVE', sinceMs: startMs });
+  expect(inForce()).toMatchObject(first);
   says({ mode: 'STRICT' });
-  expect(inForce()).toEqual({ mode: 'STRICT', sinceMs: startMs + 5000 });
+  expect(inForce()).toMatchObject({ modes: [{ mode: 'STRICT', fromPolicy: 'STRICT' }], sinceMs: startMs + 5000 });
+});
+
+it('says what sets the mode of each port, and what the policies do', () => {
+  const { inForce, says } = watched('PERMISSIVE');
+  const policy: AuthorizationPolicy = { name: 'shop/one', action: 'ALLOW', rules: [] };
+  says({
+    mode: 'STRICT',
+    modeSetBy: 'shop/default',
+    ports: [
+      { port: 8080, mode: 'DISABLE', setBy: 'shop/api' },
+      { port: 9090, mode: 'PERMISSIVE', setBy: 'shop/api' },
+    ],
+    authorization: [
+      policy,
+      { ...policy, action: 'AUDIT' },
+      { ...policy, isDryRun: true },
+      { ...policy, action: 'AUDIT', isDryRun: true },
+      { ...policy, isDryRun: true, problem: 'CUSTOM is not supported' },
+    ],
+  });
+  expect(inForce()?.modes).toEqual([
+    { port: undefined, mode: 'STRICT', setBy: 'shop/default', fromPolicy: 'STRICT' },
+    { port: 8080, mode: 'PERMISSIVE', setBy: 'floor', fromPolicy: 'DISABLE' },
+    { port: 9090, mode: 'PERMISSIVE', setBy: 'shop/api', fromPolicy: 'PERMISSIVE' },
+  ]);
+  expect(inForce()?.policies).toEqual({ enforced: 1, audit: 1, dry_run: 2, invalid: 1 });
 });

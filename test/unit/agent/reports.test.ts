@@ -1,9 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { PeersByRoot } from '../../../src/agent/reports.ts';
 import { reportTimes, startReports } from '../../../src/agent/reports.ts';
+import { maxReportedModes, policyStateOf } from '../../../src/agent/sidecar-state.ts';
 import { trafficBookLimits } from '../../../src/agent/traffic-book.ts';
-import type { Report, SidecarState } from '../../../src/control-api.ts';
-import { maxReportBytes, parseJson, report as reportSchema } from '../../../src/control-api.ts';
+import type { PolicyState, Report, SidecarState } from '../../../src/control-api.ts';
+import { maxReportBytes, maxReportedNameLength, parseJson, report as reportSchema } from '../../../src/control-api.ts';
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
 import { parseTrustBundles } from '../../../src/identity/trust-bundle.ts';
@@ -148,7 +149,18 @@ describe('a report', () => {
     sidecar.peers = peersOf(...Array.from({ length: 30 }, (_, n) => [root(n), 1e9] as [string, number]));
     const failures = Array.from({ length: trafficBookLimits.reportedFailures }, () => failure(1e12));
     const edges = Array.from({ length: trafficBookLimits.reportedEdges }, (_, n) => edge(n));
-    sidecar.fares = { ...idle, failures, edges };
+    const policy: PolicyState = {
+      mode: 'STRICT',
+      modeSetBy: 'n'.repeat(maxReportedNameLength),
+      ports: Array.from({ length: 100 }, (_, n) => ({
+        port: 60_000 + n,
+        mode: 'PERMISSIVE',
+        setBy: 'n'.repeat(maxReportedNameLength),
+      })),
+      authorization: [{ name: 'shop/broken', action: 'DENY', rules: [], problem: 'CUSTOM is not supported' }],
+    };
+    sidecar.fares = { ...idle, failures, edges, ...policyStateOf(policy, 'DISABLE') };
+    expect(sidecar.fares).toMatchObject({ modesLeftOut: 101 - maxReportedModes, invalidPolicies: 1 });
     await sidecar.clock.advance(look);
     const [sent] = sidecar.sent;
     const text = JSON.stringify(sent);

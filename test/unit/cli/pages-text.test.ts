@@ -38,9 +38,9 @@ function status(parts: Partial<StatusPage> = {}): StatusPage {
       nextRenewal: ago(-600),
       lastFailure: null,
     },
-    mode: 'STRICT',
-    modeSetBy: 'policy',
-    minimumInboundMode: 'STRICT',
+    modes: [{ port: '*', mode: 'STRICT', setBy: 'istio-system/default', fromPolicy: 'STRICT' }],
+    minimumInboundMode: 'DISABLE',
+    policies: { enforced: 0, audit: 0, dry_run: 0, invalid: 0 },
     minimumOutbound: 'plaintext',
     outboundPolicy: 'ALLOW_ANY',
     controlPlane,
@@ -73,13 +73,28 @@ describe('the status for a person', () => {
       'Identity:      spiffe://cluster.local/ns/shop/sa/web',
       '               valid for 30m more, next renewal at 2026-11-22T10:10:00Z',
       'Control plane: stream up since 2026-11-22T09:50:00Z, https://control-plane:15012',
-      'Inbound mode:  STRICT (control plane; floor of this pod STRICT)',
+      'Inbound mode:  STRICT (istio-system/default; floor of this pod DISABLE)',
       'Outbound:      minimumOutbound plaintext, outboundPolicy ALLOW_ANY',
       'Interception:  outbound ipv4 ok, outbound ipv6 ok, inbound not known (control plane away)',
       'Carrying:      3 inbound and 12 outbound connections (15 of at most 10000), in 2 inbound and 4 outbound tunnels',
       'Not default:   nothing',
       'Failures:      none within the last ten minutes',
     ]);
+  });
+
+  it('says what sets the mode of each port, and what the policies do', () => {
+    const modes = [
+      { port: '*', mode: 'PERMISSIVE', setBy: null, fromPolicy: 'PERMISSIVE' },
+      { port: '8080', mode: 'STRICT', setBy: 'shop/api', fromPolicy: 'STRICT' },
+      { port: '9090', mode: 'PERMISSIVE', setBy: 'floor', fromPolicy: 'DISABLE' },
+    ] as const;
+    const policies = { enforced: 3, audit: 1, dry_run: 2, invalid: 1 };
+    const lines = statusText(status({ modes: [...modes], policies, minimumInboundMode: 'PERMISSIVE' }), 100);
+    for (const line of [
+      'Inbound mode:  PERMISSIVE (mesh default; floor of this pod PERMISSIVE), 8080 STRICT (shop/api), 9090 PERMISSIVE (the floor of this pod, minimumInboundMode)',
+      'Policies:      3 enforced, 1 of AUDIT, 2 on trial, 1 INVALID, which GET /policy explains',
+    ])
+      expect(lines).toContain(line);
   });
 
   it('says first what keeps it from being ready, and everything that is wrong in capitals or in words', () => {
@@ -114,7 +129,8 @@ describe('the status for a person', () => {
             at: ago(5),
           },
         },
-        mode: null,
+        modes: [],
+        policies: null,
         controlPlane: { ...controlPlane, isUp: false, since: ago(30), why: 'ECONNREFUSED' },
         interception: {
           isOn: true,
@@ -138,7 +154,7 @@ describe('the status for a person', () => {
       '               Look at it. ECONNREFUSED',
       'Control plane: stream DOWN since 2026-11-22T09:59:30Z, https://control-plane:15012: ECONNREFUSED',
       '               meanwhile policy, destinations and revocations stay as it last told them',
-      'Inbound mode:  none in force, so everything is refused',
+      'Inbound mode:  none in force, so everything new is refused',
       'Interception:  outbound ipv4 LOST, 3 connections GO AROUND THE SIDECAR',
       'Draining:      new connections are taken for the drain delay; 1 connection open, then the process ends',
     ])
@@ -148,8 +164,7 @@ describe('the status for a person', () => {
   it('shows what was set, what passes by because of it, and that there is no room', () => {
     const lines = statusText(
       status({
-        mode: 'STRICT',
-        modeSetBy: 'floor',
+        modes: [{ port: '*', mode: 'STRICT', setBy: 'floor', fromPolicy: 'PERMISSIVE' }],
         places: { inUse: 2, most: 2 },
         changedSettings: [
           { name: 'excludeOutboundPorts', typed: '--exclude-outbound-ports 8080', from: '--exclude-outbound-ports' },

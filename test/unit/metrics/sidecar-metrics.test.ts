@@ -1,6 +1,9 @@
 import { expect, it } from 'vitest';
+import type { PolicyInForce } from '../../../src/agent/policy-watch.ts';
 import { createReadiness } from '../../../src/lifecycle.ts';
+import { maxPortLabels } from '../../../src/metrics/sidecar-families.ts';
 import { handshakeReasons } from '../../../src/outcomes.ts';
+import type { Mode } from '../../../src/policy/mode.ts';
 import { sidecarMetrics } from '../../support/metrics.ts';
 
 it('shows at each scrape how many endpoints are set aside by then', async () => {
@@ -11,21 +14,55 @@ it('shows at each scrape how many endpoints are set aside by then', async () => 
   expect(await metrics.text('prometheus')).toContain('\nremora_endpoints_set_aside 3\n');
 });
 
-it('says which mode is in force and since when, and nothing before a policy', async () => {
-  let policy: { mode: 'STRICT' | 'PERMISSIVE'; sinceMs: number } | undefined;
+const inForce = (mode: Mode, port?: number) => ({ port, mode, setBy: undefined, fromPolicy: mode });
+
+it('says which modes are in force and since when, and nothing before a policy', async () => {
+  let policy: PolicyInForce | undefined;
   const metrics = sidecarMetrics({ policy: () => policy });
   const shown = async () => (await metrics.text('prometheus')).match(/^remora_(?:mode|policy).*$/gm);
   expect(await shown()).toBeNull();
-  policy = { mode: 'PERMISSIVE', sinceMs: 1_700_000_000_500 };
+  const policies = { enforced: 2, audit: 0, dry_run: 1, invalid: 3 };
+  policy = { modes: [inForce('PERMISSIVE')], policies, sinceMs: 1_700_000_000_500 };
   expect(await shown()).toEqual([
     'remora_mode_info{port="*",mode="PERMISSIVE"} 1',
+    'remora_policy_objects{state="enforced"} 2',
+    'remora_policy_objects{state="audit"} 0',
+    'remora_policy_objects{state="dry_run"} 1',
+    'remora_policy_objects{state="invalid"} 3',
     'remora_policy_last_update_timestamp_seconds 1700000000.5',
   ]);
-  policy = { ...policy, mode: 'STRICT' };
-  expect(await shown()).toContain('remora_mode_info{port="*",mode="STRICT"} 1');
-  expect(await shown()).toHaveLength(2);
+  policy = { ...policy, modes: [inForce('STRICT'), inForce('DISABLE', 8080)] };
+  expect((await shown())?.filter((line) => line.startsWith('remora_mode_info'))).toEqual([
+    'remora_mode_info{port="*",mode="STRICT"} 1',
+    'remora_mode_info{port="8080",mode="DISABLE"} 1',
+  ]);
   policy = undefined;
   expect(await shown()).toBeNull();
+});
+
+it('shows the modes of ports beyond the bound as those of other, each once', async () => {
+  const ports = Array.from({ length: maxPortLabels + 20 }, (_, n) => inForce(n % 2 ? 'STRICT' : 'DISABLE', 1000 + n));
+  const policies = { enforced: 0, audit: 0, dry_run: 0, invalid: 0 };
+  const metrics = sidecarMetrics({ policy: () => ({ modes: [inForce('STRICT'), ...ports], policies, sinceMs: 0 }) });
+  const shown = (await metrics.text('prometheus')).match(/^remora_mode_info.*$/gm) ?? [];
+  expect(shown).toHaveLength(maxPortLabels + 2);
+  expect(shown.slice(-2).sort()).toEqual([
+    'remora_mode_info{port="other",mode="DISABLE"} 1',
+    'remora_mode_info{port="other",mode="STRICT"} 1',
+  ]);
+});
+
+it('counts what AUDIT policies match, and what policies on trial would have decided', async () => {
+  const metrics = sidecarMetrics();
+  const denied = { kind: 'denied', reason: 'policy_deny', by: 'shop/trial' } as const;
+  metrics.connectionJudged({ audited: ['shop/one', 'shop/two'], dryRun: denied }, 'allowed');
+  metrics.connectionJudged({ dryRun: { kind: 'allowed', by: undefined } }, 'denied');
+  metrics.connectionJudged({ policy: 'shop/allow' }, 'allowed');
+  expect((await metrics.text('prometheus')).match(/^remora_connections_(?:audited|dry_run).*$/gm)).toEqual([
+    'remora_connections_audited_total 1',
+    'remora_connections_dry_run_total{enforced="allowed",dry_run="denied"} 1',
+    'remora_connections_dry_run_total{enforced="denied",dry_run="allowed"} 1',
+  ]);
 });
 
 it('begins at zero what alerts watch, so that the first failure is a rise', async () => {

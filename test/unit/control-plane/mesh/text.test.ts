@@ -61,6 +61,12 @@ describe('the list of sidecars', () => {
     ['connections around it', { bypassed: 1 }, /; 1 not capturing$/, /NOT CAPTURING/],
     ['renewals in vain', { renewalFailure: 'unreachable' }, /; 1 failing to renew$/, /renewal fails \(unreachable\)/],
     ['an end', { notAfter: ago(2) }, /nothing/, /LAPSED 2m ago/],
+    [
+      'ports with a mode of their own',
+      { modes: [...fine.modes, { port: '8080', mode: 'DISABLE' }], modesLeftOut: 3, invalidPolicies: 2 },
+      /nothing/,
+      /STRICT, 8080 DISABLE, 3 more ports, 2 policies INVALID/,
+    ],
     ['nothing yet', { notAfter: undefined, modes: [] }, /nothing/, /none yet +none yet/],
     [
       'a failure of late',
