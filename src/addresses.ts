@@ -72,7 +72,8 @@ export function cidrSet(cidrs: readonly string[]): { has(ip: string): boolean } 
 
 const familyOf = (ip: string) => (isIPv4(ip) ? 'ipv4' : 'ipv6');
 
-const neverGlobal = cidrSet([
+/** No pod's address on the network is in these: loopback, link-local, unspecified, multicast, and what is reserved. */
+export const neverGlobalRanges = [
   '0.0.0.0/8',
   '127.0.0.0/8',
   '169.254.0.0/16',
@@ -81,7 +82,9 @@ const neverGlobal = cidrSet([
   '::6/128',
   'fe80::/10',
   'ff00::/8',
-]);
+] as const;
+
+const neverGlobal = cidrSet(neverGlobalRanges);
 
 /** Whether a canonical address can be a pod's own on the network: not loopback, link-local, unspecified or multicast. */
 export function isGlobal(ip: string): boolean {

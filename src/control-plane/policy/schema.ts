@@ -66,7 +66,7 @@ export const istioObject = <S extends v.GenericSchema>(spec: S, apiVersions: rea
     kind: v.literal(kind),
     metadata: v.looseObject({ ...metadata.entries, annotations: v.nullish(v.record(v.string(), v.unknown())) }),
     spec,
-    status: v.unknown(),
+    status: v.optional(v.unknown()),
   });
 
 /** Whoever writes more mistakes than this into one object is told of the first ones. */
