@@ -324,6 +324,56 @@ export const sidecarState = v.object({
   notAfter: v.optional(instant),
   /** Why the last renewal failed; absent when it did not. */
   renewalFailure: v.optional(word),
+/** A caller with a longer SPIFFE ID is only counted. */
+export const maxReportedPrincipal = 256;
+
+/** Somebody who has called a port of the sender; the names are the registry's, from when it called. */
+export const reportedCaller = v.object({
+  port: policyPort,
+  /** Canonical IP address. */
+  address: v.pipe(v.string(), v.maxLength(45)),
+  /** The SPIFFE ID that was proved; absent in plaintext. */
+  principal: v.optional(v.pipe(v.string(), v.maxLength(maxReportedPrincipal))),
+  kind: callerKind,
+  workload: v.optional(workloadLabel),
+  namespace: v.optional(workloadLabel),
+  /** Since the sidecar started, or since it was noticed again. */
+  connections: count,
+  /** Of these, those that were carried when it was told. */
+  open: count,
+  firstAt: instant,
+  lastAt: instant,
+  /** It is the node and has never sent anything, as a TCP probe. */
+  onlyConnects: v.optional(v.boolean()),
+  /** The mode or an AuthorizationPolicy did not let these connections in. */
+  isRefused: v.optional(v.boolean()),
+});
+export type ReportedCaller = v.InferOutput<typeof reportedCaller>;
+
+/** At most so many more callers, that were forgotten or had no place in the report; without a port of several. */
+export const furtherCallers = v.object({
+  port: v.optional(policyPort),
+  isPlaintext: v.boolean(),
+  callers: count,
+  lastAt: instant,
+});
+export type FurtherCallers = v.InferOutput<typeof furtherCallers>;
+
+/** The most callers in a report, and ports with further ones. */
+export const maxReportedCallers = 100;
+export const maxFurtherCallers = 8;
+
+/** Who has called the sender. */
+export const reportedCallers = v.object({
+  /** Since when it remembers them. */
+  since: instant,
+  /** Its own floor: no policy lowers it. */
+  minimumMode: policyMode,
+  callers: v.pipe(v.array(reportedCaller), v.maxLength(maxReportedCallers)),
+  further: v.pipe(v.array(furtherCallers), v.maxLength(maxFurtherCallers)),
+});
+export type ReportedCallers = v.InferOutput<typeof reportedCallers>;
+
   interception: v.pipe(v.array(v.object({ direction, family: word, isOk: v.boolean() })), v.maxLength(8)),
   /** Connections that go around the sidecar now. */
   bypassed: count,
@@ -339,13 +389,7 @@ export type SidecarState = v.InferOutput<typeof sidecarState>;
 export const report = v.object({
   /** Of the sidecar's program. */
   version: v.optional(v.pipe(v.string(), v.maxLength(64))),
-  /** Callers without mutual TLS, by the workload or address that they were seen with. */
-  plaintextCallers: v.optional(
-    v.pipe(
-      v.array(v.object({ caller: v.pipe(v.string(), v.maxLength(64)), port: count, connections: count })),
-      v.maxLength(100),
-    ),
-  ),
+  callers: v.optional(reportedCallers),
   /** Peers that are connected, or were within the last hour, by the root that they chain to. */
   peersByRoot: v.optional(v.pipe(v.array(v.object({ root: fingerprint, peers: count })), v.maxLength(20))),
   /** The root that its own certificate chains to; absent when that has ended. */

@@ -5,6 +5,8 @@ import type { Address } from './addresses.ts';
 import { formatAddress } from './addresses.ts';
 import { createAppHealth } from './agent/app-health/app-health.ts';
 import { createInterceptionWatch } from './agent/audit/watch.ts';
+import { createNodeAddresses } from './agent/callers/node-addresses.ts';
+import { reportedCallersOf } from './agent/callers/reported-callers.ts';
 import { changedSettings } from './agent/config-page.ts';
 import { timedReadiness } from './agent/gate-times.ts';
 import { loggedReadiness, watchExpiry } from './agent/gates.ts';
@@ -113,6 +115,7 @@ async function startSidecar(
   const { policy, revocations, reporting, workloads } = sources;
   workloads.subscribe(books.tcp.answered);
   workloads.subscribe(books.callers.answered);
+  const nodes = createNodeAddresses(clock);
   const policyInForce = watchPolicy(clock, policy, settings.minimumInboundMode, readiness);
 
   const held = () => identity && { current: identity.current(), renewal: identity.renewal() };
@@ -158,7 +161,8 @@ async function startSidecar(
   const { minimumInboundMode: minimumMode } = settings;
   const stateParts = { readiness, policy, minimumMode, interception, traffic, live: accounts.live };
   const state = () => sidecarStateOf(stateParts, held());
-  const reportParts = { clock, log, identity: () => identity?.current(), peers: books.peers, state };
+  const callers = (maxBytes: number) => reportedCallersOf({ callers: books.callers, nodes, minimumMode }, maxBytes);
+  const reportParts = { clock, log, identity: () => identity?.current(), peers: books.peers, state, callers };
   const reports = reporting && startReports({ ...reportParts, reporting });
 
   revocations.subscribe(plane.revocationsChanged);
@@ -187,7 +191,7 @@ async function startSidecar(
       const stopper = createStopping({ clock, log, readiness, drain, plane: bound }, settings);
       const places = createPlaces(sharedPagePlaces(budget.pages));
       const pageParts = {
-        ...{ startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, appHealth, places },
+        ...{ startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, appHealth, places, nodes },
         ...{ plane: bound, stopping: stopper, held },
         quit: () => askToStop('POST /quitquitquit'),
       };

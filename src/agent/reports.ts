@@ -1,7 +1,8 @@
 import type { Backoff } from '../backoff.ts';
 import { backoffMs } from '../backoff.ts';
 import type { Clock } from '../clock.ts';
-import type { Report, SidecarState } from '../control-api.ts';
+import type { Report, ReportedCallers, SidecarState } from '../control-api.ts';
+import { maxReportBytes } from '../control-api.ts';
 import { messageOf, RenewalError } from '../errors.ts';
 import type { Identity } from '../identity/identity.ts';
 import { remainingMs } from '../identity/identity.ts';
@@ -31,6 +32,8 @@ export interface ReportParts {
   readonly peers: { byRoot(): PeersByRoot };
   /** How this sidecar fares. */
   state(): SidecarState;
+  /** Who has called it, in at most so many bytes of JSON; undefined when that is too little. */
+  callers(maxBytes: number): ReportedCallers | undefined;
 }
 
 /** Milliseconds. Half of each wait is by chance, so that sidecars that see the same change do not all tell of it at once. */
@@ -49,7 +52,7 @@ export const reportLimits = { roots: 40, rootsOfPeers: 20 };
  * be removed. Soon after a change, a minute after one in numbers alone, and from time to time; when that fails it tries again
  * later, and nothing else waits for it.
  */
-export function startReports({ clock, log, reporting, identity, peers, state }: ReportParts): {
+export function startReports({ clock, log, reporting, identity, peers, state, callers }: ReportParts): {
   close(): Promise<void>;
 } {
   const stopping = new AbortController();
@@ -63,9 +66,12 @@ export function startReports({ clock, log, reporting, identity, peers, state }: 
     if (held === undefined) return;
     const session = reporting.session();
     const about = reportOf(held, clock.now(), peers.byRoot(), await reporting.controlPlaneRoots());
-    const report = { ...about, state: state() };
+    const withState = { ...about, state: state() };
+    const restBytes = Buffer.byteLength(JSON.stringify(withState));
+    const called = callers(maxReportBytes - restBytes - callersKeyBytes);
+    const report = { ...withState, ...(called !== undefined && { callers: called }) };
     const gist = gistOf(report);
-    const counts = JSON.stringify(report.state);
+    const counts = JSON.stringify([report.state, called]);
     const nowMs = clock.monotonic();
     const isKnown = sent?.gist === gist && sent.session === session && nowMs < sent.repeatAtMs;
     if (isKnown && (sent?.counts === counts || nowMs < (sent?.countsAtMs ?? 0))) return;
@@ -116,6 +122,9 @@ export function startReports({ clock, log, reporting, identity, peers, state }: 
   };
 }
 
+/** `,"callers":` */
+const callersKeyBytes = 11;
+
 /** So many in a row are no passing trouble. */
 const failuresUntilWarning = 3;
 
@@ -160,13 +169,14 @@ function peersOf(peers: PeersByRoot, own: ReadonlySet<string>): Report['peersByR
 }
 
 /** What is worth telling at once: numbers go up and down all the time, but for the first and the last one of a kind. */
-function gistOf({ peersByRoot, state, ...rest }: Report): string {
+function gistOf({ peersByRoot, state, callers, ...rest }: Report): string {
   const { failures = [], edges = [], open: _, bypassed = 0, ...steady } = state ?? {};
   return JSON.stringify({
     ...rest,
     ...steady,
     isBypassed: bypassed > 0,
     peers: peersByRoot?.map(({ root }) => root).sort(),
-    kinds: [failures.length, edges.length],
+    kinds: [failures.length, edges.length, callers?.callers.length, callers?.further.length],
+    floor: callers?.minimumMode,
   });
 }

@@ -26,7 +26,9 @@ export function strictPreviewPageOf({
   floor,
   pod,
 }: StrictPreviewShown): StrictPreviewPage {
-  const { callers, forgotten } = book.plaintext();
+  const { callers: seen, forgotten } = book.plaintext();
+  // Whoever is connected was seen now.
+  const callers = seen.map((one) => (one.open > 0 ? { ...one, lastMs: nowMs } : one));
   const byPort = Map.groupBy(callers, ({ port }) => port);
   const named = [...(policy?.ports ?? []), ...forgotten].flatMap(({ port }) => (port === undefined ? [] : [port]));
   const modeOf = (port: number) => (policy === undefined ? null : modeInForce(policy, port, floor.minimumMode).mode);

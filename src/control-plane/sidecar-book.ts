@@ -16,8 +16,10 @@ export interface LivingSidecar {
   readonly podName: string;
   readonly podUid: string;
   readonly serviceAccount: string;
-  /** Its last one, and when it came; wall time. */
-  readonly report: Report | undefined;
+  /** Its last one without the callers, and when it came; wall time. */
+  readonly report: Omit<Report, 'callers'> | undefined;
+  /** Who has called it, as JSON: there may be a hundred of them, and hardly anybody asks. Undefined when it did not say. */
+  readonly callers: string | undefined;
   readonly reportedAtMs: number | undefined;
 }
 
@@ -67,7 +69,8 @@ interface Entry {
   readonly podName: string;
   readonly podUid: string;
   readonly serviceAccount: string;
-  report: Report | undefined;
+  report: Omit<Report, 'callers'> | undefined;
+  callers: string | undefined;
   reportedAtMs: number | undefined;
 }
 
@@ -109,6 +112,7 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
       podUid,
       serviceAccount,
       report: undefined,
+      callers: undefined,
       reportedAtMs: undefined,
     };
     entries.delete(key);
@@ -130,9 +134,10 @@ export function createSidecarBook(clock: Clock, settings: SidecarBookSettings): 
         },
       };
     },
-    reported(workload, { plaintextCallers: _, ...report }) {
+    reported(workload, { callers, ...report }) {
       const entry = entryOf(workload);
       entry.report = report;
+      entry.callers = callers && JSON.stringify(callers);
       entry.reportedAtMs = clock.now();
     },
     living() {

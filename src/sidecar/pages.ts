@@ -2,7 +2,6 @@ import type { AdminParts } from '../agent/admin.ts';
 import { startAdminServer } from '../agent/admin.ts';
 import type { AppHealth } from '../agent/app-health/app-health.ts';
 import { createAppMetrics } from '../agent/app-metrics/app-metrics.ts';
-import { createNodeAddresses } from '../agent/callers/node-addresses.ts';
 import { configPageOf } from '../agent/config-page.ts';
 import type { TimedReadiness } from '../agent/gate-times.ts';
 import { startHealthServer } from '../agent/health.ts';
@@ -36,6 +35,8 @@ export interface PageParts {
   readonly stopping: Stopping;
   readonly appHealth: AppHealth;
   readonly places: Places;
+  /** Whether an address is the node's. */
+  readonly nodes: { has(ip: string): boolean };
   /** As SIGTERM does. */
   quit(): void;
 }
@@ -67,15 +68,26 @@ export function startPages(
 }
 
 function adminParts(parts: PageParts, settings: AgentSettings, planeSettings: DataPlaneSettings, origins: Origins) {
-  const { startedAtMs, books, sources, policyInForce, readiness, podAddresses, proxy, plane, stopping, places, quit } =
-    parts;
+  const {
+    startedAtMs,
+    books,
+    sources,
+    policyInForce,
+    readiness,
+    podAddresses,
+    proxy,
+    plane,
+    stopping,
+    places,
+    nodes,
+    quit,
+  } = parts;
   const { accounts, callers, endpoints, failures, interception, logging, peers } = books;
   const { isControlPlaneUp, controlPlane, policy, registry, revocations } = sources;
   const { clock, drain, log } = proxy;
   const { floor } = planeSettings.inbound;
   const { podName = null, workloadNamespace: namespace = null, workloadName: workload = null } = settings;
   const pod = { name: podName, namespace, workload };
-  const nodes = createNodeAddresses(clock);
   const explained = {
     ...{ ...proxy, failures, podAddresses, isControlPlaneUp },
     setting: (name: string) => configPageOf({ settings, origins }).settings[name],

@@ -302,6 +302,10 @@ describe('a fixed value', () => {
       "before the registry is asked again whose a caller's address is that it did not know, and callers that are asked for at once",
       [callerNames.askAgainMs, callerNames.askedAtOnce],
     ],
+    [
+      'callers in a report, and ports with further ones; characters of a SPIFFE ID',
+      [api.maxReportedCallers, api.maxFurtherCallers, api.maxReportedPrincipal],
+    ],
     ['characters of the name of a pod that the control plane tells', [api.maxPodNameLength]],
     ['roots of one kind in a report, and roots with peers', [reportLimits.roots, reportLimits.rootsOfPeers]],
     ['addresses that are being asked for', [api.maxDestinations]],

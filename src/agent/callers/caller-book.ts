@@ -50,7 +50,6 @@ export interface Shelved {
   readonly forgotten: readonly Forgotten[];
 }
 
-/** Times are wall time; whoever is connected was seen now. */
 export type SeenCaller = Readonly<Omit<Caller, 'askAgainMs'>>;
 
 /** Callers of each kind that are remembered, and ports that have a place of their own. */
@@ -73,14 +72,13 @@ export function createCallerBook(
   workloads: Pick<WorkloadBook, 'find'>,
   limits = callerBookLimits,
 ): CallerBook {
-  const startedMs = clock.monotonic();
+  const sinceMs = clock.now();
   const { ports } = limits;
   const plaintext = createCallerPool(clock, { callers: limits.plaintext, ports });
   const mutualTls = createCallerPool(clock, { callers: limits.mutualTls, ports });
   const refusals = createCallerPool(clock, { callers: limits.refused, ports });
   const open = new WeakMap<CallersConnection, Caller>();
 
-  const wall = (atMs: number) => Math.round(clock.now() - (clock.monotonic() - atMs));
   const poolOf = ({ security }: CallersConnection['facts']) => (security === 'plaintext' ? plaintext : mutualTls);
 
   const arrived = (pool: CallerPool, peer: Address, to: Address, peerId: string | undefined): Caller | undefined => {
@@ -109,12 +107,7 @@ export function createCallerBook(
 
   const shelved = (pool: CallerPool): Shelved => {
     askForNames(pool);
-    const callers = [...pool.callers()].map(({ askAgainMs: _, ...caller }) => ({
-      ...caller,
-      firstMs: wall(caller.firstMs),
-      lastMs: caller.open > 0 ? clock.now() : wall(caller.lastMs),
-    }));
-    return { callers, forgotten: pool.forgotten().map((one) => ({ ...one, lastMs: wall(one.lastMs) })) };
+    return { callers: [...pool.callers()].map(({ askAgainMs: _, ...caller }) => caller), forgotten: pool.forgotten() };
   };
 
   return {
@@ -144,8 +137,6 @@ export function createCallerBook(
     mutualTls: () => shelved(mutualTls),
     refusals: () => shelved(refusals),
     plaintextConnections: plaintext.connections,
-    get sinceMs() {
-      return wall(startedMs);
-    },
+    sinceMs,
   };
 }

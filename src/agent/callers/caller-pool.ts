@@ -10,7 +10,7 @@ export interface CallerName {
   readonly principal: string | undefined;
 }
 
-/** One caller of one port. Times are monotonic: a wall clock that is set must not make callers look long gone. */
+/** One caller of one port. */
 export interface Caller extends CallerName {
   /** The address of this pod that it called last. */
   destinationIp: string;
@@ -21,9 +21,11 @@ export interface Caller extends CallerName {
   open: number;
   /** Of those that have ended, those in which it sent something. */
   spoke: number;
+  /** Wall time: it is for people alone. */
   firstMs: number;
+  /** When the last of its connections was made, or ended; wall time. */
   lastMs: number;
-  /** Before then the registry is not asked again. */
+  /** Before then the registry is not asked again; monotonic. */
   askAgainMs: number;
 }
 
@@ -33,7 +35,7 @@ export interface Forgotten {
   readonly port: number | undefined;
   /** At most so many: whoever is forgotten twice is counted twice. */
   readonly callers: number;
-  /** Monotonic. */
+  /** Wall time. */
   readonly lastMs: number;
 }
 
@@ -70,7 +72,7 @@ interface Shelf {
 }
 
 /** A few steps for each connection, however many callers there are. */
-export function createCallerPool(clock: Pick<Clock, 'monotonic'>, limits: CallerPoolLimits): CallerPool {
+export function createCallerPool(clock: Pick<Clock, 'now'>, limits: CallerPoolLimits): CallerPool {
   const shelves = new Map<string, Shelf>();
   let size = 0;
 
@@ -126,7 +128,7 @@ export function createCallerPool(clock: Pick<Clock, 'monotonic'>, limits: Caller
   const takePlace = (shelf: Shelf, key: string, name: CallerName): Caller | undefined => {
     const known = shelf.connected.get(key) ?? shelf.gone.get(key);
     if (known !== undefined) return known;
-    const nowMs = clock.monotonic();
+    const nowMs = clock.now();
     if (!makeRoom()) {
       forget(shelf, nowMs);
       return undefined;
@@ -146,7 +148,7 @@ export function createCallerPool(clock: Pick<Clock, 'monotonic'>, limits: Caller
       if (caller === undefined) return undefined;
       caller.connections += 1;
       caller.open += 1;
-      caller.lastMs = clock.monotonic();
+      caller.lastMs = clock.now();
       caller.destinationIp = destinationIp;
       if (workload !== undefined) named(caller, workload);
       shelf.gone.delete(key);
@@ -157,7 +159,7 @@ export function createCallerPool(clock: Pick<Clock, 'monotonic'>, limits: Caller
       const shelf = shelfOf(caller.port);
       const key = keyOf(caller);
       caller.open -= 1;
-      caller.lastMs = clock.monotonic();
+      caller.lastMs = clock.now();
       if (hasSpoken) caller.spoke += 1;
       if (caller.open > 0) return;
       shelf.connected.delete(key);

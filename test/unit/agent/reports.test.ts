@@ -3,7 +3,7 @@ import type { PeersByRoot } from '../../../src/agent/reports.ts';
 import { reportTimes, startReports } from '../../../src/agent/reports.ts';
 import { maxReportedModes, policyStateOf } from '../../../src/agent/sidecar-state.ts';
 import { trafficBookLimits } from '../../../src/agent/traffic-book.ts';
-import type { PolicyState, Report, SidecarState } from '../../../src/control-api.ts';
+import type { PolicyState, Report, ReportedCallers, SidecarState } from '../../../src/control-api.ts';
 import { maxReportBytes, maxReportedNameLength, parseJson, report as reportSchema } from '../../../src/control-api.ts';
 import { RenewalError } from '../../../src/errors.ts';
 import type { Identity } from '../../../src/identity/identity.ts';
@@ -46,6 +46,7 @@ const idle: SidecarState = {
   edges: [],
 };
 const at = '2030-05-01T12:00:00.000Z';
+const noCallers: ReportedCallers = { since: at, minimumMode: 'DISABLE', callers: [], further: [] };
 const failure = (count: number) =>
   ({ direction: 'inbound', outcome: 'handshake', reason: 'expired', count, lastAt: at }) as const;
 const edge = (n: number) => ({
@@ -71,6 +72,8 @@ function start() {
     roots: [root(7)] as readonly string[],
     session: 1,
     fares: idle as SidecarState,
+    called: noCallers as ReportedCallers | undefined,
+    roomBytes: 0,
     answer: async (_signal: AbortSignal): Promise<void> => undefined,
   };
   const reports = startReports({
@@ -79,6 +82,10 @@ function start() {
     identity: () => state.identity,
     peers: { byRoot: () => state.peers },
     state: () => state.fares,
+    callers(maxBytes) {
+      state.roomBytes = maxBytes;
+      return state.called;
+    },
     reporting: {
       session: () => state.session,
       controlPlaneRoots: async () => state.roots,
@@ -118,6 +125,7 @@ describe('a report', () => {
     expect(sidecar.sent).toEqual([
       {
         version,
+        callers: noCallers,
         issuedBy: own,
         trustedRoots: [own, second],
         controlPlaneRoots: [root(7)],
@@ -169,6 +177,32 @@ describe('a report', () => {
     expect(sent?.trustedRoots).toEqual(fingerprintsOf(identity).slice(-40));
     expect(sent?.controlPlaneRoots).toEqual(sidecar.roots.slice(-40));
     expect(sent?.peersByRoot).toHaveLength(20);
+  });
+
+  it('gives callers the room that the rest of it leaves, and is without them where they say nothing', async () => {
+    const sidecar = start();
+    await sidecar.clock.advance(look);
+    const { callers, ...rest } = sidecar.sent[0] ?? {};
+    expect(callers).toEqual(noCallers);
+    expect(sidecar.roomBytes).toBe(maxReportBytes - JSON.stringify(rest).length - ',"callers":'.length);
+    sidecar.called = undefined;
+    await sidecar.clock.advance(look);
+    expect(sidecar.sent[1]).not.toHaveProperty('callers');
+  });
+
+  it('follows soon after a caller is new, and a minute after one has only called again', async () => {
+    const sidecar = start();
+    const caller = (connections: number) =>
+      ({ port: 8080, address: '10.0.0.9', kind: 'unknown', connections, open: 0, firstAt: at, lastAt: at }) as const;
+    await sidecar.clock.advance(look);
+    sidecar.called = { ...noCallers, callers: [caller(1)] };
+    await sidecar.clock.advance(look);
+    expect(sidecar.sent).toHaveLength(2);
+    sidecar.called = { ...noCallers, callers: [caller(2)] };
+    await sidecar.clock.advance(reportTimes.countsMs - look);
+    expect(sidecar.sent).toHaveLength(2);
+    await sidecar.clock.advance(2 * look);
+    expect(sidecar.sent).toHaveLength(3);
   });
 
   it('leaves out roots of other trust domains first, and all counts before one of its own', async () => {
@@ -321,6 +355,7 @@ describe('reports', () => {
           identity: () => identityUnder(ownRoots(authority)),
           peers: { byRoot: () => peersOf() },
           state: () => idle,
+          callers: () => noCallers,
           reporting: {
             session: () => 1,
             controlPlaneRoots: async () => [],

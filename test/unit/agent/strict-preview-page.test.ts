@@ -92,6 +92,11 @@ describe('the page of the STRICT preview', () => {
     expect(parse(strictPreviewPage, without)).toMatchObject({ mode: null, ports: [{ mode: null }] });
   });
 
+  it('has seen whoever is connected now', () => {
+    const [port] = pageOf([caller({ ip: '10.0.0.1' }), caller({ open: 1 })]).ports;
+    expect(port?.callers[0]).toMatchObject({ address: '10.0.0.9', open: 1, lastAt: timestamp(nowMs) });
+  });
+
   it('shows the latest first, and how many were forgotten of which port', () => {
     const at = (ip: string, lastMs: number) => caller({ ip, lastMs });
     const forgotten = [

@@ -28,6 +28,7 @@ const fine: LivingSidecar = {
   streams: 1,
   toldRoots: [old, latest],
   report: { issuedBy: latest, trustedRoots: [old, latest], controlPlaneRoots: [old, latest], peersByRoot: [] },
+  callers: undefined,
 };
 const living = (...sidecars: LivingSidecar[]): Living => ({ sidecars, unnamedUntilMs: new Map(), unknownUntilMs: 0 });
 const obstacles = (step: RotationStep, roots: RootSet, alive: Living) =>

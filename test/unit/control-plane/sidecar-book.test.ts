@@ -72,8 +72,13 @@ describe('createSidecarBook', () => {
     book.issued(pod('web-0'), 'old', inMs(minute));
     book.reported(pod('web-0'), { issuedBy: 'a' });
     await clock.advance(1000);
-    book.reported(pod('web-0'), { issuedBy: 'b', plaintextCallers: [{ caller: 'x', port: 1, connections: 1 }] });
-    expect(book.living().sidecars[0]).toMatchObject({ report: { issuedBy: 'b' }, reportedAtMs: clock.now() });
+    const callers = { since: '2030-05-01T12:00:00Z', minimumMode: 'DISABLE', callers: [], further: [] } as const;
+    book.reported(pod('web-0'), { issuedBy: 'b', callers: { ...callers, callers: [], further: [] } });
+    const [sidecar] = book.living().sidecars;
+    expect(sidecar).toMatchObject({ report: { issuedBy: 'b' }, reportedAtMs: clock.now() });
+    expect(JSON.parse(sidecar?.callers ?? '')).toEqual(callers);
+    book.reported(pod('web-0'), { issuedBy: 'b' });
+    expect(book.living().sidecars[0]?.callers).toBeUndefined();
   });
 
   it('does not let the report of a pod speak for another one of the same name', () => {

@@ -77,15 +77,15 @@ describe('the book of callers', () => {
     ]);
   });
 
-  it('has seen whoever is connected now', async () => {
+  it('knows who is connected, and when somebody came or went last', async () => {
     const { book, clock } = start();
     const open = connection('10.0.0.9');
     book.connectionOpened(open);
     await clock.advance(60_000);
-    expect(book.plaintext().callers[0]).toMatchObject({ open: 1, firstMs: 0, lastMs: 60_000 });
+    expect(book.plaintext().callers[0]).toMatchObject({ open: 1, firstMs: 0, lastMs: 0 });
     book.connectionClosed(open);
     await clock.advance(60_000);
-    expect(book.plaintext().callers[0]).toMatchObject({ open: 0, lastMs: 60_000 });
+    expect(book.plaintext().callers[0]).toMatchObject({ open: 0, firstMs: 0, lastMs: 60_000 });
   });
 
   it('keeps those with an identity apart, each identity of an address by itself', () => {
