@@ -1,14 +1,13 @@
 import * as v from 'valibot';
 import type { AuthorizationPolicy } from '../../control-api.ts';
 import type { AuthorizationSpec } from './authorization-schema.ts';
-import { authorizationPolicySchema, authorizationSpec, securityVersions } from './authorization-schema.ts';
+import { authorizationPolicySchema, authorizationSpec } from './authorization-schema.ts';
 import { conditionProblems } from './conditions.ts';
 import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, warning } from './finding.ts';
 import { wireRule } from './rules.ts';
-import { problemsOf } from './schema.ts';
 import type { PolicyObject, Scope } from './scope.ts';
-import { scopeOf } from './scope.ts';
+import { problemsOfObject, scopeOf } from './scope.ts';
 
 /** Istio's AuthorizationPolicy as sidecars get it, and whom it is about. */
 export interface ScopedPolicy extends Scope {
@@ -28,9 +27,7 @@ const no: ReadonlySet<unknown> = new Set(['0', 'f', 'F', 'false', 'FALSE', 'Fals
  */
 export function readAuthorizationPolicy(object: PolicyObject): Read<ScopedPolicy> {
   const { metadata } = object;
-  const findings = (securityVersions as readonly string[]).includes(object.apiVersion)
-    ? problemsOf(authorizationPolicySchema, object)
-    : [problem(['apiVersion'], `is ${object.apiVersion}, expected one of ${securityVersions.join(', ')}`)];
+  const findings = problemsOfObject(authorizationPolicySchema, object);
   const parsed = v.safeParse(v.nullish(authorizationSpec, {}), object.spec);
   const spec = parsed.success ? (parsed.output ?? {}) : undefined;
   const problems = [...findings, ...(spec === undefined ? [] : problemsOfSpec(spec))];

@@ -2,9 +2,7 @@ import * as v from 'valibot';
 import { isCidr } from '../../addresses.ts';
 import { shown } from './finding.ts';
 import { choice, closed, filledList, istioObject, list, selector, text, value } from './schema.ts';
-
-/** Versions of `security.istio.io` that are read; they have the same shape. */
-export const securityVersions = ['security.istio.io/v1', 'security.istio.io/v1beta1'] as const;
+import { securityVersions } from './scope.ts';
 
 export const portPattern = /^(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const portText = v.pipe(

@@ -42,7 +42,8 @@ export function pathText(path: Path): string {
 export function shown(value: unknown): string {
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object' && value !== null) return 'an object';
-  return clipped(JSON.stringify(value) ?? 'missing');
+  if (value === undefined) return 'missing';
+  return clipped(typeof value === 'string' ? JSON.stringify(value) : String(value));
 }
 
 function clipped(text: string, longest = 80): string {

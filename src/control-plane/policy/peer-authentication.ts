@@ -1,11 +1,11 @@
 import * as v from 'valibot';
 import type { Mode } from '../../policy/mode.ts';
-import { portPattern, securityVersions } from './authorization-schema.ts';
+import { portPattern } from './authorization-schema.ts';
 import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, shown, warning } from './finding.ts';
-import { choice, closed, istioObject, problemsOf, selector } from './schema.ts';
+import { choice, closed, istioObject, selector } from './schema.ts';
 import type { PolicyObject, Scope } from './scope.ts';
-import { scopeOf } from './scope.ts';
+import { problemsOfObject, scopeOf, securityVersions } from './scope.ts';
 
 /** A mode, or UNSET: that of the wider scope. */
 export type PeerMode = 'UNSET' | Mode;
@@ -45,9 +45,7 @@ export const peerAuthenticationSchema = istioObject(v.nullish(spec), securityVer
 
 /** Reads a PeerAuthentication; one that cannot be followed as it is written makes its scope STRICT. Never throws. */
 export function readPeerAuthentication(object: PolicyObject): Read<PeerAuthentication> {
-  const findings = (securityVersions as readonly string[]).includes(object.apiVersion)
-    ? problemsOf(peerAuthenticationSchema, object)
-    : [problem(['apiVersion'], `is ${object.apiVersion}, expected one of ${securityVersions.join(', ')}`)];
+  const findings = problemsOfObject(peerAuthenticationSchema, object);
   const parsed = v.safeParse(v.nullish(spec, {}), object.spec);
   const read = parsed.success ? (parsed.output ?? {}) : undefined;
   const all = [...findings, ...(read === undefined ? [] : findingsOfSpec(read))];

@@ -1,12 +1,11 @@
 import * as v from 'valibot';
 import type { RegistryObject } from '../store/objects.ts';
 import { readAuthorizationPolicy } from './authorization-policy.ts';
-import { securityVersions } from './authorization-schema.ts';
 import type { Finding } from './finding.ts';
-import { problem, warning } from './finding.ts';
+import { problem, shown, warning } from './finding.ts';
 import { readPeerAuthentication } from './peer-authentication.ts';
 import { suggested } from './schema.ts';
-import { policyObject } from './scope.ts';
+import { policyObject, securityVersions } from './scope.ts';
 import { readServiceEntry } from './service-entry.ts';
 
 /** An object of Istio for the registry; undefined when it has no name to be known by. */
@@ -91,7 +90,9 @@ function named(reader: (object: v.InferOutput<typeof policyObject>) => ReadPolic
     const issue = parsed.issues[0];
     const path = (issue.path ?? []).map(({ key }) => key as string | number);
     const isMissing = issue.input === undefined;
-    const why = isMissing ? 'is missing' : `is ${JSON.stringify(issue.input)?.slice(0, 80)}, expected a DNS name`;
+    const why = isMissing
+      ? 'is missing'
+      : `is ${shown(issue.input)}, expected ${issue.type === 'check' ? 'a DNS name' : issue.expected}`;
     return { entry: undefined, findings: [problem(path, why)] };
   };
 }

@@ -8,7 +8,9 @@ import { pathText, problem, shown } from './finding.ts';
 export function closed<const E extends v.ObjectEntries>(entries: E) {
   const names = Object.keys(entries);
   return v.pipe(
-    v.looseObject(entries, ({ input }) => `is ${shown(input)}, expected an object`),
+    // To the next schema a list is an object too.
+    v.custom<object>(isObject, ({ input }) => `is ${shown(input)}, expected an object`),
+    v.looseObject(entries),
     v.rawCheck(({ dataset, addIssue }) => {
       const value = dataset.value as Record<string, unknown>;
       if (!dataset.typed && (typeof value !== 'object' || value === null)) return;
@@ -19,6 +21,8 @@ export function closed<const E extends v.ObjectEntries>(entries: E) {
     }),
   );
 }
+
+const isObject = (input: unknown) => typeof input === 'object' && input !== null && !Array.isArray(input);
 
 /** What to write instead of a word that is none of those that are known. */
 export function suggested(word: string, known: readonly string[]): string {
@@ -94,8 +98,12 @@ function words({ input, expected }: v.BaseIssue<unknown>): string {
   return `is ${shown(input)}, expected ${expected === 'Object' ? 'an object' : expected}`;
 }
 
+/** Whatever Istio and the API server write lies within. */
+const deepest = 40;
+
 function reservedIn(object: unknown, path: Path): readonly Finding[] {
   if (typeof object !== 'object' || object === null) return [];
+  if (path.length > deepest) return [problem(path, `is nested deeper than ${deepest} levels, expected less`)];
   return Object.entries(object).flatMap(([name, inner]) => {
     const here = [...path, Array.isArray(object) ? Number(name) : name];
     const isReserved = !Array.isArray(object) && reservedKeys.has(name);

@@ -1,6 +1,8 @@
 import * as v from 'valibot';
 import { metadata } from '../store/metadata.ts';
-import { selector } from './schema.ts';
+import type { Finding } from './finding.ts';
+import { problem, shown } from './finding.ts';
+import { problemsOf, selector } from './schema.ts';
 
 /** Which workloads an object of Istio's policy is about. */
 export interface Scope {
@@ -22,13 +24,26 @@ export const policyObject = v.looseObject({
     creationTimestamp: v.fallback(metadata.entries.creationTimestamp, undefined),
     annotations: v.fallback(v.nullish(v.record(v.string(), v.unknown())), undefined),
   }),
-  spec: v.unknown(),
+  spec: v.optional(v.unknown()),
 });
 export type PolicyObject = v.InferOutput<typeof policyObject>;
 
+/** Versions of `security.istio.io` that are read; they have the same shape. */
+export const securityVersions = ['security.istio.io/v1', 'security.istio.io/v1beta1'] as const;
+
+export const isOfKnownVersion = ({ apiVersion }: PolicyObject) =>
+  (securityVersions as readonly string[]).includes(apiVersion);
+
+/** Every way in which an object is not as its schema wants it, or the one that it is of a version that nobody knows here. */
+export function problemsOfObject(schema: v.GenericSchema, object: PolicyObject): readonly Finding[] {
+  if (isOfKnownVersion(object)) return problemsOf(schema, object);
+  return [problem(['apiVersion'], `is ${shown(object.apiVersion)}, expected one of ${securityVersions.join(', ')}`)];
+}
+
 /** A selector that cannot be read selects the whole namespace, so that what it would have selected is not left out. */
-export function scopeOf({ metadata: { name, namespace, creationTimestamp }, spec }: PolicyObject): Scope {
-  const parsed = v.safeParse(v.object({ selector: v.nullish(selector) }), spec);
-  const labels = parsed.success ? parsed.output.selector?.matchLabels : undefined;
+export function scopeOf(object: PolicyObject): Scope {
+  const { name, namespace, creationTimestamp } = object.metadata;
+  const parsed = v.safeParse(v.object({ selector: v.nullish(selector) }), object.spec);
+  const labels = parsed.success && isOfKnownVersion(object) ? parsed.output.selector?.matchLabels : undefined;
   return { name, namespace, creationTimestamp, selector: labels ?? undefined };
 }

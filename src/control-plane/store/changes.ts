@@ -1,4 +1,6 @@
 import { hasSidecar } from '../pod-endpoint.ts';
+import type { ScopedPolicy } from '../policy/authorization-policy.ts';
+import type { PeerAuthentication } from '../policy/peer-authentication.ts';
 import { indexRegistry } from '../registry-index.ts';
 import { hasReadyEndpoint, isReady } from '../service-endpoints.ts';
 import type { EndpointSlice, Named, Pod, RegistryObjects, Service } from './objects.ts';
@@ -24,9 +26,7 @@ export interface RegistryChanges {
 /** What of an object is told when it changes: values by name. */
 type Facts = Readonly<Record<string, readonly string[]>>;
 
-interface Metadata {
-  readonly metadata: Named['metadata'];
-}
+type Identified = { readonly metadata: Named['metadata'] } | { readonly name: string; readonly namespace: string };
 
 /** What a person has to know who asks why a destination is another one than before. Other fields change without a word. Pure. */
 export function changesBetween(before: RegistryObjects, after: RegistryObjects): RegistryChanges {
@@ -37,6 +37,9 @@ export function changesBetween(before: RegistryObjects, after: RegistryObjects):
     kindChanges('EndpointSlice', before.endpointSlices, after.endpointSlices, sliceFacts),
     kindChanges('ServiceAccount', before.serviceAccounts, after.serviceAccounts, () => ({})),
     kindChanges('Namespace', before.namespaces, after.namespaces, () => ({})),
+    kindChanges('PeerAuthentication', before.peerAuthentications, after.peerAuthentications, modeFacts),
+    kindChanges('AuthorizationPolicy', before.authorizationPolicies, after.authorizationPolicies, policyFacts),
+    kindChanges('ServiceEntry', before.serviceEntries, after.serviceEntries, () => ({})),
   ];
   return {
     kinds: kinds.filter(({ added, removed, changed }) => added.length + removed.length + changed.length > 0),
@@ -45,7 +48,7 @@ export function changesBetween(before: RegistryObjects, after: RegistryObjects):
   };
 }
 
-function kindChanges<T extends Metadata>(
+function kindChanges<T extends Identified>(
   kind: string,
   before: readonly T[],
   after: readonly T[],
@@ -65,7 +68,8 @@ function kindChanges<T extends Metadata>(
 }
 
 /** A Namespace is in none. */
-function nameOf({ metadata: { namespace, name } }: Metadata, kind: string): string {
+function nameOf(object: Identified, kind: string): string {
+  const { namespace, name } = 'metadata' in object ? object.metadata : object;
   return kind === 'Namespace' ? name : `${namespace}/${name}`;
 }
 
@@ -107,7 +111,7 @@ function serviceFacts({ spec, status }: Service): Facts {
   return {
     addresses: [...all].filter((ip) => ip !== undefined).filter((ip) => ip !== ''),
     ports: spec.ports.map(({ port, targetPort = port, protocol }) => `${port}→${targetPort}/${protocol}`),
-    selector: Object.entries(spec.selector ?? {}).map(([label, value]) => `${label}=${value}`),
+    selector: labelTexts(spec.selector),
   };
 }
 
@@ -120,7 +124,7 @@ function podFacts(pod: Pod): Facts {
     state: [stateOf(pod)],
     sidecar: [hasSidecar(pod) ? 'yes' : 'no'],
     // Selectors go by them.
-    labels: Object.entries(metadata.labels).map(([label, value]) => `${label}=${value}`),
+    labels: labelTexts(metadata.labels),
     uid: metadata.uid === undefined ? [] : [metadata.uid],
   };
 }
@@ -142,6 +146,28 @@ function sliceFacts({ endpoints, ports }: EndpointSlice): Facts {
     ports: ports.map(({ name, port, protocol }) => `${name}:${port ?? ''}/${protocol}`),
   };
 }
+
+function modeFacts({ mode, ports, selector, problem }: PeerAuthentication): Facts {
+  return {
+    mode: [mode],
+    'modes of ports': [...ports].map(([port, own]) => `${port}=${own}`),
+    selector: labelTexts(selector),
+    problem: problem === undefined ? [] : [problem],
+  };
+}
+
+function policyFacts({ policy, selector, isSkipped }: ScopedPolicy): Facts {
+  return {
+    action: [policy.isDryRun ? `${policy.action} on trial` : policy.action],
+    rules: policy.rules.map((rule) => JSON.stringify(rule)),
+    selector: labelTexts(selector),
+    problem: policy.problem === undefined ? [] : [policy.problem],
+    skipped: isSkipped ? ['yes'] : [],
+  };
+}
+
+const labelTexts = (labels: Readonly<Record<string, string>> = {}) =>
+  Object.entries(labels).map(([label, value]) => `${label}=${value}`);
 
 /** An index is made only where objects may have changed; of the state before only those are asked that have nothing now. */
 function emptiedServices(before: RegistryObjects, after: RegistryObjects): string[] {

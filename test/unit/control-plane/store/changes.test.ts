@@ -34,6 +34,33 @@ describe('what is told of a change of the registry', () => {
     expect(between(all, [])).toEqual({ ...none, kinds: removed, servicesRemoved: ['shop/web (10.96.0.1)'] });
   });
 
+  it('tells how policy changed, with what is wrong with it', () => {
+    const policy = (kind: string, spec: string, more = '') =>
+      `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: {name: a${more}}\nspec: ${spec}\n`;
+    const mode = (spec: string) => policy('PeerAuthentication', spec);
+    const rules = (spec: string, more?: string) => policy('AuthorizationPolicy', spec, more);
+    const changed = (before: string, after: string) => between([before], [after]).kinds.map((one) => one.changed);
+    expect(changed(mode('{mtls: {mode: PERMISSIVE}}'), mode('{mtls: {mode: STRICT}}'))).toEqual([
+      ['default/a: mode PERMISSIVE became STRICT'],
+    ]);
+    expect(
+      changed(mode('{}'), mode('{selector: {matchLabels: {a: b}}, portLevelMtls: {80: {mode: DISABLE}}}')),
+    ).toEqual([['default/a: modes of ports none became 80=DISABLE; selector none became a=b']]);
+    expect(
+      changed(rules('{}'), rules('{action: DENY, rules: [{}]}', ', annotations: {istio.io/dry-run: "true"}')),
+    ).toEqual([['default/a: action ALLOW became DENY on trial; rules none became {}']]);
+    expect(changed(rules('{}'), rules('{rule: []}'))).toEqual([
+      ['default/a: problem none became spec.rule is not known, did you mean rules?'],
+    ]);
+    expect(changed(rules('{}'), rules('{targetRef: {kind: Gateway, name: a}}'))).toEqual([
+      ['default/a: skipped none became yes'],
+    ]);
+    expect(between([mode('{}'), rules('{}')], []).kinds.map(({ kind, removed }) => [kind, removed])).toEqual([
+      ['PeerAuthentication', ['default/a']],
+      ['AuthorizationPolicy', ['default/a']],
+    ]);
+  });
+
   it.each<[string, Partial<PodParts>, string]>([
     ['service account', { spec: 'serviceAccountName: api-v2' }, 'service account api-account became api-v2'],
     ['address', { ip: '10.0.0.2' }, 'addresses 10.0.0.1 became 10.0.0.2'],

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest';
+import { policyReader, unreadFinding } from '../../../../src/control-plane/policy/read.ts';
+
+describe('what is read of Istio', () => {
+  it.each([
+    ['security.istio.io/v1', 'PeerAuthentication', true],
+    ['security.istio.io/v1beta1', 'AuthorizationPolicy', true],
+    ['security.istio.io/v7', 'AuthorizationPolicy', true],
+    ['security.istio.io', 'PeerAuthentication', true],
+    ['security.istio.io/v1', 'RequestAuthentication', false],
+    ['networking.istio.io/v1', 'ServiceEntry', true],
+    ['networking.istio.io/v1beta1', 'ServiceEntry', true],
+    ['networking.istio.io/v1alpha3', 'ServiceEntry', true],
+    ['networking.istio.io/v2', 'ServiceEntry', false],
+    ['networking.istio.io/v1', 'PeerAuthentication', false],
+    ['policy.linkerd.io/v1', 'AuthorizationPolicy', false],
+    ['__proto__/v1', 'AuthorizationPolicy', false],
+  ])('%s %s: %s', (apiVersion, kind, isRead) => {
+    expect(policyReader(apiVersion, kind) !== undefined).toBe(isRead);
+  });
+
+  it.each<[string, unknown, string]>([
+    ['no metadata', {}, 'metadata is missing'],
+    ['no name', { metadata: {} }, 'metadata.name is missing'],
+    ['a name that is none', { metadata: { name: 'A b' } }, 'metadata.name is "A b", expected a DNS name'],
+    [
+      'a namespace that is a number',
+      { metadata: { name: 'a', namespace: 7 } },
+      'metadata.namespace is 7, expected string',
+    ],
+  ])('is nothing with %s', (_, object, why) => {
+    const whole = { apiVersion: 'security.istio.io/v1', kind: 'PeerAuthentication', ...(object as object) };
+    expect(policyReader('security.istio.io/v1', 'PeerAuthentication')?.(whole)).toMatchObject({
+      entry: undefined,
+      findings: [{ severity: 'problem', why }],
+    });
+  });
+});
+
+describe('what is not read', () => {
+  it.each([
+    [
+      'security.istio.io/v1',
+      'RequestAuthentication',
+      'warning',
+      'kind is RequestAuthentication, which is not read and has no effect here',
+    ],
+    ['networking.istio.io/v1', 'Sidecar', 'warning', 'kind is Sidecar, which is not read and has no effect here'],
+    [
+      'security.istio.io/v1',
+      'AuthorisationPolicy',
+      'problem',
+      'kind is AuthorisationPolicy, which is no kind of security.istio.io, did you mean AuthorizationPolicy?',
+    ],
+    [
+      'networking.istio.io/v2',
+      'ServiceEntry',
+      'problem',
+      'apiVersion is networking.istio.io/v2, expected one of networking.istio.io/v1, networking.istio.io/v1beta1, networking.istio.io/v1alpha3',
+    ],
+    [
+      'policy.linkerd.io/v1beta3',
+      'AuthorizationPolicy',
+      'warning',
+      'apiVersion is policy.linkerd.io/v1beta3, which is not read and has no effect here, expected security.istio.io/v1',
+    ],
+  ])('%s %s is a %s', (apiVersion, kind, severity, why) => {
+    expect(unreadFinding(apiVersion, kind)).toMatchObject({ severity, why });
+  });
+
+  it('says nothing of what has nothing to do with policy', () => {
+    expect(unreadFinding('apps/v1', 'Deployment')).toBeUndefined();
+    expect(unreadFinding('constructor/v1', 'toString')).toBeUndefined();
+  });
+});
