@@ -301,29 +301,6 @@ export type CallerKind = v.InferOutput<typeof callerKind>;
 /** Names of policies that are longer have no place in a report. */
 export const maxReportedNameLength = 128;
 
-/** How a sidecar fares. */
-export const sidecarState = v.object({
-  /** Readiness gates that are shut. */
-  notReady: v.pipe(v.array(word), v.maxLength(10)),
-  /** Modes of inbound ports; `*` is every other one. `setBy` is absent for the default of the mesh, and for a name that is too long. */
-  modes: v.pipe(
-    v.array(
-      v.object({
-        port: v.pipe(v.string(), v.maxLength(5)),
-        mode: word,
-        setBy: v.optional(v.pipe(v.string(), v.maxLength(maxReportedNameLength))),
-      }),
-    ),
-    v.maxLength(50),
-  ),
-  /** How many more ports have a mode of their own. */
-  modesLeftOut: v.optional(count),
-  /** AuthorizationPolicies that cannot be enforced as they are written. */
-  invalidPolicies: v.optional(count),
-  /** End of its certificate; absent before the first. */
-  notAfter: v.optional(instant),
-  /** Why the last renewal failed; absent when it did not. */
-  renewalFailure: v.optional(word),
 /** A caller with a longer SPIFFE ID is only counted. */
 export const maxReportedPrincipal = 256;
 
@@ -374,6 +351,29 @@ export const reportedCallers = v.object({
 });
 export type ReportedCallers = v.InferOutput<typeof reportedCallers>;
 
+/** How a sidecar fares. */
+export const sidecarState = v.object({
+  /** Readiness gates that are shut. */
+  notReady: v.pipe(v.array(word), v.maxLength(10)),
+  /** Modes of inbound ports; `*` is every other one. `setBy` is absent for the default of the mesh, and for a name that is too long. */
+  modes: v.pipe(
+    v.array(
+      v.object({
+        port: v.pipe(v.string(), v.maxLength(5)),
+        mode: word,
+        setBy: v.optional(v.pipe(v.string(), v.maxLength(maxReportedNameLength))),
+      }),
+    ),
+    v.maxLength(50),
+  ),
+  /** How many more ports have a mode of their own. */
+  modesLeftOut: v.optional(count),
+  /** AuthorizationPolicies that cannot be enforced as they are written. */
+  invalidPolicies: v.optional(count),
+  /** End of its certificate; absent before the first. */
+  notAfter: v.optional(instant),
+  /** Why the last renewal failed; absent when it did not. */
+  renewalFailure: v.optional(word),
   interception: v.pipe(v.array(v.object({ direction, family: word, isOk: v.boolean() })), v.maxLength(8)),
   /** Connections that go around the sidecar now. */
   bypassed: count,
