@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isCidr } from './addresses.ts';
 
 /**
  * The wire shapes of the control-plane API and their parsers, for both sides. HTTPS and JSON on port 15012; every call
@@ -80,8 +81,12 @@ export const destination = v.object({
   endpoints: v.array(endpoint),
   /** Connections of one client go to one endpoint until it has made none for this long: `sessionAffinity: ClientIP`. */
   affinitySeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  /** `namespace/name` of the ServiceEntry that knows the address; absent where a Service or a pod does. */
+  entry: v.optional(v.string()),
   /** How long the answer may be used while it cannot be refreshed; seconds. */
   ttlSeconds: v.number(),
+  /** One sentence why there is no endpoint, where somebody has to be told. */
+  problem: v.optional(v.string()),
   /** False when the registry does not know the address at all. */
   known: v.optional(v.boolean(), true),
 });
@@ -216,9 +221,9 @@ export const policyState = v.strictObject({
   modeSetBy: v.optional(policyName),
   ports: v.optional(v.array(v.strictObject({ port: policyPort, mode: policyMode, setBy: policyName }))),
   authorization: v.optional(v.array(authorizationPolicy)),
-  /** What ServiceEntries register, as CIDRs with their ports: sidecars ask for these wherever they lie. */
+  /** What ServiceEntries register, as CIDRs with their ports, where none is every port: sidecars ask for these wherever they lie. */
   registered: v.optional(
-    v.array(v.strictObject({ cidr: v.pipe(v.string(), v.maxLength(64)), ports: v.array(policyPort) })),
+    v.array(v.strictObject({ cidr: v.pipe(v.string(), v.maxLength(64), v.check(isCidr)), ports: v.array(policyPort) })),
   ),
 });
 export type PolicyState = v.InferOutput<typeof policyState>;

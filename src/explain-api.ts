@@ -86,8 +86,15 @@ export const shownOutbound = v.object({
   /** Null when nothing is looked up for it. */
   registry: v.nullable(
     v.object({
-      /** `outside`: outside the mesh networks, and not asked for. */
-      answer: v.picklist(['known', 'unknown', 'unavailable', 'outside']),
+      /**
+       * `outside`: outside the mesh networks, and not registered, so that nobody is asked. `no_policy`: outside the mesh networks,
+       * and without a policy it is not known whether it is registered.
+       */
+      answer: v.picklist(['known', 'unknown', 'unavailable', 'outside', 'no_policy']),
+      /** Outside the mesh networks, and asked for because a ServiceEntry registers it. */
+      isRegistered: v.optional(v.boolean()),
+      /** `namespace/name` of the ServiceEntry that the answer comes from. */
+      entry: v.optional(v.string()),
       service: v.optional(v.string()),
       why: v.optional(v.string()),
       /** How old the answer is that was at hand; null when the control plane was asked. */

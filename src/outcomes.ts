@@ -145,7 +145,8 @@ export const deniedReasons = {
   },
   policy_unavailable: {
     happened: 'No complete policy has arrived yet',
-    remedy: '`remora status` says whether the control plane answers; nobody is let in before its first policy',
+    remedy:
+      '`remora status` says whether the control plane answers; before its first policy nobody is let in, nor out to what no registry is asked about',
   },
   policy_error: {
     happened: 'A policy of the workload cannot be understood, so it denies everything',

@@ -14,12 +14,14 @@ export type OutboundFloor = (typeof outboundFloors)[number];
 /** What the registry says of a destination, once it was asked. */
 export type Resolution =
   | { readonly kind: 'known'; readonly destination: Destination }
-  /** Inside the mesh networks, and the registry does not know it. */
+  /** Inside the mesh networks or registered, and the registry does not know it. */
   | { readonly kind: 'unknown' }
-  /** Inside the mesh networks, and nobody answered. */
+  /** Inside the mesh networks or registered, and nobody answered. */
   | { readonly kind: 'unavailable'; readonly why: string }
-  /** Outside the mesh networks; the registry was not asked. */
-  | { readonly kind: 'outside' };
+  /** Outside the mesh networks, and not registered; the registry was not asked. */
+  | { readonly kind: 'outside' }
+  /** Outside the mesh networks, and without a policy it is not known whether it is registered. */
+  | { readonly kind: 'no_policy' };
 
 export interface OutboundRules {
   readonly policy: OutboundPolicy;
@@ -40,6 +42,11 @@ export function admit(original: Address, resolution: Resolution, rules: Outbound
       throw new DeniedError('control_plane_unavailable', `The registry did not answer for ${name}: ${resolution.why}`);
     case 'unknown':
       throw new DeniedError('unknown_destination', `The registry does not know ${name}`);
+    case 'no_policy':
+      throw new DeniedError(
+        'policy_unavailable',
+        `No policy has arrived yet, which says whether ${name} is registered`,
+      );
     case 'outside':
       return admitOutside(original, rules);
     case 'known':
@@ -59,7 +66,7 @@ function admitOutside(original: Address, rules: OutboundRules): OutboundPermit {
   if (rules.policy === 'REGISTRY_ONLY') {
     throw new DeniedError(
       'unknown_destination',
-      `${name} is outside the mesh networks and the outbound policy is REGISTRY_ONLY`,
+      `${name} is outside the mesh networks, no ServiceEntry registers it, and the outbound policy is REGISTRY_ONLY`,
     );
   }
   if (rules.minimum === 'mutual_tls') {
@@ -89,13 +96,17 @@ function hasOwn({ endpoints, leaving = [] }: OutboundPermit, { self }: OutboundR
 }
 
 function choosePermitted(name: string, destination: Destination, rules: OutboundRules): OutboundPermit {
-  const { service, endpoints, affinitySeconds } = destination;
-  const shown = service ?? name;
+  const { service, entry, endpoints, problem, affinitySeconds } = destination;
+  const shown = service ?? (entry === undefined ? name : `${name} (ServiceEntry ${entry})`);
   const serving = endpoints.filter(({ ready: isReady }) => isReady);
   // As kube-proxy does: those that are going away are used only when nobody else is left.
   const staying = serving.filter(({ terminating }) => !terminating);
   const ready = staying.length > 0 ? staying : serving;
-  if (ready.length === 0) throw new DeniedError('no_endpoint', `${shown} has no ready endpoint`);
+  if (ready.length === 0)
+    throw new DeniedError(
+      'no_endpoint',
+      `${shown} has no ready endpoint${problem === undefined ? '' : `: ${problem}`}`,
+    );
   const isAllowed = ({ transport }: PermittedEndpoint) => transport !== 'plaintext' || rules.minimum === 'plaintext';
   const spoken = spokenOf(ready, rules);
   if (spoken.length === 0)

@@ -40,17 +40,22 @@ function captureStep({ capture, tunnel }: ShownOutbound): string[] {
 
 function registryStep({ registry, endpoints }: ShownOutbound): string[] {
   if (registry === null) return [];
-  const { answer, service, why, heldForSeconds, isControlPlaneUp } = registry;
+  const { answer, isRegistered, service, entry, why, heldForSeconds, isControlPlaneUp } = registry;
+  const where = isRegistered ? 'registered by a ServiceEntry' : 'inside the mesh networks';
   const source =
     heldForSeconds === null
       ? 'the control plane was asked just now'
       : `known for ${roughly(heldForSeconds * 1000)}, and the control plane ${isControlPlaneUp ? 'says when it changes' : 'is away'}`;
   switch (answer) {
     case 'outside':
-      return step('Registry', ['not asked: it is outside the mesh networks']);
+      return step('Registry', ['not asked: it is outside the mesh networks, and no ServiceEntry registers it']);
+    case 'no_policy':
+      return step('Registry', ['not asked: it is outside the mesh networks, and what is registered is not known yet']);
     case 'known':
       return step('Registry', [
-        `knows it as ${service === undefined ? podOf(endpoints) : printable(service)}; ${source}`,
+        entry === undefined
+          ? `knows it as ${service === undefined ? podOf(endpoints) : printable(service)}; ${source}`
+          : `knows it by the ServiceEntry ${printable(entry)}; ${source}`,
       ]);
     case 'unknown':
       return step('Registry', ['inside the mesh networks, and the control plane does not know it']);

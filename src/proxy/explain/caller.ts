@@ -5,11 +5,11 @@ import type { OutboundExplainParts, OutboundExplainSettings } from './outbound.t
 /** Whether the registry knows a sidecar at the address of a caller, which proved nobody to be; asks as a connection would. */
 export async function callerAt(
   ip: string,
-  { registry, clock }: Pick<OutboundExplainParts, 'registry' | 'clock'>,
+  parts: Pick<OutboundExplainParts, 'registry' | 'clock' | 'policy'>,
   settings: Pick<OutboundExplainSettings, 'hbonePort' | 'meshNetworks' | 'resolveTimeoutMs'>,
 ): Promise<NonNullable<ShownInbound['caller']>> {
   const address = { ip, port: settings.hbonePort };
-  const resolution = await resolve(address, registry, settings, clock, new AbortController().signal);
+  const resolution = await resolve(address, parts, settings, new AbortController().signal);
   switch (resolution.kind) {
     case 'known': {
       const endpoint = resolution.destination.endpoints.find(({ transport }) => transport === 'hbone');
@@ -17,6 +17,8 @@ export async function callerAt(
     }
     case 'unavailable':
       return { answer: 'unavailable', why: resolution.why };
+    case 'no_policy':
+      return { answer: 'unavailable', why: 'no policy has arrived yet' };
     case 'unknown':
     case 'outside':
       return { answer: 'unknown' };

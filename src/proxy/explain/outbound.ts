@@ -9,7 +9,7 @@ import type { Affinities } from '../outbound/affinities.ts';
 import type { OutboundSettings } from '../outbound/capture.ts';
 import { isProbe, refuseSelfCall } from '../outbound/capture.ts';
 import type { Registry } from '../outbound/resolve.ts';
-import { resolve } from '../outbound/resolve.ts';
+import { placeOf, resolve } from '../outbound/resolve.ts';
 import type { ProxyParts } from '../parts.ts';
 import { takeConnection, takeDescriptor } from '../parts.ts';
 import type { RecentFailures } from '../recent-failures.ts';
@@ -90,18 +90,23 @@ async function explainRoute(
   const patient = new AbortController().signal;
   let resolution: Resolution;
   try {
-    resolution = await resolve(destination, parts.registry, settings, parts.clock, patient);
+    resolution = await resolve(destination, parts, settings, patient);
   } catch (error) {
     return { registry: null, ...noEndpoints, verdict: refused(name, refusalBy(error)) };
   }
-  const registry = { ...answerOf(resolution, heldForMs), isControlPlaneUp: parts.isControlPlaneUp() };
+  const isRegistered = placeOf(destination, parts.policy.current(), settings) === 'registered';
+  const registry = {
+    ...answerOf(resolution, heldForMs),
+    ...(isRegistered && { isRegistered }),
+    isControlPlaneUp: parts.isControlPlaneUp(),
+  };
   const subject = registry.service === undefined ? name : `${name} (${registry.service})`;
   let permit: OutboundPermit | undefined;
   let verdict: ShownVerdict | undefined;
   try {
     permit = admit(destination, resolution, settings.rules);
   } catch (error) {
-    const remedies = outboundRemedies(settings.meshNetworks.has(destination.ip));
+    const remedies = outboundRemedies(placeOf(destination, parts.policy.current(), settings));
     verdict = refused(subject, withRemedy(refusalBy(error), remedies));
   }
   const endpoints = endpointsOf(destination, resolution, permit, parts, settings);
@@ -146,12 +151,13 @@ export const allowed = ({ rules }: Pick<OutboundExplainSettings, 'rules'>) => ({
 function answerOf(
   resolution: Resolution,
   heldForMs: number | undefined,
-): Omit<NonNullable<ShownOutbound['registry']>, 'isControlPlaneUp'> {
+): Omit<NonNullable<ShownOutbound['registry']>, 'isControlPlaneUp' | 'isRegistered'> {
   const heldForSeconds = heldForMs === undefined ? null : heldForMs / 1000;
   const { kind: answer } = resolution;
   if (resolution.kind === 'unavailable') return { answer, why: resolution.why, heldForSeconds };
-  const service = resolution.kind === 'known' ? resolution.destination.service : undefined;
-  return { answer, ...(service !== undefined && { service }), heldForSeconds };
+  if (resolution.kind !== 'known') return { answer, heldForSeconds };
+  const { service, entry } = resolution.destination;
+  return { answer, ...(service !== undefined && { service }), ...(entry !== undefined && { entry }), heldForSeconds };
 }
 
 const answeredHere = (name: string): ShownVerdict => ({
@@ -171,7 +177,7 @@ async function notCaptured(
   if (remedy === undefined) return { kind: 'not_carried', sentence };
   const plain = `${sentence}, and it goes as the application sends it, without mutual TLS`;
   const patient = new AbortController().signal;
-  const found = await resolve(destination, parts.registry, settings, parts.clock, patient).catch(() => undefined);
+  const found = await resolve(destination, parts, settings, patient).catch(() => undefined);
   const endpoints = found?.kind === 'known' ? found.destination.endpoints : [];
   if (!endpoints.some(({ transport }) => transport === 'hbone'))
     return { kind: 'not_carried', sentence: plain, remedy };

@@ -1,5 +1,7 @@
 import type { ShownFailure } from '../../admin-api.ts';
 import type { ShownInbound, ShownRefusal } from '../../explain-api.ts';
+import { deniedReasons } from '../../outcomes.ts';
+import type { placeOf } from '../outbound/resolve.ts';
 import type { ProxyParts } from '../parts.ts';
 
 /** The words of a reason may send their reader to `remora explain`: where he is there already, this is what they lead to. */
@@ -9,10 +11,14 @@ export function withRemedy<T extends ShownRefusal>(refusal: T, remedies: Readonl
 }
 
 /** Of what the registry and this pod say to a destination. */
-export const outboundRemedies = (isInMesh: boolean): Readonly<Record<string, string>> => ({
-  unknown_destination: isInMesh
-    ? 'Create a Service or ServiceEntry for it; it is kept back because it lies inside meshNetworks'
-    : 'Create a Service or ServiceEntry for it, or set outboundPolicy of this pod to ALLOW_ANY',
+export const outboundRemedies = (place: ReturnType<typeof placeOf>): Readonly<Record<string, string>> => ({
+  unknown_destination: {
+    mesh: 'Create a Service or ServiceEntry for it; it is kept back because it lies inside meshNetworks',
+    registered:
+      'Look at the ServiceEntries with its address: none of them that this namespace sees has this port, or there are too many',
+    outside: 'Create a Service or ServiceEntry for it, or set outboundPolicy of this pod to ALLOW_ANY',
+    no_policy: deniedReasons.policy_unavailable.remedy,
+  }[place],
   no_endpoint: 'Look below which endpoints it has and why none is used, and check the readiness of their pods',
 });
 

@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
-import { DeniedError } from '../../errors.ts';
+import { ConnectionError, DeniedError } from '../../errors.ts';
 import type { OutboundRules } from '../../policy/admit.ts';
 import { admit } from '../../policy/admit.ts';
+import type { PermittedEndpoint } from '../../policy/permit.ts';
 import { captureProbe } from '../../ports.ts';
 import type { Account } from '../account.ts';
 import { outcomeOf } from '../account.ts';
@@ -15,7 +16,7 @@ import { takeConnection, takeSocket } from '../parts.ts';
 import type { RelayLimits } from '../relay.ts';
 import { peerAddressOf } from '../socket-ends.ts';
 import { tuneSocket } from '../transport/connect.ts';
-import type { OpenParts, OpenSettings } from './open.ts';
+import type { Opened, OpenParts, OpenSettings } from './open.ts';
 import { open } from './open.ts';
 import type { Registry, ResolveSettings } from './resolve.ts';
 import { resolve } from './resolve.ts';
@@ -62,9 +63,11 @@ async function carryOutbound(
     refuseSelfCall(originalDestination, settings.reservedPorts);
     release = takeConnection(parts);
     const gone = untilClosed(socket);
-    const resolution = await resolve(originalDestination, parts.registry, settings, parts.clock, gone);
+    const resolution = await resolve(originalDestination, parts, settings, gone);
     const permit = admit(originalDestination, resolution, settings.rules);
-    const { leg, facts, proof } = await open(permit, account.id, parts, settings, gone);
+    const opened = await open(permit, account.id, parts, settings, gone);
+    if (opened.proof === undefined) await confirmClear(opened, originalDestination, parts, settings, gone);
+    const { leg, facts, proof } = opened;
     const carried = carry(account, { ...facts, originalDestination }, downstream, leg, parts, settings, { proof });
     untrack();
     await carried;
@@ -74,6 +77,31 @@ async function carryOutbound(
   } finally {
     untrack();
     release();
+  }
+}
+
+/**
+ * What goes in clear is decided again right before its first byte: while it was dialled, a policy may have arrived that registers it,
+ * or the registry may have learned of a sidecar there. Throws, and leaves nothing open, when it may not go as it was opened any more.
+ */
+async function confirmClear(
+  { leg, facts }: Opened,
+  originalDestination: Address,
+  parts: OutboundParts,
+  settings: OutboundSettings,
+  gone: AbortSignal,
+): Promise<void> {
+  try {
+    const resolution = await resolve(originalDestination, parts, settings, gone);
+    const { endpoints, leaving = [] } = admit(originalDestination, resolution, settings.rules);
+    const name = formatAddress(facts.endpoint ?? originalDestination);
+    const isSame = ({ transport, address }: PermittedEndpoint) =>
+      transport === 'plaintext' && formatAddress(address) === name;
+    if (!endpoints.some(isSame) && !leaving.some(isSame))
+      throw new ConnectionError('policy_change', `${name} may not be reached in plaintext any more`);
+  } catch (error) {
+    leg.stream.destroy();
+    throw error;
   }
 }
 

@@ -1,10 +1,11 @@
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
-import type { Clock } from '../../clock.ts';
-import type { Destination } from '../../control-api.ts';
+import type { Destination, PolicyState } from '../../control-api.ts';
 import { codeOf, messageOf } from '../../errors.ts';
 import type { Resolution } from '../../policy/admit.ts';
+import { isRegistered } from '../../policy/registered.ts';
 import { withDeadline } from '../deadline.ts';
+import type { ProxyParts } from '../parts.ts';
 
 /** What the registry answers; implemented by the agent's cache. */
 export type Lookup =
@@ -27,15 +28,36 @@ class ResolveTimeout extends Error {
   readonly code = 'RESOLVE_TIMEOUT';
 }
 
-/** What is known of a destination; addresses outside the mesh networks are not asked for. Rejects only with the outer signal's reason. */
+export interface ResolveParts extends Pick<ProxyParts, 'clock' | 'policy'> {
+  readonly registry: Registry;
+}
+
+/**
+ * Where a destination lies: inside the mesh networks, outside them in what a ServiceEntry registers, or in neither. While there is
+ * no policy, nobody knows what is registered.
+ */
+export function placeOf(
+  original: Address,
+  policy: PolicyState | undefined,
+  { meshNetworks }: Pick<ResolveSettings, 'meshNetworks'>,
+): 'mesh' | 'registered' | 'outside' | 'no_policy' {
+  if (meshNetworks.has(original.ip)) return 'mesh';
+  if (policy === undefined) return 'no_policy';
+  return isRegistered(policy, original) ? 'registered' : 'outside';
+}
+
+/**
+ * What is known of a destination; the registry is asked for what is in the mesh networks or registered, and for nothing else.
+ * Rejects only with the outer signal's reason.
+ */
 export async function resolve(
   original: Address,
-  registry: Registry,
+  { registry, policy, clock }: ResolveParts,
   settings: ResolveSettings,
-  clock: Clock,
   outer: AbortSignal,
 ): Promise<Resolution> {
-  if (!settings.meshNetworks.has(original.ip)) return { kind: 'outside' };
+  const place = placeOf(original, policy.current(), settings);
+  if (place === 'outside' || place === 'no_policy') return { kind: place };
   const late = () =>
     new ResolveTimeout(`no answer for ${formatAddress(original)} within ${settings.resolveTimeoutMs} ms`);
   try {

@@ -50,7 +50,7 @@ async function capturing({ goingTo, lookup, settings, hbonePort, options }: Capt
     identity: identityOf('web'),
     ...(hbonePort !== undefined && { hbonePort }),
     ...options,
-    parts: { originalDestination: () => goingTo, registry: { lookup: asked } },
+    parts: { originalDestination: () => goingTo, registry: { lookup: asked }, ...options?.parts },
     adjust: (all) => ({
       ...all,
       listen: { ...all.listen, outbound: [{ ip: '127.0.0.1', port: 0 }] },
@@ -236,6 +236,59 @@ describe('a captured connection', () => {
       outcome: 'denied',
       reason: 'unknown_destination',
     });
+  });
+
+  describe('to an address that a ServiceEntry registers', () => {
+    const registered = [{ cidr: '203.0.113.0/24', ports: [443] }];
+    const outside = { ip: '203.0.113.7', port: 443 };
+    const told = { policy: { current: () => ({ mode: 'STRICT', registered }) as const } };
+    const rules = (policy: 'ALLOW_ANY' | 'REGISTRY_ONLY') => ({
+      rules: { policy, minimum: 'plaintext', self: { isOwnAddress: () => false, spiffeId: () => '' } } as const,
+    });
+
+    it.each(['ALLOW_ANY', 'REGISTRY_ONLY'] as const)('goes where the registry says, under %s', async (policy) => {
+      const db = await application('hello from db');
+      const lookup = known({ address: formatAddress(db), transport: 'plaintext', spiffeId: '' });
+      const plane = await capturing({ goingTo: outside, lookup, settings: rules(policy), options: { parts: told } });
+      expect((await readAll(await dial(plane))).toString()).toBe('hello from db');
+    });
+
+    it.each<[string, Partial<Capture>, string]>([
+      ['the registry does not know', { lookup: async () => ({ kind: 'unknown' }) }, 'unknown_destination'],
+      [
+        'nobody answers for',
+        { lookup: async () => ({ kind: 'unavailable', why: 'it is away' }) },
+        'control_plane_unavailable',
+      ],
+      ['has no endpoint', { lookup: known() }, 'no_endpoint'],
+    ])('is refused under ALLOW_ANY: one that %s', async (_name, over, reason) => {
+      const plane = await capturing({ goingTo: outside, ...over, options: { parts: told } });
+      expect(await ending(await dial(plane))).toBe('reset');
+      expect(await plane.line({ direction: 'outbound' })).toMatchObject({ outcome: 'denied', reason });
+    });
+
+    it.each<[string, Address]>([
+      ['another port', { ...outside, port: 444 }],
+      ['another address', { ...outside, ip: '203.0.114.7' }],
+    ])('is that port and that range alone: %s is refused under REGISTRY_ONLY', async (_name, goingTo) => {
+      const plane = await capturing({ goingTo, settings: rules('REGISTRY_ONLY'), options: { parts: told } });
+      expect(await ending(await dial(plane))).toBe('reset');
+      expect(await plane.line({ direction: 'outbound' })).toMatchObject({ reason: 'unknown_destination' });
+    });
+  });
+
+  it('is refused as policy_unavailable outside the mesh networks while there is no policy, and asked for inside', async () => {
+    const api = await application('hello from api');
+    const lookup = known({ address: formatAddress(api), transport: 'plaintext', spiffeId: '' });
+    let goingTo = { ip: '203.0.113.7', port: 443 };
+    const parts = { policy: { current: () => undefined }, originalDestination: () => goingTo, registry: { lookup } };
+    const plane = await capturing({ goingTo, options: { parts } });
+    expect(await ending(await dial(plane))).toBe('reset');
+    expect(await plane.line({ outcome: 'denied', reason: 'policy_unavailable' })).toMatchObject({
+      direction: 'outbound',
+    });
+    goingTo = service;
+    expect((await readAll(await dial(plane))).toString()).toBe('hello from api');
   });
 
   it('is never sent in clear when its endpoint has a sidecar that does not answer', async () => {

@@ -147,7 +147,7 @@ describe('admit', () => {
   it.each<[string, Resolution, Partial<OutboundRules>, string]>([
     ['a service without a ready endpoint', known([endpoint({ ready: false })]), {}, 'no_endpoint'],
     ['a service without endpoints', known([]), {}, 'no_endpoint'],
-    ['an endpoint whose transport is not spoken', known([endpoint({ transport: 'direct' })]), {}, 'no_endpoint'],
+    ['an address outside without a policy', { kind: 'no_policy' }, {}, 'policy_unavailable'],
     ['an endpoint whose address is none', known([endpoint({ address: 'api:80' })]), {}, 'no_endpoint'],
     [
       'a plaintext endpoint above the floor of the pod',
@@ -177,3 +177,10 @@ describe('admit', () => {
     ]);
   });
 });
+  it('says which ServiceEntry has no endpoint, and why', () => {
+    const broken = known([], { service: undefined, entry: 'shop/db', problem: 'spec.ports is missing' });
+    expect(() => admit(original, broken, rules)).toThrow(
+      '10.96.0.10:80 (ServiceEntry shop/db) has no ready endpoint: spec.ports is missing',
+    );
+  });
+

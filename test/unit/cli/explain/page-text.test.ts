@@ -153,7 +153,22 @@ describe('a connection of the application', () => {
     [
       'nobody was asked',
       { answer: 'outside', heldForSeconds: null, isControlPlaneUp: true },
-      'Registry    not asked: it is outside the mesh networks',
+      'Registry    not asked: it is outside the mesh networks, and no ServiceEntry registers it',
+    ],
+    [
+      'there is no policy',
+      { answer: 'no_policy', heldForSeconds: null, isControlPlaneUp: true },
+      'Registry    not asked: it is outside the mesh networks, and what is registered is not known yet',
+    ],
+    [
+      'a ServiceEntry answers',
+      { answer: 'known', entry: 'shop/db', isRegistered: true, heldForSeconds: null, isControlPlaneUp: true },
+      'Registry    knows it by the ServiceEntry shop/db; the control plane was asked just now',
+    ],
+    [
+      'what is registered is not known',
+      { answer: 'unknown', isRegistered: true, heldForSeconds: null, isControlPlaneUp: true },
+      'Registry    registered by a ServiceEntry, and the control plane does not know it',
     ],
   ])('says when %s', (_name, registry, line) => {
     expect(explainText(to(destination({ registry })))).toContain(line);

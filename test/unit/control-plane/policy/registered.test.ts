@@ -105,7 +105,7 @@ describe('what is registered for a namespace', () => {
               const isSeen =
                 exportTo.length === 0 ||
                 exportTo.some((one) => one === '*' || one === seeing || (one === '.' && namespace === seeing));
-              return isSeen && cidrSet(addresses).has(ip) && (ports === 'every' || ports.includes(port));
+              return isSeen && cidrSet(addresses).has(ip) && (ports === 'every' || new Set<number>(ports).has(port));
             });
             const isRegistered = rows.some(
               ({ cidr, ports }) => cidrSet([cidr]).has(ip) && (ports.length === 0 || ports.includes(port)),

@@ -64,7 +64,7 @@ const endpoints = fc.record<Endpoint>({
   ready: fc.boolean(),
   terminating: fc.boolean(),
 });
-const resolutions: fc.Arbitrary<Exclude<Resolution, { kind: 'outside' }>> = fc.oneof(
+const resolutions: fc.Arbitrary<Exclude<Resolution, { kind: 'outside' | 'no_policy' }>> = fc.oneof(
   fc.constant({ kind: 'unknown' } as const),
   fc.constant({ kind: 'unavailable', why: 'it is away' } as const),
   fc.array(endpoints, { maxLength: 6 }).map((list) => ({
@@ -100,14 +100,15 @@ const distinct = (names: readonly string[]) => [...new Set(names)].sort();
 describe('what is said of a destination', () => {
   it('is what admit decides, whatever the registry says and the pod demands', async () => {
     await fc.assert(
-      fc.asyncProperty(resolutions, rulesOf, fc.boolean(), async (inside, rules, isInMesh) => {
-        const resolution: Resolution = isInMesh ? inside : { kind: 'outside' };
+      fc.asyncProperty(resolutions, rulesOf, fc.boolean(), fc.boolean(), async (inside, rules, isInMesh, hasPolicy) => {
+        const resolution: Resolution = isInMesh ? inside : { kind: hasPolicy ? 'outside' : 'no_policy' };
+        const policy = { current: () => (hasPolicy ? ({ mode: 'STRICT' } as const) : undefined) };
         const registry = { lookup: isInMesh ? async () => inside : untouched };
         const settings = { rules, reservedPorts: new Set<number>(), meshNetworks: { has: () => isInMesh } };
         const shown = await explainOutbound(
           original,
           createCaptureRules(wholePod, sidecarPorts),
-          { ...parts, registry },
+          { ...parts, policy, registry },
           { ...settings, resolveTimeoutMs: 5000, hbonePort: 15008 },
         );
         const permit = decided(resolution, rules);
