@@ -19,6 +19,7 @@ import { startControlPlaneIdentity } from './identity-sources/control-plane.ts';
 import { startFileIdentity } from './identity-sources/files.ts';
 import type { RevocationSource } from './identity-sources/revoked.ts';
 import type { IdentitySource, RenewalObserver } from './identity-sources/source.ts';
+import { createPolicySource } from './policy-source.ts';
 import type { Registry } from './registry/registry.ts';
 import { createRegistry } from './registry/registry.ts';
 import type { WorkloadBook } from './registry/workload-book.ts';
@@ -84,6 +85,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     { maxDestinations: settings.maxDestinations, idleMs: settings.destinationIdleMs },
   );
   const workloads = createWorkloadBook({ clock, log, client });
+  const policy = createPolicySource(clock, stream);
   const observer = renewalObserver(parts, settings);
   const crls = crlsOf(parts, settings);
   const revocations = joinSources(pushedRevocations(stream), crls);
@@ -104,7 +106,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
       : identityOfFiles(parts, settings, revocations, signal);
   return {
     identity: (signal) => judging(crls, identity(signal)),
-    policy: policyOf(stream),
+    policy,
     revocations,
     registry,
     workloads,
@@ -114,6 +116,7 @@ export function startSources(parts: SourceParts, settings: AgentSettings): Sourc
     askCanary: client.canary,
     async close() {
       life.isClosing = true;
+      policy.close();
       await crls.close();
       await registry.close();
       await workloads.close();
@@ -149,16 +152,6 @@ function withoutControlPlane(parts: SourceParts, settings: AgentSettings): Sourc
     reporting: undefined,
     askCanary: undefined,
     close: crls.close,
-  };
-}
-
-function policyOf(stream: ControlStream): Sources['policy'] {
-  return {
-    current: stream.policy,
-    subscribe(listener) {
-      listener(stream.policy());
-      return stream.subscribe({ policyChanged: listener });
-    },
   };
 }
 
