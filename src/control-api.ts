@@ -26,6 +26,10 @@ export const maxReplyBytes = 256 * 1024;
 export const maxRequestBytes = 64 * 1024;
 /** Bytes of the largest report that the control plane keeps. */
 export const maxReportBytes = 32 * 1024;
+/** Bytes of the longest line of a stream that tells of a policy; what is longer comes in parts. */
+export const maxPolicyLineBytes = 192 * 1024;
+/** Bytes of the largest policy of one workload, as JSON: instead of a larger one it gets one that denies everything. */
+export const maxPolicyBytes = 64 * 1024 * 1024;
 /** The most destinations that one request may name. */
 export const maxDestinations = 1000;
 /** The most addresses whose workloads one request may ask for: the answers fit into a reply. */
@@ -253,12 +257,26 @@ export type RevocationState = v.InferOutput<typeof revocationState>;
 /** Versions compare only within an epoch; a new epoch replaces everything. */
 const versioned = { epoch: v.string(), version: v.number() };
 
+/**
+ * A line with a part of a policy that is too long for one. The texts of all parts of one version, one behind the other, are
+ * lines of JSON, each with its line feed: the policy without its AuthorizationPolicies, then each of these.
+ */
+export const policyPart = v.strictObject({
+  topic: v.literal('policy'),
+  ...versioned,
+  /** From 1 on, in order. */
+  part: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  of: v.pipe(v.number(), v.integer(), v.minValue(2)),
+  text: v.string(),
+});
+export type PolicyPart = v.InferOutput<typeof policyPart>;
+
 /** One line of `POST /v1/stream`: the full state of one topic. A topic that is not known is ignored. */
 export const streamMessage = v.variant('topic', [
   v.object({ topic: v.literal('heartbeat') }),
   v.object({ topic: v.literal('trust-bundles'), ...versioned, data: trustBundles }),
   v.object({ topic: v.literal('revocations'), ...versioned, data: revocationState }),
-  v.object({ topic: v.literal('policy'), ...versioned, data: policyState }),
+  v.strictObject({ topic: v.literal('policy'), ...versioned, data: policyState }),
   v.object({ topic: v.literal('destination'), ...versioned, data: destination }),
 ]);
 export type StreamMessage = v.InferOutput<typeof streamMessage>;

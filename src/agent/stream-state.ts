@@ -1,4 +1,5 @@
-import type { Destination, PolicyState, RevocationState, StreamMessage } from '../control-api.ts';
+import type { Destination, PolicyPart, PolicyState, RevocationState, StreamMessage } from '../control-api.ts';
+import { createPolicyParts } from './policy-parts.ts';
 import type { StreamLine } from './stream-message.ts';
 import { createStreamVersions } from './stream-versions.ts';
 
@@ -36,7 +37,9 @@ function keyOf(message: Exclude<StreamMessage, { topic: 'heartbeat' }>): string 
 export function createStreamState({ lineRefused }: { lineRefused(why: string): void }): StreamState {
   const listeners = new Set<StreamListener>();
   const versions = createStreamVersions();
+  const parts = createPolicyParts();
   let policy: PolicyState | undefined;
+  let policySign: string | undefined;
   let bundles: PemBundles | undefined;
   let revocations: RevocationState | undefined;
 
@@ -44,17 +47,31 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
     for (const listener of [...listeners]) call(listener);
   };
 
-  const setPolicy = (next: PolicyState | undefined) => {
-    if (JSON.stringify(next) === JSON.stringify(policy)) return;
+  /** `sign` is equal for equal policies that came in the same way. */
+  const setPolicy = (next: PolicyState | undefined, sign?: string) => {
+    if (sign === policySign && (next === undefined) === (policy === undefined)) return;
     policy = next;
+    policySign = sign;
     tell((listener) => listener.policyChanged?.(next));
+  };
+
+  const refusePolicy = (why: string) => {
+    lineRefused(`The policy is not understood, so it denies everything: ${why}`);
+    setPolicy(undefined);
+  };
+
+  const applyPart = (part: PolicyPart) => {
+    const outcome = parts.add(part);
+    if (outcome.kind === 'refused') refusePolicy(outcome.why);
+    if (outcome.kind === 'complete' && versions.accept('policy', part.epoch, part.version))
+      setPolicy(outcome.policy, outcome.sign);
   };
 
   const applyMessage = (message: StreamMessage) => {
     if (message.topic === 'heartbeat' || !versions.accept(keyOf(message), message.epoch, message.version)) return;
     switch (message.topic) {
       case 'policy':
-        return setPolicy(message.data);
+        return setPolicy(message.data, JSON.stringify(message.data));
       case 'trust-bundles':
         bundles = message.data;
         return tell((listener) => listener.trustBundlesReceived?.(message.data));
@@ -78,10 +95,20 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
       return () => void listeners.delete(listener);
     },
     apply(line) {
-      if (line.kind === 'message') applyMessage(line.message);
-      if (line.kind !== 'unknown_policy') return;
-      lineRefused(`The policy is not understood, so it denies everything: ${line.why}`);
-      setPolicy(undefined);
+      switch (line.kind) {
+        case 'message':
+          if (line.message.topic === 'policy') parts.forget();
+          return applyMessage(line.message);
+        case 'policy_part':
+          return applyPart(line.part);
+        case 'unknown_policy':
+          parts.forget();
+          return refusePolicy(line.why);
+        case 'unknown_topic':
+          return;
+        default:
+          return line satisfies never;
+      }
     },
     keepDestinations(addresses) {
       const keys = new Set([...addresses].map(destinationKey));

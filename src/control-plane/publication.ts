@@ -1,9 +1,11 @@
 import { hash, randomBytes } from 'node:crypto';
-import type { Destination, NamedWorkload, StreamMessage } from '../control-api.ts';
+import type { Destination, NamedWorkload } from '../control-api.ts';
 import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
 import { podOf } from './place.ts';
+import type { PrintedState } from './policy/printed-policy.ts';
+import { createPolicyPrinter } from './policy/printed-policy.ts';
 import type { SelectionSettings } from './policy/select.ts';
 import { createSelection } from './policy/select.ts';
 import { indexRegistry } from './registry-index.ts';
@@ -20,11 +22,13 @@ export type Topic =
   | { readonly topic: 'trust-bundles' | 'revocations' | 'policy' }
   | { readonly topic: 'destination'; readonly address: string };
 
-/** One line for a stream, with what tells whether it says anything new. */
-export interface Line {
-  readonly text: string;
+/** The state of a topic for one workload. */
+export interface Told {
   /** Equal for equal data, whatever the version. */
   readonly digest: string;
+  readonly lineCount: number;
+  /** With their line feeds, of one version, each made when it is asked for. */
+  lines(): Iterable<string>;
 }
 
 /** What the sidecars are told, always from the current state. */
@@ -36,8 +40,7 @@ export interface Publication {
   destination(address: string, workload: Workload): Destination;
   /** The pod that has an IP address of its own. */
   workloadAt(address: string): NamedWorkload | undefined;
-  /** The line of a topic for one workload, with its line feed. */
-  line(topic: Topic, workload: Workload): Line;
+  told(topic: Topic, workload: Workload): Told;
   /** Calls `listener` when something may have changed, until the returned function is called. */
   subscribe(listener: () => void): () => void;
   /** Hears no more of the store. */
@@ -60,30 +63,44 @@ export function createPublication(
 ): Publication {
   const epoch = randomBytes(8).toString('hex');
   const listeners = createListeners();
-  const printed = createPrinter();
+  const print = createPrinter();
+  const policies = createPolicyPrinter();
   let version = 1;
   let answers = answersFrom(store.current(), settings);
   const changed = () => {
     version += 1;
     listeners.tell();
   };
+  let isPreparing = false;
+  const renew = (objects: RegistryObjects) => {
+    isPreparing = true;
+    policies.prepare(
+      objects.authorizationPolicies.map(({ policy }) => policy),
+      () => {
+        isPreparing = false;
+        answers = answersFrom(objects, settings);
+        changed();
+        // Of all that came meanwhile the last one counts.
+        if (store.current() !== objects) renew(store.current());
+      },
+    );
+  };
   const unsubscribe = store.subscribe((objects) => {
-    answers = answersFrom(objects, settings);
-    changed();
+    if (!isPreparing) renew(objects);
   });
   const forgetRevocations = revocations.subscribe(changed);
   const forgetBundles = bundles.subscribe(changed);
 
-  const dataOf = (topic: Topic, workload: Workload): Extract<StreamMessage, { data: unknown }>['data'] => {
+  const printed = (topic: Topic, workload: Workload): PrintedState => {
     switch (topic.topic) {
       case 'trust-bundles':
-        return bundles.current();
+        return print(bundles.current());
       case 'revocations':
-        return revocations.current();
+        return print(revocations.current());
       case 'policy':
-        return answers.policyOf(workload);
+        return policies.print(answers.policyOf(workload));
       case 'destination':
-        return answers.discover(topic.address, workload);
+        return print(answers.discover(topic.address, workload));
       default:
         return topic satisfies never;
     }
@@ -93,10 +110,16 @@ export function createPublication(
     trustBundles: bundles.current,
     destination: (address, workload) => answers.discover(address, workload),
     workloadAt: (address) => answers.workloadAt(address),
-    line(topic, workload) {
-      const { json, digest } = printed(dataOf(topic, workload));
-      const head = JSON.stringify({ topic: topic.topic, epoch, version });
-      return { text: `${head.slice(0, -1)},"data":${json}}\n`, digest };
+    told(topic, workload) {
+      const { digest, lineCount, fields } = printed(topic, workload);
+      const head = JSON.stringify({ topic: topic.topic, epoch, version }).slice(0, -1);
+      return {
+        digest,
+        lineCount,
+        *lines() {
+          for (const field of fields()) yield `${head}${field}}\n`;
+        },
+      };
     },
     subscribe: listeners.subscribe,
     close() {
@@ -119,13 +142,13 @@ function answersFrom(objects: RegistryObjects, settings: PublicationSettings) {
 }
 
 /** A large state is the same object for every stream, and is printed once and not once for each of them. */
-function createPrinter(): (data: object) => { readonly json: string; readonly digest: string } {
-  const known = new WeakMap<object, { readonly json: string; readonly digest: string }>();
+function createPrinter(): (data: object) => PrintedState {
+  const known = new WeakMap<object, PrintedState>();
   return (data) => {
     const before = known.get(data);
     if (before !== undefined) return before;
     const json = JSON.stringify(data);
-    const now = { json, digest: hash('sha256', json, 'base64') };
+    const now = { digest: hash('sha256', json, 'base64'), lineCount: 1, fields: () => [`,"data":${json}`] };
     known.set(data, now);
     return now;
   };

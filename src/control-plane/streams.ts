@@ -87,11 +87,12 @@ interface Stream {
 
 /**
  * Writes until the reader is full, and goes on when it has drained. What waits are topics, not lines: a slow reader gets
- * the latest state of each and costs no more memory than a quick one. Returns what stops it.
+ * the latest state of each and costs no more memory than a quick one, also where a state has many lines. Returns what stops it.
  */
 function pumpStream({ response, clock, publication, workload, entry, topics }: Stream): () => void {
   const changed = new Set(topics);
   const sent = new Map<Topic, string>();
+  const underway = new Map<Topic, Iterator<string>>();
   let isFull = false;
   let missedHeartbeats = 0;
   let timer: Timer | undefined;
@@ -103,10 +104,19 @@ function pumpStream({ response, clock, publication, workload, entry, topics }: S
     for (const topic of changed) {
       if (isFull || response.writableEnded) return;
       changed.delete(topic);
-      const { text, digest } = publication.line(topic, workload);
-      if (sent.get(topic) === digest) continue;
+      const { digest, lineCount, lines } = publication.told(topic, workload);
+      // A newer state takes the place of one that is half sent.
+      if (sent.get(topic) !== digest) underway.set(topic, lines()[Symbol.iterator]());
       sent.set(topic, digest);
-      write(text);
+      const next = underway.get(topic)?.next();
+      if (next === undefined || next.done === true) {
+        underway.delete(topic);
+        continue;
+      }
+      // Its next part waits until every other topic had its turn.
+      if (lineCount > 1) changed.add(topic);
+      else underway.delete(topic);
+      write(next.value);
       if (topic.topic === 'trust-bundles') entry.told();
     }
   };

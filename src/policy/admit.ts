@@ -109,8 +109,7 @@ function choosePermitted(name: string, destination: Destination, rules: Outbound
     );
   const isAllowed = ({ transport }: PermittedEndpoint) => transport !== 'plaintext' || rules.minimum === 'plaintext';
   const spoken = spokenOf(ready, rules);
-  if (spoken.length === 0)
-    throw new DeniedError('no_endpoint', `${shown} has no endpoint whose transport this sidecar speaks`);
+  if (spoken.length === 0) throw new DeniedError('no_endpoint', `${shown} has no endpoint with an address`);
   const permitted = spoken.filter(isAllowed);
   if (permitted.length === 0) {
     throw new DeniedError('mtls_required', `${shown} has no sidecar and this pod sends nothing in plaintext`);
@@ -131,14 +130,23 @@ function spokenOf(endpoints: readonly Endpoint[], rules: OutboundRules): readonl
   return endpoints.map((endpoint) => reachedBy(endpoint, rules)).filter((endpoint) => endpoint !== undefined);
 }
 
-/** How an endpoint of the registry is dialled; undefined when this sidecar does not speak its transport. */
+/** How an endpoint of the registry is dialled; undefined when it has no address. */
 export function reachedBy(endpoint: Endpoint, { self }: Pick<OutboundRules, 'self'>): PermittedEndpoint | undefined {
   const address = parseAddress(endpoint.address);
   if (address === undefined) return undefined;
   // The pod's own endpoint always goes through its own inbound side: dialled as it is it would bypass the policy there.
   if (self.isOwnAddress(address.ip)) return tunnelled(address, self.spiffeId());
-  if (endpoint.transport === 'hbone') return tunnelled(address, endpoint.spiffeId);
-  return endpoint.transport === 'plaintext' ? inPlaintext(address) : undefined;
+  const { transport, spiffeId } = endpoint;
+  switch (transport) {
+    case 'hbone':
+      return tunnelled(address, spiffeId);
+    case 'direct':
+      return { transport, address, spiffeId, key: `${formatAddress(address)} ${spiffeId} directly` };
+    case 'plaintext':
+      return inPlaintext(address);
+    default:
+      return transport satisfies never;
+  }
 }
 
 function tunnelled(address: Address, spiffeId: string, via?: Address): PermittedEndpoint {

@@ -51,5 +51,7 @@ export async function carry(
   for (const end of forget) end?.();
   untrack();
   // It may have ended by itself in the same turn: then that counts.
-  account.close({ kind: 'closed', ...(cutFor?.reason === reason && cutFor), reason });
+  if (cutFor?.reason === reason) return account.close({ kind: 'closed', ...cutFor });
+  const doubt = reason === 'eof' || reason === 'reset' ? upstream.doubt?.() : undefined;
+  account.close({ kind: 'closed', reason, ...(doubt !== undefined && { detail: doubt }) });
 }

@@ -43,7 +43,7 @@ export function lineOf({ known, bytes, outcome, ...ended }: Ended): ConnectionLi
     ...bytes,
     outcome: outcome.kind,
     reason: outcome.reason,
-    ...(isEnd(outcome) ? undefined : whatFailed(outcome, ended)),
+    ...(isEnd(outcome) ? { detail: outcome.detail } : whatFailed(outcome, ended)),
   };
 }
 

@@ -111,6 +111,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
   };
   const outboundParts = {
     ...parts,
+    proofs,
     pool,
     affinities: createAffinities(parts.clock),
     names: createNames(parts.lookupName),

@@ -22,6 +22,10 @@ export interface Leg {
   peerState?(): PeerState;
   /** Asked once, on `close`: whether both directions had come to their ends. */
   closedCleanly(): boolean;
+  /** Called once, with the first byte of the peer. */
+  heard?(): void;
+  /** Asked once it is over: one sentence about what its end may have been besides what it looks like. */
+  doubt?(): string | undefined;
   /** Ends both directions at once, so that the peer sees a reset. Idempotent. */
   abort(error: Error): void;
   /** Writes are collected for the rest of the event-loop turn: fewer, larger segments for a reader that wakes at each. */
@@ -29,7 +33,8 @@ export interface Leg {
 }
 
 /**
- * A TCP connection that was made with `allowHalfOpen`. Until our own end has gone out, closing it is a reset: the kernel
+ * A TCP connection that was made with `allowHalfOpen`, or the TLS connection of one. A peer that ends TLS without saying so (a
+ * FIN without close_notify) is taken to have ended: Node.js does not tell the two apart. Until our own end has gone out, closing it is a reset: the kernel
  * closes the sockets of a process that was killed, and would tell an application that its data is complete.
  */
 export function socketLeg(socket: Socket): Leg {

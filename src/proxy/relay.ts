@@ -101,6 +101,7 @@ function pump(
     from.stream.pause();
     paused();
   });
+  if (from.heard) from.stream.once('data', from.heard);
   to.stream.on('drain', () => from.stream.resume());
   const onEnd = () => {
     if (!from.endedCleanly()) return abort('reset');

@@ -60,6 +60,7 @@ export function dataPlaneSettings(settings: AgentSettings, surroundings: DataPla
     outbound: {
       ...relay,
       ...sockets,
+      handshakeTimeoutMs: settings.handshakeTimeoutMs,
       resolveTimeoutMs: settings.resolveTimeoutMs,
       hbonePort: ports.hbone,
       reservedPorts: reservedOutbound(ports),

@@ -34,6 +34,7 @@ import { fileLookTimesMs } from '../../src/control-plane/file-looks.ts';
 import { authorityPollIntervalMs } from '../../src/control-plane/follow-authority.ts';
 import { maxListedNames } from '../../src/control-plane/listed.ts';
 import { maxMeshReplyBytes } from '../../src/control-plane/mesh/status.ts';
+import { printedAtOnceBytes } from '../../src/control-plane/policy/printed-policy.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
 import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
@@ -236,6 +237,7 @@ describe('a fixed value', () => {
     ['an answer to `remora mesh`', [maxMeshReplyBytes]],
     ['its reader, when the process ends', [logOutputLimits.exitRetries * 100]],
     ['a reply of the control plane, a line of its stream', [api.maxReplyBytes]],
+    ['a policy that comes in parts', [api.maxPolicyBytes]],
     ['shortest rest of a lifetime that is used', [shortestLifetimeMs]],
     ['between two renewals, at least', [shortestRenewalMs]],
     ['longest wait after a failed renewal', [longestRetryMs]],
@@ -340,6 +342,9 @@ describe('a fixed value', () => {
     ['addresses in one request', [api.maxDestinations]],
     ['a reply', [api.maxReplyBytes]],
     ['endpoints of one destination', [api.maxReplyBytes / 2]],
+    ['a line of a stream that tells of a policy', [api.maxPolicyLineBytes]],
+    ['the policy of one workload', [api.maxPolicyBytes]],
+    ['AuthorizationPolicies that are printed in one turn of the event loop', [printedAtOnceBytes]],
     ['streams of one pod', [maxStreamsPerPod]],
     ['heartbeat of a stream', [api.heartbeatIntervalMs]],
     ['a stream whose reader takes nothing', [4 * api.heartbeatIntervalMs]],

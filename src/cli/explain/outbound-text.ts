@@ -116,7 +116,7 @@ function refusalLine({ reason, happened, detail }: ShownRefusal, said: readonly 
 
 function openLine({ tunnels, streams, connections, transport, use }: ShownEndpointFacts): string[] {
   if (use === 'not_used') return [];
-  if (transport === 'plaintext') return connections === 0 ? [] : [`${counted(connections, 'connection')} open`];
+  if (transport !== 'hbone') return connections === 0 ? [] : [`${counted(connections, 'connection')} open`];
   if (tunnels === 0) return ['No tunnel is open'];
   return [`${counted(tunnels, 'tunnel')} open, with ${counted(streams, 'connection')}`];
 }

@@ -3,6 +3,8 @@ import type { Mode } from '../../policy/mode.ts';
 import { modeOfPolicy } from '../../policy/mode.ts';
 import type { Pod, RegistryObjects } from '../store/objects.ts';
 import type { ScopedPolicy } from './authorization-policy.ts';
+import type { Registered } from './registered.ts';
+import { registeredFor } from './registered.ts';
 import type { Labels } from './scope-index.ts';
 import { indexScopes } from './scope-index.ts';
 import type { Deciding, WorkloadModes } from './workload-modes.ts';
@@ -24,29 +26,35 @@ export interface PolicySelection {
   modeAt(pod: Pod, port: number): Mode;
 }
 
+type PolicyObjects = Pick<RegistryObjects, 'peerAuthentications' | 'authorizationPolicies' | 'serviceEntries'>;
+
 /** Prepared once for each state of the registry; pure. */
 export function createSelection(
-  {
-    peerAuthentications,
-    authorizationPolicies,
-  }: Pick<RegistryObjects, 'peerAuthentications' | 'authorizationPolicies'>,
+  { peerAuthentications, authorizationPolicies, serviceEntries }: PolicyObjects,
   { rootNamespace }: SelectionSettings,
 ): PolicySelection {
   const deciding = createDeciding(peerAuthentications, rootNamespace);
   const policiesOf = createPolicies(authorizationPolicies, rootNamespace);
-  const made = new Map<string, PolicyState>();
+  const made = new WeakMap<Registered, Map<string, PolicyState>>();
   const modes = new WeakMap<Pod, WorkloadModes>();
   return {
     policyFor(namespace, pod) {
       const labels = pod?.metadata.labels;
       const authentications = deciding(namespace, labels);
       const policies = policiesOf(namespace, labels);
+      const registered = registeredFor({ serviceEntries }, namespace);
+      const alike = made.get(registered) ?? new Map<string, PolicyState>();
+      made.set(registered, alike);
       const key = JSON.stringify([namesOf(authentications), policies.key]);
-      const known = made.get(key);
+      const known = alike.get(key);
       if (known !== undefined) return known;
       const authorization = policies.make();
-      const state = { ...modesOf(authentications), ...(authorization.length > 0 && { authorization }) };
-      made.set(key, state);
+      const state = {
+        ...modesOf(authentications),
+        ...(authorization.length > 0 && { authorization }),
+        ...(registered.length > 0 && { registered }),
+      };
+      alike.set(key, state);
       return state;
     },
     modeAt(pod, port) {

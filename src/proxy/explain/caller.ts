@@ -12,7 +12,7 @@ export async function callerAt(
   const resolution = await resolve(address, parts, settings, new AbortController().signal);
   switch (resolution.kind) {
     case 'known': {
-      const endpoint = resolution.destination.endpoints.find(({ transport }) => transport === 'hbone');
+      const endpoint = resolution.destination.endpoints.find(({ transport }) => transport !== 'plaintext');
       return endpoint === undefined ? { answer: 'no_sidecar' } : { answer: 'sidecar', spiffeId: endpoint.spiffeId };
     }
     case 'unavailable':

@@ -1,15 +1,19 @@
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
 import type { Destination, Endpoint } from '../../control-api.ts';
+import type { HandshakeError } from '../../errors.ts';
 import { DeniedError } from '../../errors.ts';
 import type { ShownEndpointFacts, ShownRefusal } from '../../explain-api.ts';
 import { lapseOf } from '../../identity/verify-peer.ts';
 import type { OutboundRules } from '../../policy/admit.ts';
 import { admit } from '../../policy/admit.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
+import { expectedIdOf } from '../outbound/expected-id.ts';
 import type { OpenParts, OpenSettings, TunnelledEndpoint } from '../outbound/open.ts';
 import { tunnelKeyOf } from '../outbound/open.ts';
+import type { DirectEndpoint } from '../outbound/open-direct.ts';
 import type { ProxyParts } from '../parts.ts';
+import { currentIdentity } from '../parts.ts';
 import type { TunnelKey } from '../transport/hbone/pool.ts';
 import type { Tunnel } from '../transport/hbone/tunnel.ts';
 import { knownAgainst } from './known-against.ts';
@@ -63,8 +67,8 @@ function useOf(
   if (alone instanceof DeniedError) {
     if (alone.reason === 'mtls_required')
       return { use: 'not_used', why: 'It has no sidecar, and this pod sends nothing in plaintext' };
-    const spoken = isReady ? 'This sidecar does not speak its transport, or it has no address' : 'It is not ready';
-    return { use: 'not_used', why: alone.reason === 'no_endpoint' ? spoken : alone.message };
+    const missing = isReady ? 'It has no address' : 'It is not ready';
+    return { use: 'not_used', why: alone.reason === 'no_endpoint' ? missing : alone.message };
   }
   const isOne = ({ key }: PermittedEndpoint) => key === alone.key;
   if (permit?.endpoints.some(isOne)) return { use: 'chosen_from' };
@@ -96,7 +100,17 @@ export function endpointFacts(
     }),
     connections: parts.endpoints.connections(endpoint),
     ...(endpoint.transport === 'hbone' ? tunnelledFacts(endpoint, parts, settings) : { tunnels: 0, streams: 0 }),
+    ...(endpoint.transport === 'direct' && directFacts(endpoint, parts)),
   };
+}
+
+function directFacts(endpoint: DirectEndpoint, parts: EndpointParts) {
+  const refusal = refusalIn(parts, () => {
+    const expectedId = expectedIdOf(endpoint);
+    const { bundles } = currentIdentity(parts);
+    return knownAgainst(expectedId, { bundles, revocations: parts.revocations.current() });
+  });
+  return { expectedId: endpoint.spiffeId, ...(refusal && { refusal }) };
 }
 
 function tunnelledFacts(endpoint: TunnelledEndpoint, parts: EndpointParts, settings: Pick<OpenSettings, 'hbonePort'>) {
@@ -104,7 +118,7 @@ function tunnelledFacts(endpoint: TunnelledEndpoint, parts: EndpointParts, setti
   const tunnels = [...parts.pool.tunnels()].filter(
     ({ key }) => formatAddress(key.address) === via && key.expectedId.uri === endpoint.spiffeId,
   );
-  const refusal = refusalBeforeDial(endpoint, tunnels, parts, settings);
+  const refusal = refusalIn(parts, () => againstTunnel(endpoint, tunnels, parts, settings));
   return {
     via,
     expectedId: endpoint.spiffeId,
@@ -115,17 +129,22 @@ function tunnelledFacts(endpoint: TunnelledEndpoint, parts: EndpointParts, setti
 }
 
 /** A tunnel that is open was proved already; a new one would be proved now. */
-function refusalBeforeDial(
+function againstTunnel(
   endpoint: TunnelledEndpoint,
   tunnels: readonly Tunnel[],
   parts: EndpointParts,
   settings: Pick<OpenSettings, 'hbonePort'>,
-): ShownRefusal | undefined {
+): HandshakeError | undefined {
+  const key = tunnelKeyOf(endpoint, parts, settings);
+  const trust = { bundles: key.local.bundles, revocations: parts.revocations.current() };
+  if (tunnels.some((tunnel) => isUsable(tunnel, key, { ...trust, nowMs: parts.clock.now() }))) return undefined;
+  return knownAgainst(key.expectedId, trust);
+}
+
+/** Why a connection would be refused before anything is dialled: what `find` finds, or throws. */
+function refusalIn(parts: EndpointParts, find: () => HandshakeError | undefined): ShownRefusal | undefined {
   try {
-    const key = tunnelKeyOf(endpoint, parts, settings);
-    const trust = { bundles: key.local.bundles, revocations: parts.revocations.current() };
-    if (tunnels.some((tunnel) => isUsable(tunnel, key, { ...trust, nowMs: parts.clock.now() }))) return undefined;
-    const against = knownAgainst(key.expectedId, trust);
+    const against = find();
     return against && refusalBy(against);
   } catch (error) {
     const refusal = refusalBy(error);

@@ -179,7 +179,7 @@ async function notCaptured(
   const patient = new AbortController().signal;
   const found = await resolve(destination, parts, settings, patient).catch(() => undefined);
   const endpoints = found?.kind === 'known' ? found.destination.endpoints : [];
-  if (!endpoints.some(({ transport }) => transport === 'hbone'))
+  if (!endpoints.some(({ transport }) => transport !== 'plaintext'))
     return { kind: 'not_carried', sentence: plain, remedy };
   return {
     kind: 'goes_around',

@@ -21,8 +21,8 @@ export interface Leaning {
  * connections. What is set aside is taken only when there is nothing else, so that our memory of failures never refuses
  * a connection.
  *
- * Whoever cuts handshakes must not be able to choose plaintext by it: the transport is drawn before failures are looked
- * at, and is never plaintext after a sidecar was tried. Costs no more for a thousand endpoints than for two, unless most
+ * Whoever cuts handshakes must not be able to choose plaintext by it: whether it is mutual TLS is drawn before failures are
+ * looked at, and it is never plaintext after mutual TLS was tried. Costs no more for a thousand endpoints than for two, unless most
  * of them are set aside.
  */
 export function choose(
@@ -31,9 +31,9 @@ export function choose(
   standing: Standing,
   random: () => number,
 ): PermittedEndpoint | undefined {
-  const isMeshed = tried.some(({ transport }) => transport === 'hbone');
-  const isAllowed = (endpoint: PermittedEndpoint) =>
-    !tried.includes(endpoint) && !(isMeshed && endpoint.transport === 'plaintext');
+  const isPlain = ({ transport }: PermittedEndpoint) => transport === 'plaintext';
+  const isMeshed = tried.some((endpoint) => !isPlain(endpoint));
+  const isAllowed = (endpoint: PermittedEndpoint) => !tried.includes(endpoint) && !(isMeshed && isPlain(endpoint));
 
   let first = kept === undefined ? undefined : endpoints.find((one) => one.key === kept && isAllowed(one));
   if (first !== undefined && !standing.isSetAside(first)) return first;
@@ -43,8 +43,8 @@ export function choose(
     if (!isAllowed(endpoint)) continue;
     first ??= endpoint;
     if (standing.isSetAside(endpoint)) continue;
-    if (endpoint.transport !== first.transport) {
-      if (endpoint.transport === 'hbone') spare ??= endpoint;
+    if (isPlain(endpoint) !== isPlain(first)) {
+      if (!isPlain(endpoint)) spare ??= endpoint;
     } else if (best === undefined) best = endpoint;
     else return standing.connections(endpoint) < standing.connections(best) ? endpoint : best;
   }

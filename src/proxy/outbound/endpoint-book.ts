@@ -153,6 +153,6 @@ function shown(endpoint: PermittedEndpoint): Record<string, string> {
   const { address } = endpoint;
   return {
     endpoint: formatAddress(address),
-    ...(endpoint.transport === 'hbone' && { peerId: endpoint.spiffeId }),
+    ...(endpoint.transport !== 'plaintext' && { peerId: endpoint.spiffeId }),
   };
 }

@@ -1,8 +1,8 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Address } from '../../addresses.ts';
 import { formatAddress } from '../../addresses.ts';
 import { ConnectionError, codeOf, HandshakeError, withFacts } from '../../errors.ts';
-import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { OutboundPermit, PermittedEndpoint } from '../../policy/permit.ts';
 import type { RefusalFacts } from '../../refusal-facts.ts';
 import type { Established, Outcome } from '../account.ts';
@@ -22,8 +22,11 @@ import type { Affinities } from './affinities.ts';
 import { choose } from './choose.ts';
 import type { EndpointBook } from './endpoint-book.ts';
 import { setAsideLimits } from './endpoint-book.ts';
+import { expectedIdOf } from './expected-id.ts';
+import type { DirectParts, DirectSettings } from './open-direct.ts';
+import { openDirect } from './open-direct.ts';
 
-export interface OpenSettings extends SocketOptions {
+export interface OpenSettings extends SocketOptions, DirectSettings {
   readonly connectTimeoutMs: number;
   /** The port on which other sidecars serve HBONE. */
   readonly hbonePort: number;
@@ -36,7 +39,7 @@ export interface Opened {
   readonly proof: Proof | undefined;
 }
 
-export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'> {
+export interface OpenParts extends Pick<ProxyParts, 'clock' | 'identity'>, DirectParts {
   readonly pool: TunnelPool;
   readonly endpoints: EndpointBook;
   readonly affinities: Affinities;
@@ -47,7 +50,7 @@ export const maxEndpointsTried = 3;
 
 /**
  * Opens the way to one of the permitted endpoints. Another one is tried when an endpoint cannot be reached, has no room
- * or is not who it should be; never after a decision of its sidecar, and never one in plaintext after one with a sidecar.
+ * or is not who it should be; never after a decision of its sidecar, and never one in plaintext after one with mutual TLS.
  * Throws the last failure.
  */
 export async function open(
@@ -101,7 +104,7 @@ function next(
   const staying = draw(endpoints);
   const spare = staying === undefined || book.isSetAside(staying) ? draw(leaving) : undefined;
   const isBetter =
-    spare && !book.isSetAside(spare) && (spare.transport === 'hbone' || staying?.transport === 'plaintext');
+    spare && !book.isSetAside(spare) && (spare.transport !== 'plaintext' || staying?.transport === 'plaintext');
   const endpoint = isBetter ? spare : (staying ?? spare);
   // Before it is dialled, so that connections that begin together go there together.
   if (affinity && endpoint) affinities.remember(affinity, endpoint.key);
@@ -155,7 +158,7 @@ function openEndpoint(
     case 'hbone':
       return openTunnelled(endpoint, connectionId, parts, settings, outer);
     case 'direct':
-      return openDirect(endpoint, parts, settings, outer);
+      return openDirect(endpoint, () => connectTo(endpoint.address, parts, settings, outer), parts, settings, outer);
     default:
       return endpoint satisfies never;
   }
@@ -163,17 +166,26 @@ function openEndpoint(
 
 async function openPlaintext(
   address: Address,
-  { clock }: OpenParts,
+  parts: OpenParts,
   settings: OpenSettings,
   outer: AbortSignal,
 ): Promise<Opened> {
-  const late = () =>
-    new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
-  const socket = await withDeadline(clock, settings.connectTimeoutMs, late, outer, (signal) =>
-    openSocket(address, { ...settings, allowHalfOpen: true }, signal),
-  );
+  const socket = await connectTo(address, parts, settings, outer);
   const facts = { transport: 'plaintext', security: 'plaintext', endpoint: address } as const;
   return { leg: socketLeg(socket), facts, proof: undefined };
+}
+
+function connectTo(
+  address: Address,
+  { clock }: OpenParts,
+  settings: OpenSettings,
+  outer: AbortSignal,
+): Promise<Socket> {
+  const late = () =>
+    new ConnectionError('upstream_timeout', `${formatAddress(address)} did not accept a connection in time`);
+  return withDeadline(clock, settings.connectTimeoutMs, late, outer, (signal) =>
+    openSocket(address, { ...settings, allowHalfOpen: true }, signal),
+  );
 }
 
 async function openTunnelled(
@@ -190,31 +202,16 @@ async function openTunnelled(
   return { leg, proof: tunnel.proof, facts: { ...tunnelFacts(tunnel.mutualTls), endpoint: address } };
 }
 
-/** Mutual TLS with the port of the application itself: one connection for one connection. */
-async function openDirect(
-  { address }: Extract<PermittedEndpoint, { transport: 'direct' }>,
-  _parts: OpenParts,
-  _settings: OpenSettings,
-  _outer: AbortSignal,
-): Promise<Opened> {
-  throw new HandshakeError('alpn', `Mutual TLS with ${formatAddress(address)} itself is not spoken`);
-}
-
 export type TunnelledEndpoint = Extract<PermittedEndpoint, { transport: 'hbone' }>;
 
 /** The tunnels that may carry a connection to this endpoint. Throws `HandshakeError` and `DeniedError` where there can be none. */
 export function tunnelKeyOf(
-  { address, spiffeId, via }: TunnelledEndpoint,
+  endpoint: TunnelledEndpoint,
   parts: Pick<OpenParts, 'clock' | 'identity'>,
   { hbonePort }: Pick<OpenSettings, 'hbonePort'>,
 ): TunnelKey {
-  const expected = parseSpiffeId(spiffeId);
-  if (expected.kind === 'invalid') {
-    throw new HandshakeError(
-      'peer_identity',
-      `The registry expects '${spiffeId}' at ${formatAddress(address)}, which is no SPIFFE ID`,
-    );
-  }
+  const { address, via } = endpoint;
+  const expectedId = expectedIdOf(endpoint);
   const local = currentIdentity(parts);
-  return { address: via ?? { ip: address.ip, port: hbonePort }, expectedId: expected.id, local };
+  return { address: via ?? { ip: address.ip, port: hbonePort }, expectedId, local };
 }

@@ -7,10 +7,11 @@ import { formatAddress } from '../../../src/addresses.ts';
 import type { ShownFailure } from '../../../src/admin-api.ts';
 import { wholePod } from '../../../src/annotations.ts';
 import { createCaptureRules, withinPodRule } from '../../../src/capture-scope.ts';
-import type { Endpoint, PolicyState } from '../../../src/control-api.ts';
+import type { AuthorizationPolicy, Endpoint, PolicyState } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { reservedInbound, sidecarPorts } from '../../../src/ports.ts';
+import { maxOwnPorts } from '../../../src/proxy/explain/inbound-ports.ts';
 import { createNameExplainer } from '../../../src/proxy/explain/lookup.ts';
 import { createPodGuard } from '../../../src/proxy/inbound/guard.ts';
 import type { OutboundSettings } from '../../../src/proxy/outbound/capture.ts';
@@ -211,9 +212,18 @@ describe('a connection of the application', () => {
     ],
     ['without a ready endpoint', 'denied no_endpoint', () => ({ lookup: known([{ ready: false }]) })],
     [
-      'whose endpoint speaks what this sidecar does not',
-      'denied no_endpoint',
-      () => ({ lookup: known([{ transport: 'direct' }]) }),
+      'to an endpoint of its own mutual TLS whose expected identity is none',
+      'handshake peer_identity',
+      () => ({ lookup: known([{ transport: 'direct', spiffeId: 'nobody' }]) }),
+    ],
+    [
+      'to an endpoint of its own mutual TLS in another trust domain',
+      'handshake trust_domain',
+      (api) => ({
+        lookup: known([
+          { address: formatAddress(api), transport: 'direct', spiffeId: 'spiffe://other.example/ns/a/sa/b' },
+        ]),
+      }),
     ],
     [
       'while the control plane is away and nothing is at hand',
@@ -325,7 +335,7 @@ describe('a connection of the application', () => {
     const api = await application('hello');
     const far = await sidecarOf('api', api);
     const plane = await capturing(far.addresses.hbone[0]?.port ?? 0, {
-      lookup: known([{ address: formatAddress(api) }, { address: '10.0.0.9:1', transport: 'direct' }]),
+      lookup: known([{ address: formatAddress(api) }, { address: 'nowhere', transport: 'direct' }]),
     });
     const asked = explaining(plane);
     await carriedBy(plane);
@@ -338,7 +348,7 @@ describe('a connection of the application', () => {
     expect(recentFailures).toMatchObject([{ id, reason: 'peer_refused' }]);
     expect(endpoints[1]).toMatchObject({
       use: 'not_used',
-      why: 'This sidecar does not speak its transport, or it has no address',
+      why: 'It has no address',
     });
   });
 
@@ -579,8 +589,19 @@ describe('a caller in plaintext that is refused', () => {
   });
 });
 
+const policyOf = (action: AuthorizationPolicy['action'], id: string): AuthorizationPolicy => ({
+  name: `shop/${action.toLowerCase()}`,
+  action,
+  rules: [{ from: [{ principals: [id.slice('spiffe://'.length)] }] }],
+});
+
 describe('a connection of a peer', () => {
   const web = idOf('web');
+  const under = (...authorization: AuthorizationPolicy[]): Inbound => ({
+    prepare: (plane) => {
+      plane.policy = { mode: 'STRICT', authorization };
+    },
+  });
 
   interface Inbound {
     readonly options?: Partial<DataPlaneOptions>;
@@ -599,6 +620,16 @@ describe('a connection of a peer', () => {
       },
     ],
     ['among the allowed peers', 'carried', { options: { allowedPeers: [web] } }],
+    ['that a DENY policy matches', 'denied policy_deny', under(policyOf('DENY', web))],
+    ['that a DENY policy does not match', 'carried', under(policyOf('DENY', idOf('other')))],
+    ['that an ALLOW policy matches', 'carried', under(policyOf('ALLOW', web))],
+    ['that no ALLOW policy matches', 'denied default_deny', under(policyOf('ALLOW', idOf('other')))],
+    ['that a policy on trial would deny', 'carried', under({ ...policyOf('DENY', web), isDryRun: true })],
+    [
+      'under a policy that cannot be enforced',
+      'denied policy_error',
+      under({ ...policyOf('ALLOW', web), rules: [], problem: 'spec.action: CUSTOM is not supported' }),
+    ],
     ['that is not among the allowed peers', 'denied default_deny', { options: { allowedPeers: [idOf('other')] } }],
     [
       'before the first policy',
@@ -667,10 +698,105 @@ describe('a connection of a peer', () => {
   });
 });
 
+describe('what is said of policies', () => {
+  const web = idOf('web');
+  const guard = { check: (destination: Address) => destination };
+
+  async function under(policy: PolicyState) {
+    const plane = await runDataPlane({
+      identity: identityOf('api'),
+      adjust: (all) => ({
+        ...all,
+        inbound: { ...all.inbound, floor: { minimumMode: 'DISABLE', allowedPeers: undefined } },
+      }),
+    });
+    cleanups.push(() => plane.stop());
+    plane.policy = policy;
+    return { plane, ...explaining(plane, { parts: { guard } }) };
+  }
+  const deny = policyOf('DENY', web);
+  const allow = policyOf('ALLOW', idOf('other'));
+
+  it('names the one that decides, and what to change', async () => {
+    const denied = await (await under({ mode: 'STRICT', authorization: [deny] })).from(web, 80);
+    expect(denied).toMatchObject({
+      verdict: { reason: 'policy_deny', remedy: expect.stringContaining('change the AuthorizationPolicy shop/deny') },
+      policies: { enforced: 1, policy: 'shop/deny' },
+    });
+    const problem = 'spec.action: CUSTOM is not supported';
+    const broken = await (await under({ mode: 'STRICT', authorization: [{ ...deny, rules: [], problem }] })).from(
+      web,
+      80,
+    );
+    expect(broken).toMatchObject({
+      verdict: {
+        reason: 'policy_error',
+        remedy: `Correct the AuthorizationPolicy shop/deny, or delete it: ${problem}`,
+      },
+    });
+    const unnamed = await (await under({ mode: 'STRICT', authorization: [allow] })).from(web, 80);
+    expect(unnamed).toMatchObject({
+      verdict: { reason: 'default_deny', remedy: expect.stringContaining('there are shop/allow') },
+    });
+    const allowed = await (await under({ mode: 'STRICT', authorization: [allow] })).from(idOf('other'), 80);
+    expect(allowed).toMatchObject({ permittedBy: 'The AuthorizationPolicy shop/allow allows it' });
+  });
+
+  it('goes by the address where it is given, and by no address where it is not', async () => {
+    const rules = [{ from: [{ principals: ['*'], ipBlocks: ['10.9.0.0/16'] }] }];
+    const { ask } = await under({ mode: 'STRICT', authorization: [{ ...deny, rules }] });
+    const asked = async (at?: string) => {
+      const page = await ask({ from: web, port: '80', ...(at !== undefined && { at }) });
+      if (page.kind !== 'from') throw new Error('another page');
+      return [page.identity?.at, page.ports[0]?.verdict.kind];
+    };
+    expect(await asked()).toEqual([null, 'carried']);
+    expect(await asked('10.9.1.1')).toEqual(['10.9.1.1', 'refused']);
+    expect(await asked('10.8.1.1')).toEqual(['10.8.1.1', 'carried']);
+  });
+
+  it('names each port that the policy treats in a way of its own, and the others together', async () => {
+    const rules = [
+      { to: [{ ports: [9090], notPorts: [15008] }], when: [{ key: 'destination.port' as const, values: ['7070'] }] },
+    ];
+    const { ask } = await under({
+      mode: 'PERMISSIVE',
+      modeSetBy: 'istio-system/default',
+      ports: [{ port: 8080, mode: 'STRICT', setBy: 'shop/api' }],
+      authorization: [{ ...deny, rules }],
+    });
+    const page = await ask({ from: 'plaintext' });
+    if (page.kind !== 'from') throw new Error('another page');
+    expect(page.ports.map(({ ports, mode, verdict }) => [ports, mode?.mode, mode?.setBy, verdict.kind])).toEqual([
+      ['every other port', 'PERMISSIVE', 'istio-system/default', 'carried'],
+      ['port 7070', 'PERMISSIVE', 'istio-system/default', 'carried'],
+      ['port 8080', 'STRICT', 'shop/api', 'refused'],
+      ['port 9090', 'PERMISSIVE', 'istio-system/default', 'carried'],
+    ]);
+  });
+
+  it('bounds the ports, and says how many more there are', async () => {
+    const ports = Array.from({ length: 100 }, (_, n) => ({
+      port: 20_000 + n,
+      mode: 'STRICT' as const,
+      setBy: 'shop/api',
+    }));
+    const page = await (await under({ mode: 'PERMISSIVE', ports })).ask({ from: 'plaintext' });
+    if (page.kind !== 'from') throw new Error('another page');
+    expect([page.ports.length, page.portsNotShown]).toEqual([1 + maxOwnPorts, 100 - maxOwnPorts]);
+  });
+});
+
 describe('a plaintext connection from elsewhere', () => {
   it.each<[string, string, PolicyState | undefined, Address]>([
     ['under STRICT', 'handshake plaintext_in_strict', { mode: 'STRICT' }, { ip: '10.0.0.7', port: 8080 }],
     ['under PERMISSIVE', 'carried', { mode: 'PERMISSIVE' }, { ip: '10.0.0.7', port: 8080 }],
+    [
+      'where some are allowed by their identity',
+      'denied default_deny',
+      { mode: 'PERMISSIVE', authorization: [policyOf('ALLOW', idOf('web'))] },
+      { ip: '10.0.0.7', port: 8080 },
+    ],
     ['before the first policy', 'denied policy_unavailable', undefined, { ip: '10.0.0.7', port: 8080 }],
     ["to the sidecar's own port", 'denied reserved_port', { mode: 'PERMISSIVE' }, { ip: '10.0.0.7', port: 15008 }],
   ])('%s: %s', async (_name, expected, policy, goingTo) => {
@@ -695,6 +821,34 @@ describe('a plaintext connection from elsewhere', () => {
     plane.policy = policy;
     expect(said(await explaining(plane).from('plaintext', goingTo.port))).toBe(expected);
     expect(said(await explaining(plane).from('10.0.0.66', goingTo.port))).toBe(expected);
+    const socket = connect({ host: '127.0.0.1', port: plane.addresses.inbound[0]?.port ?? 0, allowHalfOpen: true });
+    socket.on('error', () => undefined);
+    cleanups.push(() => socket.destroy());
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    await readAll(socket).catch(() => undefined);
+    socket.end();
+    expect(happened(await plane.line({ direction: 'inbound' }))).toBe(expected);
+  });
+
+  it.each<[PolicyState['mode'], PolicyState['mode'], string]>([
+    ['PERMISSIVE', 'STRICT', 'handshake plaintext_in_strict'],
+    ['STRICT', 'DISABLE', 'carried'],
+    ['DISABLE', 'STRICT', 'handshake plaintext_in_strict'],
+    ['STRICT', 'PERMISSIVE', 'carried'],
+  ])('is judged by the mode of its port: where others are %s and it is %s, %s', async (mode, own, expected) => {
+    const api = await application('hello');
+    const plane = await runDataPlane({
+      identity: identityOf('api'),
+      parts: { guard: { check: (destination) => destination }, originalDestination: () => api },
+      adjust: (all) => ({
+        ...all,
+        listen: { ...all.listen, inbound: [{ ip: '127.0.0.1', port: 0 }] },
+        inbound: { ...all.inbound, floor: { minimumMode: 'DISABLE', allowedPeers: undefined } },
+      }),
+    });
+    cleanups.push(() => plane.stop());
+    plane.policy = { mode, ports: [{ port: api.port, mode: own, setBy: 'shop/api' }] };
+    expect(said(await explaining(plane).from('plaintext', api.port))).toBe(expected);
     const socket = connect({ host: '127.0.0.1', port: plane.addresses.inbound[0]?.port ?? 0, allowHalfOpen: true });
     socket.on('error', () => undefined);
     cleanups.push(() => socket.destroy());

@@ -97,9 +97,9 @@ describe('what the stream tells', () => {
   it('P16: ignores topics and fields that it does not know', async () => {
     const first = await opened(0);
     first.write('{"topic":"weather","data":{"__proto__":{"polluted":1}}}\n');
-    first.write('{"topic":"policy","epoch":"a","version":1,"data":{"mode":"STRICT"},"more":2}\n');
+    first.write('{"topic":"trust-bundles","epoch":"a","version":1,"data":{"td":"one"},"more":2}\n');
     await settle();
-    expect(events).toEqual(['up', 'policy STRICT']);
+    expect(events).toEqual(['up', 'bundles one']);
     expect(({} as Record<string, unknown>).polluted).toBeUndefined();
   });
 
@@ -120,12 +120,135 @@ describe('what the stream tells', () => {
     expect(control.streams).toHaveLength(1);
   });
 
+  it.each([
+    ['beside its mode', '"data":{"mode":"PERMISSIVE","except":[]}', 'data.except'],
+    [
+      'in a rule',
+      '"data":{"mode":"PERMISSIVE","authorization":[{"name":"a/b","action":"DENY","rules":[{"unless":1}]}]}',
+      'data.authorization.0.rules.0.unless',
+    ],
+    ['beside its data', '"data":{"mode":"PERMISSIVE"},"except":[]', 'except'],
+    ['of a part', '"part":1,"of":2,"text":"","except":[]', 'except'],
+  ])(
+    'G23: a policy with a field of a newer control plane %s denies everything, and it is said',
+    async (_, fields, where) => {
+      const first = await opened(0);
+      first.send(policy('PERMISSIVE', 1));
+      first.write(`{"topic":"policy","epoch":"a","version":2,${fields}}\n`);
+      await settle();
+      expect(stream.policy()).toBeUndefined();
+      expect(events).toContain(`refused: The policy is not understood, so it denies everything: ${where} is not known`);
+    },
+  );
+
   it('reads lines however they are cut', async () => {
     const first = await opened(0);
     const bytes = Buffer.from(`${JSON.stringify(policy('STRICT'))}\n${JSON.stringify(destination('[fd00::1]:80'))}\n`);
     for (const byte of bytes) first.write(Uint8Array.of(byte));
     await settle();
     expect(events).toEqual(['up', 'policy STRICT', 'destination [fd00::1]:80']);
+  });
+});
+
+describe('a policy in parts', () => {
+  const lines = [
+    { mode: 'PERMISSIVE' },
+    ...['shop/a', 'shop/b'].map((name) => ({ name, action: 'DENY', rules: [] })),
+  ].map((line) => `${JSON.stringify(line)}\n`);
+  const whole = { mode: 'PERMISSIVE', authorization: lines.slice(1).map((line) => JSON.parse(line)) };
+  /** The text cut into so many parts of one length. */
+  const partsOf = (of: number, version = 1, epoch = 'a', text = lines.join('')) => {
+    const length = Math.ceil(text.length / of);
+    return Array.from({ length: of }, (_, index) => ({
+      ...{ topic: 'policy', epoch, version, part: index + 1, of },
+      text: text.slice(index * length, (index + 1) * length),
+    }));
+  };
+  const send = async (first: Awaited<ReturnType<typeof opened>>, ...messages: readonly object[]) => {
+    for (const message of messages) first.write(`${JSON.stringify(message)}\n`);
+    await settle();
+  };
+  const refusal = (why: string) => `refused: The policy is not understood, so it denies everything: ${why}`;
+
+  it('G5: is in force when all of them are there, and nothing of it before', async () => {
+    const first = await opened(0);
+    const [last, ...others] = partsOf(7).reverse();
+    await send(first, ...others.reverse(), bundles('one'));
+    expect([events, stream.policy()]).toEqual([['up', 'bundles one'], undefined]);
+    await send(first, last!);
+    expect(events).toEqual(['up', 'bundles one', 'policy PERMISSIVE']);
+    expect(stream.policy()).toEqual(whole);
+  });
+
+  it('is told once, however often it comes', async () => {
+    const first = await opened(0);
+    await send(first, ...partsOf(3), ...partsOf(3, 2), ...partsOf(5, 3), ...partsOf(3, 1, 'b'));
+    expect(events).toEqual(['up', 'policy PERMISSIVE']);
+    await send(first, policy('STRICT', 2, 'b'), ...partsOf(3, 3, 'b'));
+    expect(events).toEqual(['up', 'policy PERMISSIVE', 'policy STRICT', 'policy PERMISSIVE']);
+  });
+
+  it('gives way to a newer one, whole or in parts', async () => {
+    const first = await opened(0);
+    await send(first, ...partsOf(3).slice(0, 2), policy('STRICT', 2), ...partsOf(3, 3).slice(0, 1), ...partsOf(2, 4));
+    expect(events).toEqual(['up', 'policy STRICT', 'policy PERMISSIVE']);
+  });
+
+  it('P13: is not taken when it is older than what is in force', async () => {
+    const first = await opened(0);
+    await send(first, policy('STRICT', 5), ...partsOf(3, 4));
+    expect(events).toEqual(['up', 'policy STRICT']);
+  });
+
+  it('is begun anew on the next stream, while the last one stays in force', async () => {
+    const first = await opened(0);
+    await send(first, policy('STRICT', 1), ...partsOf(3, 2).slice(0, 2));
+    first.end();
+    await clock.advance(10_000);
+    const second = await opened(1);
+    expect(stream.policy()).toEqual({ mode: 'STRICT' });
+    await send(second, ...partsOf(3, 2).slice(0, 2));
+    expect(stream.policy()).toEqual({ mode: 'STRICT' });
+    await send(second, ...partsOf(3, 2).slice(2));
+    expect(stream.policy()).toEqual(whole);
+  });
+
+  const [one, two, three] = partsOf(3);
+  const [, twoOfNext] = partsOf(3, 2);
+  const [, , threeOfFour] = partsOf(4);
+  it.each<[string, object[], string]>([
+    ['without its beginning', [two!], 'part 2 of 3 of version 1 came after nothing'],
+    ['with one missing', [one!, three!], 'part 3 of 3 of version 1 came after part 1 of 3 of version 1'],
+    ['with one repeated', [one!, two!, two!], 'part 2 of 3 of version 1 came after part 2 of 3 of version 1'],
+    ['of two versions', [one!, twoOfNext!, three!], 'part 2 of 3 of version 2 came after part 1 of 3 of version 1'],
+    ['of two epochs', [one!, partsOf(3, 1, 'b')[1]!], 'part 2 of 3 of version 1 came after part 1 of 3 of version 1'],
+    ['of two numbers', [one!, two!, threeOfFour!], 'part 3 of 4 of version 1 came after part 2 of 3 of version 1'],
+    [
+      'that end in the middle',
+      partsOf(2, 1, 'a', lines.join('').slice(0, -5)),
+      'its last part ends in the middle of a line',
+    ],
+    ['that are empty', partsOf(2, 1, 'a', ''), 'its last part ends in the middle of a line'],
+    ['that are no JSON', partsOf(2, 1, 'a', `${lines[0]}hello\n`), 'AuthorizationPolicy 0 is not JSON'],
+    [
+      'with an unknown field',
+      partsOf(2, 1, 'a', `${lines[0]}${lines[1]?.replace('rules', 'rulez')}`),
+      'of AuthorizationPolicy 0 rules is missing',
+    ],
+    [
+      'with policies in two places',
+      partsOf(2, 1, 'a', `${JSON.stringify(whole)}\n`),
+      'its first line has AuthorizationPolicies',
+    ],
+    ['with a number of none', [{ ...one!, part: 0 }], 'part is not >=1'],
+  ])('%s denies everything, which is said once, until one comes that is whole', async (_, messages, why) => {
+    const first = await opened(0);
+    await send(first, policy('STRICT', 0), ...messages);
+    expect(events).toEqual(['up', 'policy STRICT', refusal(why), 'policy undefined']);
+    await send(first, three!, three!);
+    expect(events.filter((event) => event.startsWith('refused')).length).toBeLessThanOrEqual(2);
+    await send(first, ...partsOf(3, 9));
+    expect(events.at(-1)).toBe('policy PERMISSIVE');
   });
 });
 

@@ -48,21 +48,35 @@ describe('admit', () => {
     });
   });
 
+  it('sends a connection to an endpoint that takes mutual TLS on its own port there, also above the floor of the pod', () => {
+    const { endpoints } = admit(original, known([endpoint({ transport: 'direct' })]), {
+      ...rules,
+      minimum: 'mutual_tls',
+    });
+    expect(endpoints).toEqual([
+      {
+        transport: 'direct',
+        address: { ip: '10.0.0.7', port: 8080 },
+        spiffeId: 'spiffe://cluster.local/ns/shop/sa/api',
+        key: '10.0.0.7:8080 spiffe://cluster.local/ns/shop/sa/api directly',
+      },
+    ]);
+  });
+
   it('sends a connection to an endpoint that is declared plaintext in plaintext', () => {
     const { endpoints } = admit(original, known([endpoint({ transport: 'plaintext', spiffeId: '' })]), rules);
     expect(endpoints).toMatchObject([{ transport: 'plaintext', address: { ip: '10.0.0.7', port: 8080 } }]);
   });
 
-  it("goes through its own tunnel port for the pod's own endpoint, whatever its transport", () => {
-    const { endpoints } = admit(
-      original,
-      known([endpoint({ address: '10.0.0.1:8080', transport: 'plaintext' })]),
-      rules,
-    );
-    expect(endpoints).toMatchObject([
-      { transport: 'hbone', address: { ip: '10.0.0.1', port: 8080 }, spiffeId: self.spiffeId() },
-    ]);
-  });
+  it.each(['hbone', 'direct', 'plaintext'] as const)(
+    "goes through its own tunnel port for the pod's own endpoint, also if its transport is %s",
+    (transport) => {
+      const { endpoints } = admit(original, known([endpoint({ address: '10.0.0.1:8080', transport })]), rules);
+      expect(endpoints).toMatchObject([
+        { transport: 'hbone', address: { ip: '10.0.0.1', port: 8080 }, spiffeId: self.spiffeId() },
+      ]);
+    },
+  );
 
   it('leaves out endpoints that are not ready or are terminating', () => {
     const { endpoints } = admit(
@@ -171,12 +185,6 @@ describe('admit', () => {
     ).toBe('mtls_required');
   });
 
-  it('passes what is outside the mesh networks through to where it was going', () => {
-    expect(admit(original, { kind: 'outside' }, rules).endpoints).toMatchObject([
-      { transport: 'plaintext', address: original },
-    ]);
-  });
-});
   it('says which ServiceEntry has no endpoint, and why', () => {
     const broken = known([], { service: undefined, entry: 'shop/db', problem: 'spec.ports is missing' });
     expect(() => admit(original, broken, rules)).toThrow(
@@ -184,3 +192,9 @@ describe('admit', () => {
     );
   });
 
+  it('passes what is outside the mesh networks through to where it was going', () => {
+    expect(admit(original, { kind: 'outside' }, rules).endpoints).toMatchObject([
+      { transport: 'plaintext', address: original },
+    ]);
+  });
+});

@@ -4,12 +4,13 @@ import type { PermittedEndpoint } from '../../../src/policy/permit.ts';
 import type { Standing } from '../../../src/proxy/outbound/choose.ts';
 import { choose } from '../../../src/proxy/outbound/choose.ts';
 
-const meshed = (name: string): PermittedEndpoint => ({
-  transport: 'hbone',
+const meshed = (name: string, transport: 'hbone' | 'direct' = 'hbone'): PermittedEndpoint => ({
+  transport,
   address: { ip: '10.0.0.7', port: 80 },
   spiffeId: 'spiffe://cluster.local/ns/shop/sa/api',
   key: name,
 });
+const direct = (name: string) => meshed(name, 'direct');
 const plain = (name: string): PermittedEndpoint => ({
   transport: 'plaintext',
   address: { ip: '10.0.0.7', port: 80 },
@@ -95,7 +96,14 @@ describe('the choice of an endpoint', () => {
     ['is not among the permitted', ['a', 'c'], {}],
     ['is set aside', ['a', 'b', 'c'], { b: -1 }],
   ])('takes another when that endpoint %s', (_, names, loads) => {
-    expect(choose(names.map(meshed), { tried: [], kept: 'b' }, standing(loads), dice())?.key).toBe('a');
+    expect(
+      choose(
+        names.map((name) => meshed(name)),
+        { tried: [], kept: 'b' },
+        standing(loads),
+        dice(),
+      )?.key,
+    ).toBe('a');
   });
 
   it('takes another when this connection has tried that endpoint in vain', () => {
@@ -139,25 +147,51 @@ describe('the choice of an endpoint', () => {
     });
   });
 
-  const states = fc.array(fc.record({ isMeshed: fc.boolean(), load: fc.integer({ min: -1, max: 3 }) }), {
+  describe('where some take tunnels and some take mutual TLS on their own port', () => {
+    it('takes either when the other one was tried, and never plaintext', () => {
+      const endpoints = [plain('p'), meshed('m'), direct('d')];
+      for (const tried of [meshed('m'), direct('d')]) {
+        const left = choose([tried, plain('p')], { tried: [tried], kept: undefined }, standing(), dice());
+        expect(left).toBe(undefined);
+      }
+      const [, m, d] = endpoints as [PermittedEndpoint, PermittedEndpoint, PermittedEndpoint];
+      expect(choose(endpoints, { tried: [m], kept: undefined }, standing(), dice())).toBe(d);
+      expect(choose(endpoints, { tried: [d], kept: undefined }, standing(), dice())).toBe(m);
+    });
+
+    it('takes the one with fewer of our connections, whichever it is', () => {
+      const endpoints = [meshed('m'), direct('d')];
+      expect(choose(endpoints, untouched, standing({ m: 9 }), dice())?.key).toBe('d');
+      expect(choose(endpoints, untouched, standing({ d: 9 }), dice())?.key).toBe('m');
+    });
+
+    it('takes one on its own port rather than plaintext that is set aside', () => {
+      expect(choose([plain('p'), direct('d')], untouched, standing({ p: -1 }), dice())?.key).toBe('d');
+    });
+  });
+
+  const make = { hbone: meshed, direct, plaintext: plain };
+  const kinds = fc.constantFrom<keyof typeof make>('hbone', 'direct', 'plaintext');
+  const states = fc.array(fc.record({ kind: kinds, load: fc.integer({ min: -1, max: 3 }) }), {
     minLength: 1,
     maxLength: 12,
   });
+  const isMutualTls = ({ transport }: PermittedEndpoint) => transport !== 'plaintext';
   const numbers = fc.array(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), { maxLength: 12 });
 
   it('finds one that is not set aside whenever it may, and one at all whenever one is left', () => {
     fc.assert(
       fc.property(states, numbers, fc.nat(3), (state, random, triedCount) => {
-        const endpoints = state.map(({ isMeshed }, i) => (isMeshed ? meshed : plain)(`${i}`));
+        const endpoints = state.map(({ kind }, i) => make[kind](`${i}`));
         const book = standing(Object.fromEntries(state.map(({ load }, i) => [`${i}`, load])));
         const tried = endpoints.slice(0, triedCount);
-        const hasTriedSidecar = tried.some(({ transport }) => transport === 'hbone');
-        const left = endpoints.slice(triedCount).filter(({ transport }) => !hasTriedSidecar || transport === 'hbone');
+        const hasTriedOne = tried.some(isMutualTls);
+        const left = endpoints.slice(triedCount).filter((one) => !hasTriedOne || isMutualTls(one));
         const chosen = choose(endpoints, { tried, kept: undefined }, book, dice(...random));
         if (left.length === 0) expect(chosen).toBe(undefined);
         else expect(left).toContain(chosen);
-        const hasGoodSidecar = left.some((one) => one.transport === 'hbone' && !book.isSetAside(one));
-        if (chosen && book.isSetAside(chosen)) expect(hasGoodSidecar).toBe(false);
+        const hasGoodOne = left.some((one) => isMutualTls(one) && !book.isSetAside(one));
+        if (chosen && book.isSetAside(chosen)) expect(hasGoodOne).toBe(false);
       }),
     );
   });
@@ -165,11 +199,11 @@ describe('the choice of an endpoint', () => {
   it('chooses plaintext by the same numbers, whatever has failed and whoever is busy', () => {
     fc.assert(
       fc.property(states, numbers, (state, random) => {
-        const endpoints = state.map(({ isMeshed }, i) => (isMeshed ? meshed : plain)(`${i}`));
+        const endpoints = state.map(({ kind }, i) => make[kind](`${i}`));
         const book = standing(Object.fromEntries(state.map(({ load }, i) => [`${i}`, load])));
         const calm = choose(endpoints, untouched, standing(), dice(...random));
         const faulty = choose(endpoints, untouched, book, dice(...random));
-        if (calm?.transport === 'hbone') expect(faulty?.transport).toBe('hbone');
+        if (calm && isMutualTls(calm)) expect(faulty?.transport).not.toBe('plaintext');
       }),
     );
   });

@@ -9,6 +9,7 @@ import { admit } from '../../../src/policy/admit.ts';
 import type { Leg } from '../../../src/proxy/leg.ts';
 import { createAffinities } from '../../../src/proxy/outbound/affinities.ts';
 import { createEndpointBook } from '../../../src/proxy/outbound/endpoint-book.ts';
+import type { OpenParts } from '../../../src/proxy/outbound/open.ts';
 import { maxEndpointsTried, open } from '../../../src/proxy/outbound/open.ts';
 import type { TunnelPool } from '../../../src/proxy/transport/hbone/pool.ts';
 import type { Tunnel } from '../../../src/proxy/transport/hbone/tunnel.ts';
@@ -40,6 +41,9 @@ function serviceOf(endpoints: number, over: Partial<Destination> = {}): Destinat
     ...over,
   };
 }
+
+/** Only what is dialled directly needs them, and nothing here is. */
+const unreached = {} as Pick<OpenParts, 'observer' | 'revocations' | 'proofs'>;
 
 const lost = () => new ConnectionError('upstream_refused', 'Nobody listens');
 
@@ -75,8 +79,9 @@ function opening(errors: Record<string, () => unknown> = {}, makeStream = () => 
     pool: { open: poolOpen } as unknown as TunnelPool,
     endpoints,
     affinities: createAffinities(clock),
+    ...unreached,
   };
-  const settings = { keepAliveMs: 0, connectTimeoutMs: 5000, hbonePort: 15008 };
+  const settings = { keepAliveMs: 0, connectTimeoutMs: 5000, handshakeTimeoutMs: 5000, hbonePort: 15008 };
   const connect = (destination: Destination, signal = new AbortController().signal) =>
     open(admit(original, { kind: 'known', destination }, rules), 'id', parts, settings, signal);
   /** Where one connection goes; the text of the failure when it goes nowhere. */

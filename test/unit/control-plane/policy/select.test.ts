@@ -17,7 +17,7 @@ function selectionOf(
   peerAuthentications: readonly PeerAuthentication[],
   authorizationPolicies: readonly ScopedPolicy[] = [],
 ) {
-  return createSelection({ peerAuthentications, authorizationPolicies }, { rootNamespace });
+  return createSelection({ peerAuthentications, authorizationPolicies, serviceEntries: [] }, { rootNamespace });
 }
 
 const modeOf = (...all: readonly PeerAuthentication[]) => selectionOf(all).policyFor('shop', api);

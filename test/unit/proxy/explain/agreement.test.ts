@@ -94,7 +94,7 @@ function decided(resolution: Resolution, rules: OutboundRules): OutboundPermit |
 }
 
 const nameOf = (endpoint: PermittedEndpoint) =>
-  `${formatAddress(endpoint.address)} ${endpoint.transport} ${endpoint.transport === 'hbone' ? endpoint.spiffeId : ''}`;
+  `${formatAddress(endpoint.address)} ${endpoint.transport} ${endpoint.transport === 'plaintext' ? '' : endpoint.spiffeId}`;
 const distinct = (names: readonly string[]) => [...new Set(names)].sort();
 
 describe('what is said of a destination', () => {
