@@ -1,4 +1,7 @@
 import { formatAddress } from '../addresses.ts';
+import type { PrefixTable } from '../prefix-table.ts';
+import { createPrefixTable } from '../prefix-table.ts';
+import type { ServiceEntry } from './policy/service-entry.ts';
 import type { EndpointSlice, Pod, RegistryObjects, Service } from './store/objects.ts';
 
 export type ServicePort = Service['spec']['ports'][number];
@@ -16,30 +19,42 @@ export interface RegistryIndex {
   podNamed(namespace: string, name: string): Pod | undefined;
   /** Running pods in the namespace of the Service that carry every label of its selector; none without a selector. */
   podsSelectedBy(service: Service): readonly Pod[];
+  /** Running pods of the namespace that carry every one of these labels; none without any. */
+  podsLabelled(namespace: string, wanted: Readonly<Record<string, string>>): readonly Pod[];
+  /** ServiceEntries with a range that holds the address: of the longest range first, and of one range the oldest first. */
+  entriesAt(ip: string): Iterable<ServiceEntry>;
   /** Canonical, without repetition. */
   addressesOf(pod: Pod): readonly string[];
 }
 
 const serviceNameLabel = 'kubernetes.io/service-name';
 
-export function indexRegistry({ pods, services, endpointSlices }: RegistryObjects): RegistryIndex {
+export function indexRegistry({ pods, services, endpointSlices, serviceEntries }: RegistryObjects): RegistryIndex {
   const running = pods.filter(({ status }) => status.phase !== 'Succeeded' && status.phase !== 'Failed');
   const podsByName = new Map(pods.map((pod) => [nameOf(pod.metadata), pod]));
   const podsByNamespace = Map.groupBy(running, ({ metadata }) => metadata.namespace);
   const slices = Map.groupBy(endpointSlices, ({ metadata }) =>
     nameOf({ namespace: metadata.namespace, name: metadata.labels[serviceNameLabel] ?? '' }),
   );
+  const podsLabelled = (namespace: string, labels: Readonly<Record<string, string>>) => {
+    const wanted = Object.entries(labels);
+    if (wanted.length === 0) return [];
+    const candidates = podsByNamespace.get(namespace) ?? [];
+    return candidates.filter((pod) => wanted.every(([label, value]) => pod.metadata.labels[label] === value));
+  };
+  /** Made when somebody asks: most addresses are those of Services and pods. */
+  let entries: PrefixTable<ServiceEntry> | undefined;
   return {
     servicesByIp: new Map(services.flatMap((service) => clusterIpsOf(service).map((ip) => [ip, service]))),
     servicesByExternalAddress: mapExternalAddresses(services),
     podsByIp: mapPodsByIp(running),
     slicesOf: ({ metadata }) => slices.get(nameOf(metadata)),
     podNamed: (namespace, name) => podsByName.get(nameOf({ namespace, name })),
-    podsSelectedBy({ metadata, spec }) {
-      const wanted = Object.entries(spec.selector ?? {});
-      if (wanted.length === 0) return [];
-      const candidates = podsByNamespace.get(metadata.namespace) ?? [];
-      return candidates.filter((pod) => wanted.every(([label, value]) => pod.metadata.labels[label] === value));
+    podsSelectedBy: ({ metadata, spec }) => podsLabelled(metadata.namespace, spec.selector ?? {}),
+    podsLabelled,
+    entriesAt(ip) {
+      entries ??= indexEntries(serviceEntries);
+      return entries.matches(ip);
     },
     addressesOf,
   };
@@ -98,6 +113,13 @@ function externalIpsOf(service: Service): readonly string[] {
 export function byAge({ metadata: one }: Service, { metadata: other }: Service): number {
   const [first, second] = [one, other].map((metadata) => `${metadata.creationTimestamp ?? ''} ${nameOf(metadata)}`);
   return (first ?? '') < (second ?? '') ? -1 : 1;
+}
+
+function indexEntries(entries: readonly ServiceEntry[]): PrefixTable<ServiceEntry> {
+  const byAgeOf = (entry: ServiceEntry) => `${entry.creationTimestamp ?? ''} ${nameOf(entry)}`;
+  const aged = entries.map((entry) => ({ entry, age: byAgeOf(entry) }));
+  aged.sort(({ age: one }, { age: other }) => (one < other ? -1 : 1));
+  return createPrefixTable(aged.flatMap(({ entry }) => entry.ranges.map((range) => [range, entry] as const)));
 }
 
 function addressesOf({ status }: Pod): readonly string[] {
