@@ -18,6 +18,7 @@ import { startMetricsServer } from './metrics-server.ts';
 import { openAuthority } from './open-authority.ts';
 import type { RotationSettings } from './open-rotation.ts';
 import { openRotation } from './open-rotation.ts';
+import { countPolicyObjects } from './policy/policy-counts.ts';
 import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import type { RevocationSettings } from './revocation/revocations.ts';
@@ -144,6 +145,7 @@ export async function startControlPlane(
       rootNotAfterMs: () => authority.rootNotAfterMs,
       roots: () => trustedRoots(authority.roots).length,
       openStreams: () => streams.open,
+      policies: () => countPolicyObjects(store.current(), settings.rootNamespace),
       revocations: revocations.facts,
     },
   );

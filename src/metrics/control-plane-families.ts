@@ -73,5 +73,10 @@ export const controlPlaneFamilies = {
     labels: { file },
     absent: 'without files of CRLs',
   },
+  remora_policy_objects: {
+    type: 'gauge',
+    help: 'PeerAuthentications and AuthorizationPolicies of the registry: an invalid one makes its scope STRICT or denies everything, a skipped one is for no workload',
+    labels: { state: closed('accepted', 'invalid', 'skipped') },
+  },
   ...processFamilies,
 } as const satisfies Families;

@@ -10,6 +10,8 @@ export interface ControlPlaneFacts {
   /** How many are trusted: more than one during a rotation. */
   roots(): number;
   openStreams(): number;
+  /** Objects of policy in the registry. */
+  policies(): { readonly accepted: number; readonly invalid: number; readonly skipped: number };
   /** What is revoked, those of CRLs included, and each CRL by the name of its file. */
   revocations(): {
     readonly certificates: number;
@@ -51,6 +53,9 @@ export function createControlPlaneMetrics(results: ControlPlaneResults, facts: C
   metrics.readAtScrape('remora_ca_root_not_after_timestamp_seconds', (set) => set({}, facts.rootNotAfterMs() / 1000));
   metrics.readAtScrape('remora_ca_roots', (set) => set({}, facts.roots()));
   metrics.readAtScrape('remora_ca_streams_open', (set) => set({}, facts.openStreams()));
+  metrics.readAtScrape('remora_policy_objects', (set) => {
+    for (const [state, count] of Object.entries(facts.policies())) set({ state }, count);
+  });
   readRevocations(metrics, facts);
   return {
     certificateRequested: (result) => requested.inc({ result }),

@@ -20,6 +20,7 @@ const controlPlaneMetrics = () =>
       rootNotAfterMs: () => 0,
       roots: () => 1,
       openStreams: () => 0,
+      policies: () => ({ accepted: 0, invalid: 0, skipped: 0 }),
       revocations: () => ({ certificates: 0, identities: 0, isUnknown: false, crls: [] }),
     },
   );

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { PolicyState } from '../../../../src/control-api.ts';
 import type { ScopedPolicy } from '../../../../src/control-plane/policy/authorization-policy.ts';
 import type { PeerAuthentication, PeerMode } from '../../../../src/control-plane/policy/peer-authentication.ts';
+import { countPolicyObjects } from '../../../../src/control-plane/policy/policy-counts.ts';
 import { createSelection } from '../../../../src/control-plane/policy/select.ts';
 import { modes } from '../../../../src/policy/mode.ts';
 import { labelledPod, peerAuthentication, scopedPolicy } from '../../../support/policy-objects.ts';
@@ -186,6 +187,23 @@ describe('the mode of a port of a pod', () => {
     expect(selection.modeAt(labelledPod('shop/x'), 80)).toBe('PERMISSIVE');
     expect(selectionOf([]).modeAt(api, 80)).toBe('PERMISSIVE');
   });
+});
+
+it('counts objects as accepted, invalid, or skipped because they are for no workload', () => {
+  const problem = 'It is wrong';
+  const peerAuthentications = [
+    peerAuthentication('istio-system/default', 'STRICT'),
+    peerAuthentication('shop/wrong', 'STRICT', { problem }),
+    peerAuthentication('istio-system/narrow', 'STRICT', { ...ofApi, problem }),
+  ];
+  const authorizationPolicies = [
+    scopedPolicy('shop/fine'),
+    scopedPolicy('shop/wrong', { policy: { problem } }),
+    scopedPolicy('shop/gateway', { isSkipped: true, policy: { problem } }),
+    scopedPolicy('istio-system/narrow', ofApi),
+  ];
+  const counts = countPolicyObjects({ peerAuthentications, authorizationPolicies }, rootNamespace);
+  expect(counts).toEqual({ accepted: 3, invalid: 2, skipped: 2 });
 });
 
 describe('beside a second implementation', () => {

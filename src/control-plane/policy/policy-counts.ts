@@ -1,0 +1,29 @@
+import type { RegistryObjects } from '../store/objects.ts';
+import { isIgnored } from './workload-modes.ts';
+
+export interface PolicyCounts {
+  readonly accepted: number;
+  /** They cannot be enforced as they are written, so that they deny everything or are STRICT. */
+  readonly invalid: number;
+  /** They are for no workload: for a gateway, or with a selector in the root namespace. */
+  readonly skipped: number;
+}
+
+/** How many PeerAuthentications and AuthorizationPolicies of a registry are what. */
+export function countPolicyObjects(
+  {
+    peerAuthentications,
+    authorizationPolicies,
+  }: Pick<RegistryObjects, 'peerAuthentications' | 'authorizationPolicies'>,
+  rootNamespace: string,
+): PolicyCounts {
+  const counts = { accepted: 0, invalid: 0, skipped: 0 };
+  const count = (isSkipped: boolean, problem: string | undefined) => {
+    if (isSkipped) counts.skipped += 1;
+    else if (problem === undefined) counts.accepted += 1;
+    else counts.invalid += 1;
+  };
+  for (const one of peerAuthentications) count(isIgnored(one, rootNamespace), one.problem);
+  for (const { isSkipped, policy } of authorizationPolicies) count(isSkipped, policy.problem);
+  return counts;
+}
