@@ -1,7 +1,7 @@
-import { parseDate } from '../../clock.ts';
-import type { CallerKind } from '../../control-api.ts';
-import { agoOf, counted } from '../../phrases.ts';
-import { printable } from '../../printable.ts';
+import { parseDate } from './clock.ts';
+import type { CallerKind } from './control-api.ts';
+import { agoOf, counted } from './phrases.ts';
+import { printable } from './printable.ts';
 
 /** Who would lose, as pages and replies have it. */
 export interface BreakingCaller {

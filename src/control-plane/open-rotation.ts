@@ -5,6 +5,9 @@ import { writeFileAtomically } from './atomic-file.ts';
 import { followAuthority } from './follow-authority.ts';
 import type { MeshParts } from './mesh/calls.ts';
 import { meshCalls } from './mesh/calls.ts';
+import type { SelectionSettings } from './policy/select.ts';
+import type { PreviewParts } from './preview/calls.ts';
+import { previewCalls } from './preview/calls.ts';
 import type { RootSet } from './root-set.ts';
 import type { RotationParts } from './rotation.ts';
 import { createRotation } from './rotation.ts';
@@ -22,8 +25,8 @@ export interface RotationSettings {
  * now and after each change. Throws as writing does and as `startAdminServer`.
  */
 export async function openRotation(
-  parts: Omit<RotationParts, 'adopt'> & MeshParts,
-  { writeRoot: rootFile, adminSocket }: RotationSettings,
+  parts: Omit<RotationParts, 'adopt'> & MeshParts & PreviewParts,
+  { writeRoot: rootFile, adminSocket, rootNamespace }: RotationSettings & SelectionSettings,
 ): Promise<AdminServer> {
   const { authority, clock, log, place } = parts;
   const writeRoot = async () => {
@@ -37,7 +40,11 @@ export async function openRotation(
   await using opened = new AsyncDisposableStack();
   if (place.kind === 'given')
     opened.adopt(followAuthority({ clock, log, authority, adopt }, place.folder), (one) => one.close());
-  const calls = new Map([...rotationCalls(createRotation({ ...parts, adopt })), ...meshCalls(parts)]);
+  const calls = new Map([
+    ...rotationCalls(createRotation({ ...parts, adopt })),
+    ...meshCalls(parts),
+    ...previewCalls(parts, { rootNamespace }),
+  ]);
   if (adminSocket !== undefined)
     opened.adopt(await startAdminServer({ clock, log }, calls, adminSocket), (one) => one.close());
   const all = opened.move();

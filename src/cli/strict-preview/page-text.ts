@@ -1,8 +1,8 @@
 import type { ShownCaller, StrictPreviewPage } from '../../admin-api.ts';
+import { breakingLines } from '../../breaking-lines.ts';
 import { parseDate } from '../../clock.ts';
 import { counted, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import { breakingLines } from './breaking-lines.ts';
 
 type Port = StrictPreviewPage['ports'][number];
 

@@ -84,7 +84,8 @@ function reported({ pod, report, reportedAtMs, streams }: LivingSidecar) {
   };
 }
 
-function isStale({ reportedAtMs, streams }: LivingSidecar, nowMs: number, hasStreams: boolean): boolean {
+/** Its last report is too old to go by, or it has no stream while others have. */
+export function isStale({ reportedAtMs, streams }: LivingSidecar, nowMs: number, hasStreams: boolean): boolean {
   if (reportedAtMs === undefined) return false;
   return nowMs - reportedAtMs > staleMs || (streams === 0 && hasStreams);
 }

@@ -1,0 +1,82 @@
+import type { Clock } from '../../clock.ts';
+import type { ReportedCallers } from '../../control-api.ts';
+import { parseJson, reportedCallers } from '../../control-api.ts';
+import { workloadOf } from '../../pod-workload.ts';
+import { isStale } from '../mesh/calls.ts';
+import { hasSidecar } from '../pod-endpoint.ts';
+import { createPodOfToken } from '../pod-of-token.ts';
+import type { LivingSidecar, SidecarBook } from '../sidecar-book.ts';
+import type { Pod, RegistryObjects } from '../store/objects.ts';
+
+/** What a sidecar has told of its callers. */
+export interface KnownCallers {
+  readonly namespace: string;
+  readonly workload: string;
+  /** Undefined where the registry does not hold the pod of its token. */
+  readonly pod: Pod | undefined;
+  readonly told: ReportedCallers;
+}
+
+export interface AllCallers {
+  /** By name. */
+  readonly known: readonly KnownCallers[];
+  /** `namespace/name` of pods of whose callers too little is known, and why; by name. */
+  readonly notKnown: readonly { readonly pod: string; readonly why: string }[];
+}
+
+export interface KnownCallersParts {
+  readonly clock: Pick<Clock, 'now'>;
+  readonly book: Pick<SidecarBook, 'living'>;
+  readonly store: { current(): RegistryObjects };
+}
+
+/** Who has called the pods of a namespace, or of the whole mesh, as their sidecars told it. */
+export function allCallers({ clock, book, store }: KnownCallersParts, namespace: string | undefined): AllCallers {
+  const { pods } = store.current();
+  const podOf = createPodOfToken(store);
+  const { sidecars } = book.living();
+  const hasStreams = sidecars.some(({ streams }) => streams > 0);
+  const known: KnownCallers[] = [];
+  const notKnown: { readonly pod: string; readonly why: string }[] = [];
+  const living = new Set<Pod>();
+  for (const one of sidecars) {
+    if (namespace !== undefined && one.namespace !== namespace) continue;
+    const pod = podOf({ ...one, pod: one.podName });
+    if (one.streams === 0 && isGone(one, pod, clock.now())) continue;
+    if (pod !== undefined) living.add(pod);
+    const workload = pod === undefined ? one.podName : workloadOf(pod).name;
+    if (one.callers !== undefined)
+      known.push({ namespace: one.namespace, workload, pod, told: parseJson(reportedCallers, one.callers) });
+    const why = whyNotKnown(one, isStale(one, clock.now(), hasStreams));
+    if (why !== undefined) notKnown.push({ pod: one.pod, why });
+  }
+  for (const pod of pods) {
+    if (namespace !== undefined && pod.metadata.namespace !== namespace) continue;
+    if (living.has(pod) || hasEnded(pod) || !hasSidecar(pod)) continue;
+    const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
+    notKnown.push({ pod: name, why: 'its sidecar has no certificate and no stream here' });
+  }
+  return {
+    known: known.sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1)),
+    notKnown: notKnown.sort((one, other) => (one.pod < other.pod ? -1 : 1)),
+  };
+}
+
+const nameOf = ({ namespace, workload }: KnownCallers) => `${namespace}/${workload}`;
+
+/** Its certificate has not ended, but the pod has. */
+function isGone(sidecar: LivingSidecar, pod: Pod | undefined, nowMs: number): boolean {
+  if (pod !== undefined) return hasEnded(pod);
+  return sidecar.reportedAtMs === undefined || isStale(sidecar, nowMs, false);
+}
+
+function hasEnded({ status: { phase } }: Pod): boolean {
+  return phase === 'Succeeded' || phase === 'Failed';
+}
+
+function whyNotKnown({ callers, reportedAtMs }: LivingSidecar, isOld: boolean): string | undefined {
+  if (reportedAtMs === undefined) return 'its sidecar has not reported yet';
+  if (callers === undefined)
+    return 'its sidecar does not tell its callers: its program is older, or its report had no room';
+  return isOld ? 'its last report is too old, or its sidecar has no stream to this control plane' : undefined;
+}

@@ -1,0 +1,124 @@
+import { isIPv4 } from 'node:net';
+import { parseDate, timestamp } from '../../clock.ts';
+import type { PolicyState, ReportedCaller } from '../../control-api.ts';
+import type { Mode } from '../../policy/mode.ts';
+import { modeInForce, modes } from '../../policy/mode.ts';
+import type { UnderStrict } from '../../policy/strict-preview.ts';
+import { underStrict } from '../../policy/strict-preview.ts';
+import type { PolicySelection } from '../policy/select.ts';
+import type { Pod } from '../store/objects.ts';
+import type { PreviewedCaller, PreviewedWorkload } from './api.ts';
+import type { KnownCallers } from './known-callers.ts';
+
+/** What switching the ports of one workload to STRICT now would break, as its sidecars told of their callers; never none. */
+export function previewWorkload(
+  sidecars: readonly KnownCallers[],
+  selection: Pick<PolicySelection, 'policyFor'>,
+): PreviewedWorkload {
+  const { namespace = '', workload = '' } = sidecars[0] ?? {};
+  const pods = sidecars.map((one) => podPreview(one, selection.policyFor(one.namespace, one.pod)));
+  const ports = new Set(pods.flatMap((pod) => pod.ports));
+  return {
+    namespace,
+    workload,
+    pods: sidecars.length,
+    since: latest(sidecars.map(({ told }) => told.since)),
+    // No port has this number, so none has a mode of its own for it.
+    mode: weakest(pods.map((pod) => pod.modeOf(0))),
+    ports: [...ports]
+      .sort((one, other) => one - other)
+      .map((port) => ({
+        port,
+        mode: weakest(pods.map((pod) => pod.modeOf(port))),
+        callers: joined(pods.flatMap((pod) => pod.callersOf(port))),
+        further: furtherAt(sidecars, port),
+      })),
+    further: furtherAt(sidecars, undefined),
+  };
+}
+
+interface PodPreview {
+  readonly ports: readonly number[];
+  modeOf(port: number): Mode;
+  callersOf(port: number): readonly PreviewedCaller[];
+}
+
+function podPreview({ pod, told }: KnownCallers, policy: PolicyState): PodPreview {
+  const { minimumMode, callers, further } = told;
+  const plaintext = callers.filter((one) => one.principal === undefined && one.isRefused !== true);
+  const byPort = Map.groupBy(plaintext, ({ port }) => port);
+  const untold = further.flatMap(({ port, isPlaintext }) => (isPlaintext && port !== undefined ? [port] : []));
+  const modeOf = (port: number) => modeInForce(policy, port, minimumMode).mode;
+  const effectOn = (caller: ReportedCaller): UnderStrict =>
+    modeOf(caller.port) === 'STRICT'
+      ? { breaks: false, why: 'The port is STRICT already' }
+      : underStrict(plaintextCaller(caller, pod), policy, { minimumMode, allowedPeers: undefined });
+  return {
+    ports: [...byPort.keys(), ...untold, ...(policy.ports ?? []).map(({ port }) => port)],
+    modeOf,
+    callersOf: (port) => (byPort.get(port) ?? []).map((caller) => previewed(caller, effectOn(caller))),
+  };
+}
+
+function plaintextCaller({ address, port, kind, open, onlyConnects }: ReportedCaller, pod: Pod | undefined) {
+  const destinationIp = destinationOf(address, pod);
+  return { ip: address, port, destinationIp, isNode: kind === 'kubelet', open, spoke: onlyConnects ? 0 : 1 };
+}
+
+/** The address of the pod that a caller must have dialled: the one of its own family. */
+export function destinationOf(address: string, pod: Pod | undefined): string {
+  const own = [pod?.status.podIP, ...(pod?.status.podIPs ?? []).map(({ ip }) => ip)].filter((ip) => ip !== undefined);
+  return own.find((ip) => isIPv4(ip) === isIPv4(address)) ?? own[0] ?? address;
+}
+
+function previewed(caller: ReportedCaller, effect: UnderStrict): PreviewedCaller {
+  const { address, workload, namespace, kind, connections, open, firstAt, lastAt } = caller;
+  return {
+    address,
+    ...(workload !== undefined && { workload, namespace }),
+    kind,
+    ...{ connections, open, firstAt, lastAt, breaks: effect.breaks },
+    ...(!effect.breaks && { why: effect.why }),
+  };
+}
+
+/** One for each caller of several pods: those who lose at one of them, lose. */
+function joined(callers: readonly PreviewedCaller[]): PreviewedCaller[] {
+  const byCaller = new Map<string, PreviewedCaller>();
+  for (const caller of callers) {
+    const key = `${caller.address} ${caller.namespace ?? ''}/${caller.workload ?? ''} ${caller.breaks}`;
+    const known = byCaller.get(key);
+    byCaller.set(
+      key,
+      known === undefined
+        ? caller
+        : {
+            ...known,
+            connections: known.connections + caller.connections,
+            open: known.open + caller.open,
+            firstAt: known.firstAt < caller.firstAt ? known.firstAt : caller.firstAt,
+            lastAt: latest([known.lastAt, caller.lastAt]),
+          },
+    );
+  }
+  return [...byCaller.values()].sort((one, other) => (one.lastAt > other.lastAt ? -1 : 1));
+}
+
+function furtherAt(sidecars: readonly KnownCallers[], port: number | undefined): PreviewedWorkload['further'] {
+  const all = sidecars.flatMap(({ told }) => told.further).filter((one) => one.isPlaintext && one.port === port);
+  if (all.length === 0) return null;
+  return {
+    callers: all.reduce((sum, { callers }) => sum + callers, 0),
+    lastAt: latest(all.map(({ lastAt }) => lastAt)),
+  };
+}
+
+function weakest(all: readonly Mode[]): Mode {
+  return modes.find((mode) => all.includes(mode)) ?? 'STRICT';
+}
+
+/** RFC 3339, of sidecars that may write it in another way. */
+function latest(instants: readonly string[]): string {
+  const last = Math.max(...instants.map(parseDate));
+  return Number.isFinite(last) ? timestamp(last) : (instants[0] ?? '');
+}
