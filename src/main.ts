@@ -77,6 +77,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: 'say what switching to STRICT now would break',
     load: () => import('./cli/strict-preview/command.ts'),
   },
+  validate: {
+    does: "check Istio's policy and the other objects of a registry",
+    load: () => import('./control-plane/validate/command.ts'),
+  },
   explain: {
     does: 'say what would become of a connection, step by step, and why',
     load: () => import('./cli/explain/command.ts'),

@@ -2,7 +2,6 @@ import * as v from 'valibot';
 import type { AuthorizationPolicy } from '../../control-api.ts';
 import type { AuthorizationSpec } from './authorization-schema.ts';
 import { authorizationPolicySchema, authorizationSpec } from './authorization-schema.ts';
-import { conditionProblems } from './conditions.ts';
 import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, warning } from './finding.ts';
 import { wireRule } from './rules.ts';
@@ -34,7 +33,7 @@ export function readAuthorizationPolicy(object: PolicyObject): Read<ScopedPolicy
   const { rules, warnings } =
     spec === undefined || problems.length > 0 ? { rules: [], warnings: [] } : rulesOf(spec, metadata.namespace);
   const all = [...problems, ...warnings, ...dryRunWarnings(metadata.annotations)];
-  const text = problemOf(all);
+  const text = problemOf(all) ?? (spec === undefined ? 'spec cannot be read' : undefined);
   const policy: AuthorizationPolicy = {
     name: `${metadata.namespace}/${metadata.name}`,
     action: actionOf(object.spec),
@@ -59,17 +58,12 @@ const hasTarget = ({ targetRef, targetRefs }: AuthorizationSpec) =>
 function problemsOfSpec(spec: AuthorizationSpec): readonly Finding[] {
   const { selector, action, provider, rules } = spec;
   const found: Finding[] = [];
-  if (action === 'CUSTOM')
-    found.push(problem(['spec', 'action'], 'is CUSTOM, which is not supported, expected ALLOW, DENY or AUDIT'));
-  else if (provider) found.push(problem(['spec', 'provider'], `is given, expected it with the action CUSTOM alone`));
+  if (provider) found.push(problem(['spec', 'provider'], 'is given, expected it with the action CUSTOM alone'));
   if (action === 'DENY' && !rules?.length)
     found.push(problem(['spec'], 'denies and has no rules, expected at least one; the rule {} matches everything'));
   if (hasTarget(spec) && selector)
     found.push(problem(['spec', 'selector'], 'is given together with a targetRef, expected one of the two'));
-  const conditions = (rules ?? []).flatMap(({ when }, rule) =>
-    (when ?? []).flatMap((condition, index) => conditionProblems(condition, ['spec', 'rules', rule, 'when', index])),
-  );
-  return [...found, ...conditions];
+  return found;
 }
 
 function rulesOf(spec: AuthorizationSpec, namespace: string) {

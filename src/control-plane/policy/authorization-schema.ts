@@ -1,27 +1,20 @@
 import * as v from 'valibot';
-import { isCidr } from '../../addresses.ts';
+import { conditionProblems } from './conditions.ts';
 import { shown } from './finding.ts';
-import { choice, closed, filledList, istioObject, list, selector, text, value } from './schema.ts';
+import { closed, filledList, istioObject, list, selector, text, value } from './schema.ts';
 import { securityVersions } from './scope.ts';
+import { isBlock, namespacePattern, portPattern } from './values.ts';
 
-export const portPattern = /^(?:[1-9]\d{0,3}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d{2}|655[0-2]\d|6553[0-5])$/;
 const portText = v.pipe(
   v.string(({ input }) => `is ${shown(input)}, expected a port in quotes, such as "8080"`),
   v.regex(portPattern, ({ input }) => `is ${shown(input)}, expected a port from 1 to 65535`),
 );
-
-/** An address or CIDR that a peer can be held against; their addresses are never IPv4 in the form of IPv6. */
-export function isBlock(block: string): boolean {
-  return isCidr(block) && !/^::ffff:.*\./i.test(block);
-}
 
 const ipBlock = v.pipe(
   text,
   v.check(isBlock, ({ input }) => `is ${shown(input)}, expected an IP address or a CIDR`),
 );
 
-/** Namespaces are matched whole: what Istio's regular expression would make of other characters is nothing to rely on. */
-export const namespacePattern = /^(?:\*|\*?[-\w.]+|[-\w.]+\*)$/;
 const namespace = v.pipe(
   value,
   v.regex(namespacePattern, ({ input }) => `is ${shown(input)}, expected a namespace, with * first or last at most`),
@@ -38,9 +31,14 @@ const serviceAccount = v.pipe(
 export const httpSourceFields = ['requestPrincipals', 'notRequestPrincipals'] as const;
 export const httpOperationFields = ['hosts', 'notHosts', 'methods', 'notMethods', 'paths', 'notPaths'] as const;
 
-const unsupported = list(value);
-/** Understood by Istio and not by sidecars of this mesh: what they narrow would be wider without them. */
-export const unsupportedSourceFields = ['remoteIpBlocks', 'notRemoteIpBlocks'] as const;
+/** Understood by Istio and not by sidecars of this mesh: what these narrow would be wider without them. */
+const unsupported = (instead: string) =>
+  v.nullish(
+    v.pipe(
+      v.array(v.unknown(), ({ input }) => `is ${shown(input)}, expected a list`),
+      v.maxLength(0, `is not supported, expected ${instead}`),
+    ),
+  );
 
 type Lists = Readonly<Record<string, unknown>>;
 const isFilled = (input: unknown) => Array.isArray(input) && input.length > 0;
@@ -58,8 +56,8 @@ const source = v.pipe(
     notServiceAccounts: list(serviceAccount),
     ipBlocks: list(ipBlock),
     notIpBlocks: list(ipBlock),
-    remoteIpBlocks: unsupported,
-    notRemoteIpBlocks: unsupported,
+    remoteIpBlocks: unsupported('ipBlocks'),
+    notRemoteIpBlocks: unsupported('notIpBlocks'),
   }),
   v.check((object) => hasAny(object, Object.keys(object)), 'is empty, expected at least one list with an item'),
   v.check(
@@ -67,10 +65,6 @@ const source = v.pipe(
       !hasAny(object, ['serviceAccounts', 'notServiceAccounts']) ||
       !hasAny(object, ['principals', 'notPrincipals', 'namespaces', 'notNamespaces']),
     'has service accounts together with principals or namespaces, expected one of these',
-  ),
-  v.check(
-    (object) => !hasAny(object, unsupportedSourceFields),
-    'has remoteIpBlocks or notRemoteIpBlocks, which are not supported, expected ipBlocks',
   ),
 );
 
@@ -91,6 +85,15 @@ const operation = v.pipe(
 const condition = v.pipe(
   closed({ key: value, values: list(value), notValues: list(value) }),
   v.check((object) => hasAny(object, ['values', 'notValues']), 'has no value, expected values or notValues'),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    for (const { path, predicate } of conditionProblems(dataset.value)) {
+      const items = path.map(
+        (key) => ({ type: 'unknown', origin: 'value', input: undefined, key, value: key }) as const,
+      );
+      addIssue({ message: predicate, path: items as unknown as [v.IssuePathItem, ...v.IssuePathItem[]] });
+    }
+  }),
 );
 
 const rule = closed({
@@ -106,13 +109,18 @@ const targetRef = closed({
   namespace: v.nullish(text),
 });
 
-export const actions = ['ALLOW', 'DENY', 'AUDIT', 'CUSTOM'] as const;
+const actions = ['ALLOW', 'DENY', 'AUDIT'] as const;
+const action = v.picklist(actions, ({ input }) =>
+  input === 'CUSTOM'
+    ? 'is CUSTOM, which is not supported, expected ALLOW, DENY or AUDIT'
+    : `is ${shown(input)}, expected one of ${actions.join(', ')}`,
+);
 
 export const authorizationSpec = closed({
   selector: v.nullish(selector),
   targetRef: v.nullish(targetRef),
   targetRefs: list(targetRef),
-  action: v.nullish(choice(actions)),
+  action: v.nullish(action),
   provider: v.nullish(closed({ name: v.nullish(text) })),
   rules: list(rule),
 });

@@ -1,8 +1,8 @@
 import { conditionKeys } from '../../control-api.ts';
-import { isBlock, namespacePattern, portPattern } from './authorization-schema.ts';
-import type { Finding, Path } from './finding.ts';
-import { problem, shown } from './finding.ts';
+import type { Path } from './finding.ts';
+import { shown } from './finding.ts';
 import { suggested } from './schema.ts';
+import { isBlock, namespacePattern, portPattern } from './values.ts';
 
 export type ConditionKey = (typeof conditionKeys)[number];
 
@@ -25,18 +25,23 @@ interface Condition {
   readonly notValues?: readonly string[] | null | undefined;
 }
 
+interface ConditionProblem {
+  /** Within the condition. */
+  readonly path: Path;
+  readonly predicate: string;
+}
+
 /** What of a condition cannot be enforced. */
-export function conditionProblems({ key, values, notValues }: Condition, path: Path): readonly Finding[] {
+export function conditionProblems({ key, values, notValues }: Condition): readonly ConditionProblem[] {
   if (isHttpKey(key)) return [];
-  if (!isConditionKey(key)) return [problem([...path, 'key'], `is ${shown(key)}, which ${whyNot(key)}`)];
-  const findings = (name: string, list: readonly string[] | null | undefined) =>
+  if (!isConditionKey(key)) return [{ path: ['key'], predicate: `is ${shown(key)}, which ${whyNot(key)}` }];
+  const inList = (name: string, list: readonly string[] | null | undefined) =>
     (list ?? []).flatMap((value, index) => {
       const expected = expectedOf(key, value);
-      return expected === undefined
-        ? []
-        : [problem([...path, name, index], `is ${shown(value)}, expected ${expected} for ${key}`)];
+      if (expected === undefined) return [];
+      return [{ path: [name, index], predicate: `is ${shown(value)}, expected ${expected} for ${key}` }];
     });
-  return [...findings('values', values), ...findings('notValues', notValues)];
+  return [...inList('values', values), ...inList('notValues', notValues)];
 }
 
 function whyNot(key: string): string {

@@ -1,11 +1,11 @@
 import * as v from 'valibot';
 import type { Mode } from '../../policy/mode.ts';
-import { portPattern } from './authorization-schema.ts';
 import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, shown, warning } from './finding.ts';
 import { choice, closed, istioObject, selector } from './schema.ts';
 import type { PolicyObject, Scope } from './scope.ts';
 import { problemsOfObject, scopeOf, securityVersions } from './scope.ts';
+import { portPattern } from './values.ts';
 
 /** A mode, or UNSET: that of the wider scope. */
 export type PeerMode = 'UNSET' | Mode;
@@ -48,7 +48,7 @@ export function readPeerAuthentication(object: PolicyObject): Read<PeerAuthentic
   const findings = problemsOfObject(peerAuthenticationSchema, object);
   const parsed = v.safeParse(v.nullish(spec, {}), object.spec);
   const read = parsed.success ? (parsed.output ?? {}) : undefined;
-  const all = [...findings, ...(read === undefined ? [] : findingsOfSpec(read))];
+  const all = [...findings, ...(read === undefined || findings.length > 0 ? [] : findingsOfSpec(read))];
   const problemText = problemOf(all);
   const scope = scopeOf(object);
   if (problemText !== undefined || read === undefined)

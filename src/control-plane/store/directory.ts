@@ -10,6 +10,7 @@ import { noteText } from './note.ts';
 import { createNotesLog } from './notes-log.ts';
 import type { RegistryObjects } from './objects.ts';
 import type { Store } from './store.ts';
+import { brokenText } from './yaml.ts';
 
 export interface DirectoryStoreSettings {
   readonly path: string;
@@ -116,8 +117,7 @@ async function readFirst(path: string, reader: RegistryReader, log: Log) {
   return { objects: result.objects, notes: result.notes, fingerprint: fingerprintOf(files) };
 }
 
-/** The kinds of Kubernetes say in their sentence whose problem it is. */
-const placed = (note: FileNote) => noteText({ ...note, subject: '' });
+const placed = (note: FileNote) => noteText({ ...note, kind: '', name: '', why: brokenText(note) });
 
 function reportProblems([first, ...others]: readonly FileNote[], log: Log): void {
   if (first === undefined) return;

@@ -5,7 +5,7 @@ import type { FileNote, Note } from './note.ts';
 import type { RegistryObject, RegistryObjects } from './objects.ts';
 import { collectObjects } from './objects.ts';
 import type { ReadText } from './yaml.ts';
-import { readText } from './yaml.ts';
+import { readBytes } from './yaml.ts';
 
 /** Bounds of a registry directory: what one start or reload may read. */
 export const directoryLimits = { files: 1000, bytesPerFile: 1024 * 1024, bytes: 16 * 1024 * 1024 } as const;
@@ -39,7 +39,8 @@ export async function listFiles(directory: string): Promise<readonly FileState[]
   return states.filter((state) => state !== undefined);
 }
 
-async function stateOf(path: string): Promise<FileState | undefined> {
+/** Undefined for what is no file. Throws as `fs` does. */
+export async function stateOf(path: string): Promise<FileState | undefined> {
   const entry = await stat(path, { bigint: true });
   if (!entry.isFile()) return undefined;
   const { size, ino, mtimeNs, ctimeNs } = entry;
@@ -70,7 +71,8 @@ export function createRegistryReader(): RegistryReader {
   };
 }
 
-function limitProblems(files: readonly FileState[]): FileNote[] {
+/** What is too much of a directory. */
+export function limitProblems(files: readonly FileState[]): FileNote[] {
   const { bytesPerFile } = directoryLimits;
   const problems = files
     .filter(({ bytes }) => bytes > bytesPerFile)
@@ -86,13 +88,11 @@ function limitProblems(files: readonly FileState[]): FileNote[] {
 
 /** What stands in a file; one that cannot be read is broken as a whole. */
 export async function readFileText(path: string): Promise<ReadText> {
-  let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(await readFile(path));
+    return readBytes(await readFile(path));
   } catch (error) {
     return { objects: [], ignored: [], broken: [wholeFile(messageOf(error))], notes: [] };
   }
-  return readText(text);
 }
 
 function merge(files: readonly NamedText[]): LoadResult {
@@ -143,6 +143,7 @@ function problem(file: string, why: string): FileNote {
   return { ...wholeFile(why), file };
 }
 
-function wholeFile(why: string): Note {
-  return { severity: 'problem', position: { line: 1, column: 1 }, subject: '', path: [], why };
+/** A note that is about a file as a whole. */
+export function wholeFile(why: string): Note {
+  return { severity: 'problem', position: { line: 1, column: 1 }, kind: '', name: '', path: [], why };
 }

@@ -11,8 +11,10 @@ export interface Note {
   /** With a problem the object fails closed, or cannot be read at all. */
   readonly severity: 'problem' | 'warning';
   readonly position: Position;
-  /** `AuthorizationPolicy shop/api`; empty when it belongs to no object. */
-  readonly subject: string;
+  /** API version and kind of the object, `v1/Pod`; empty when it belongs to none. */
+  readonly kind: string;
+  /** `namespace/name` of the object, as far as that can be read; empty when it cannot. */
+  readonly name: string;
   readonly path: Path;
   /** One sentence. */
   readonly why: string;
@@ -22,6 +24,7 @@ export interface Note {
 export type FileNote = Note & { readonly file: string };
 
 /** `shop.yaml:3:7: AuthorizationPolicy shop/api: why`, as compilers write it. */
-export function noteText({ file, position: { line, column }, subject, why }: FileNote): string {
+export function noteText({ file, position: { line, column }, kind, name, why }: FileNote): string {
+  const subject = `${kind.slice(kind.lastIndexOf('/') + 1)} ${name}`.trim();
   return [`${file}:${line}:${column}`, ...(subject === '' ? [] : [subject]), why].join(': ');
 }

@@ -41,7 +41,22 @@ export function readYaml(text: string): YamlResult {
   const { broken, ...rest } = readText(text);
   const [first] = broken;
   if (first === undefined) return { kind: 'objects', ...rest };
-  return { kind: 'broken', position: first.position, why: first.why };
+  return { kind: 'broken', position: first.position, why: brokenText(first) };
+}
+
+/** What keeps a text from being used, without its place. */
+export function brokenText({ kind, why }: Note): string {
+  return kind === '' ? why : `${kind}: ${why}`;
+}
+
+/** As `readText`; what is not UTF-8 is broken. */
+export function readBytes(bytes: Uint8Array): ReadText {
+  try {
+    return readText(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+  } catch (error) {
+    const broken = [brokenAt({ line: 1, column: 1 }, messageOf(error))];
+    return { objects: [], ignored: [], broken, notes: [] };
+  }
 }
 
 /** As `readYaml`, but goes on behind an object or a document that is broken. */
@@ -132,42 +147,35 @@ function readObject(
   at: Places,
   found: Found,
 ): void {
-  const name = `${apiVersion}/${kind}`;
+  const fullKind = `${apiVersion}/${kind}`;
   const noted = ({ severity, path, isOfKey, why }: Finding): Note => {
-    return { severity, position: at(path, isOfKey), subject: subjectOf(kind, object), path, why };
+    return { severity, position: at(path, isOfKey), kind: fullKind, name: nameOf(kind, object), path, why };
   };
   const read = policyReader(apiVersion, kind);
   if (read !== undefined) {
     const { entry, findings } = read(object);
-    const notes = findings.map(noted);
-    if (entry === undefined) found.broken.push(...notes.map((note) => ({ ...note, why: `${name}: ${note.why}` })));
-    else {
-      found.objects.push({ entry, position: at([]) });
-      found.notes.push(...notes);
-    }
-  } else if (isKnown(name)) {
-    const checked = checkObject(name, object);
+    if (entry !== undefined) found.objects.push({ entry, position: at([]) });
+    (entry === undefined ? found.broken : found.notes).push(...findings.map(noted));
+  } else if (isKnown(fullKind)) {
+    const checked = checkObject(fullKind, object);
     if (checked.kind === 'sound') found.objects.push({ entry: checked.entry, position: at([]) });
-    else {
-      const { path, why } = checked;
-      found.broken.push({ severity: 'problem', position: at(path), subject: subjectOf(kind, object), path, why });
-    }
+    else found.broken.push(noted({ severity: 'problem', ...checked }));
   } else {
-    found.ignored.push(name);
+    found.ignored.push(fullKind);
     const finding = unreadFinding(apiVersion, kind);
     if (finding !== undefined) found.notes.push(noted(finding));
   }
 }
 
 /** As far as the object says. */
-function subjectOf(kind: string, object: unknown): string {
+function nameOf(kind: string, object: unknown): string {
   const parsed = v.safeParse(
     v.object({ metadata: v.object({ name: v.string(), namespace: v.nullish(v.string(), 'default') }) }),
     object,
   );
-  if (!parsed.success) return kind;
+  if (!parsed.success) return '';
   const { name, namespace } = parsed.output.metadata;
-  return kind === 'Namespace' || kind === 'Node' ? `${kind} ${name}` : `${kind} ${namespace}/${name}`;
+  return kind === 'Namespace' || kind === 'Node' ? name : `${namespace}/${name}`;
 }
 
 function isKnown(kind: string): kind is Kind {
@@ -184,7 +192,7 @@ function checkObject(kind: Kind, object: unknown): Checked {
   if (parsed.success) return { kind: 'sound', entry: { kind, object: parsed.output } as RegistryObject };
   const [issue] = parsed.issues;
   const path = (issue.path ?? []).map(({ key }) => key as string | number);
-  return { kind: 'unsound', path, why: `${kind}: ${path.join('.')} ${wordsOf(issue)}` };
+  return { kind: 'unsound', path, why: `${path.join('.')} ${wordsOf(issue)}` };
 }
 
 function wordsOf(issue: v.BaseIssue<unknown>): string {
@@ -193,5 +201,5 @@ function wordsOf(issue: v.BaseIssue<unknown>): string {
 }
 
 function brokenAt(position: Position, why: string): Note {
-  return { severity: 'problem', position, subject: '', path: [], why };
+  return { severity: 'problem', position, kind: '', name: '', path: [], why };
 }

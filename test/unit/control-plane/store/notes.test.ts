@@ -85,12 +85,12 @@ it('finds what is broken in every document and object of a text', () => {
       'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n',
     ].join('\n---\n'),
   );
-  expect(broken.map(({ position, subject }) => `${position.line} ${subject}`)).toEqual([
-    '3 Pod default/A',
-    '8 ',
-    '11 Pod default/A',
-    '15 ',
-    '22 PeerAuthentication',
+  expect(broken.map(({ position, kind, name }) => `${position.line} ${kind} ${name}`.trim())).toEqual([
+    '3 v1/Pod default/A',
+    '8',
+    '11 v1/Pod default/A',
+    '15',
+    '22 security.istio.io/v1/PeerAuthentication',
   ]);
   expect([objects.length, notes.length]).toEqual([1, 1]);
 });
@@ -100,7 +100,8 @@ describe('the log of notes', () => {
     ...{
       severity,
       position: { line, column: 1 },
-      subject: 'AuthorizationPolicy a/b',
+      kind: 'security.istio.io/v1/AuthorizationPolicy',
+      name: 'a/b',
       path: [],
       why: 'x is wrong',
       file: 'a.yaml',

@@ -1,0 +1,157 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { PassThrough, Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { afterEach, describe, expect, it } from 'vitest';
+import { run } from '../../../src/control-plane/validate/command.ts';
+import { UsageError } from '../../../src/errors.ts';
+import type { Host } from '../../../src/host.ts';
+
+const root = resolve(import.meta.dirname, '../../..');
+const golden = join(root, 'test/golden/policy');
+const folders: string[] = [];
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true });
+});
+
+async function folderWith(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'remora-validate-'));
+  folders.push(folder);
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content);
+  return folder;
+}
+
+/** What the command prints, with the folders of its arguments left out. */
+async function validate(args: readonly string[], stdin = '') {
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const host = { args, stdin: Readable.from([Buffer.from(stdin)]), stdout, stderr } as unknown as Host;
+  const code = await run(host);
+  stdout.end();
+  stderr.end();
+  const without = (output: string) =>
+    [...folders, `${golden}/broken`].reduce((all, one) => all.replaceAll(`${one}/`, ''), output);
+  return { code, out: without(await text(stdout)), summary: await text(stderr) };
+}
+
+const sound = `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: api, namespace: shop}
+spec:
+  rules:
+  - from:
+    - source: {namespaces: [web]}
+`;
+const withWarning = sound.replace('namespaces', 'requestPrincipals');
+const withProblem = sound.replace('namespaces', 'namespace');
+
+describe('remora validate', () => {
+  it('G2: names every mistake in a folder of broken policies, with its place and what was meant', async () => {
+    const { code, out, summary } = await validate([join(golden, 'broken')]);
+    await expect(out).toMatchFileSnapshot(join(golden, 'broken.txt'));
+    expect({ code, summary }).toEqual({ code: 1, summary: '39 problems and 10 warnings in 16 objects of 8 files\n' });
+  });
+
+  it('accepts what is sound, a warning included', async () => {
+    const folder = await folderWith({
+      'a.yaml': withWarning,
+      'b.json': '{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop"}}',
+    });
+    expect(await validate([folder])).toEqual({
+      code: 0,
+      out: 'a.yaml:7:35: AuthorizationPolicy shop/api: spec.rules[0].from[0].source.requestPrincipals is of HTTP, so that its rule of ALLOW never matches on TCP (warning)\n',
+      summary: '0 problems and 1 warning in 2 objects of 2 files\n',
+    });
+    expect(await validate([join(folder, 'b.json')])).toEqual({
+      code: 0,
+      out: '',
+      summary: '0 problems and 0 warnings in 1 object of 1 file\n',
+    });
+  });
+
+  it('reads standard input, and a file that is named twice once', async () => {
+    const folder = await folderWith({ 'a.policy': sound.replace('name: api', 'name: other') });
+    const path = join(folder, 'a.policy');
+    const { code, out, summary } = await validate(['-', path, path, '-'], withProblem);
+    expect(out).toBe(
+      '<stdin>:7:16: AuthorizationPolicy shop/api: spec.rules[0].from[0].source.namespace is not known, did you mean namespaces?\n',
+    );
+    expect({ code, summary }).toEqual({ code: 1, summary: '1 problem and 0 warnings in 2 objects of 2 files\n' });
+  });
+
+  it('tells a machine the same with --json', async () => {
+    const { code, out, summary } = await validate(['--json', '-'], withProblem);
+    expect({ code, summary, out: JSON.parse(out) }).toEqual({
+      code: 1,
+      summary: '',
+      out: {
+        ...{ files: 1, objects: 1, problems: 1, warnings: 0 },
+        notes: [
+          {
+            ...{ severity: 'problem', file: '<stdin>', line: 7, column: 16 },
+            ...{ kind: 'security.istio.io/v1/AuthorizationPolicy', name: 'shop/api' },
+            path: 'spec.rules[0].from[0].source.namespace',
+            why: 'spec.rules[0].from[0].source.namespace is not known, did you mean namespaces?',
+          },
+        ],
+      },
+    });
+  });
+
+  it('finds an object that stands in two files', async () => {
+    const folder = await folderWith({
+      'a.yaml': sound,
+      'b.yaml': `# the same\n---\n${sound.replace('v1', 'v1beta1')}`,
+    });
+    const { code, out } = await validate([folder]);
+    expect({ code, out }).toEqual({
+      code: 1,
+      out: 'b.yaml:3:1: security.istio.io/v1/AuthorizationPolicy shop/api is already in a.yaml\n',
+    });
+  });
+
+  it('G1: goes on behind a file that cannot be read, is too large, or is no text', async () => {
+    const folder = await folderWith({
+      'a.yaml': withProblem,
+      'large.yaml': '',
+      'latin.yaml': 'kind: \xff',
+      'empty.yaml': '',
+    });
+    await truncate(join(folder, 'large.yaml'), 1024 * 1024 + 1);
+    await writeFile(join(folder, 'latin.yaml'), Buffer.from([0xff, 0xfe]));
+    const { code, out } = await validate([join(folder, 'none.yaml'), folder]);
+    expect(code).toBe(1);
+    expect(out.split('\n')).toEqual([
+      "none.yaml:1:1: cannot be read: ENOENT: no such file or directory, stat 'none.yaml'",
+      'large.yaml:1:1: 1048577 bytes are more than 1048576',
+      expect.stringMatching(/^a\.yaml:7:16: AuthorizationPolicy shop\/api: /),
+      'empty.yaml:1:1: the file is empty',
+      'latin.yaml:1:1: The encoded data was not valid for encoding utf-8',
+      '',
+    ]);
+  });
+
+  it('does not pass over a folder without a file of objects, or over something that is no file', async () => {
+    const folder = await folderWith({ 'notes.txt': 'x' });
+    expect(await validate([folder])).toMatchObject({
+      code: 1,
+      out: `${folder}:1:1: is no file, expected *.yaml, *.yml or *.json in it\n`,
+    });
+    expect(await validate(['/dev/null'])).toMatchObject({ code: 1, out: '/dev/null:1:1: is no file, expected one\n' });
+  });
+
+  it('needs something to look at', async () => {
+    await expect(validate([])).rejects.toThrow(UsageError);
+    await expect(validate(['--jsn', 'x'])).rejects.toThrow(UsageError);
+  });
+
+  it('is a command of the program, and exits with what it found', async () => {
+    const child = spawn(process.execPath, [join(root, 'src/main.ts'), 'validate', '-'], {
+      env: { PATH: process.env.PATH },
+    });
+    child.stdin.end(withProblem);
+    const [out, code] = await Promise.all([text(child.stdout), new Promise((done) => child.on('close', done))]);
+    expect({ out, code }).toEqual({ out: expect.stringContaining('<stdin>:7:16'), code: 1 });
+  });
+});
