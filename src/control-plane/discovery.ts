@@ -9,6 +9,8 @@ import { entryEndpoints } from './entry-endpoints.ts';
 import type { Asker } from './place.ts';
 import { createPlaces } from './place.ts';
 import { podEndpoint } from './pod-endpoint.ts';
+import type { PolicySelection, SelectionSettings } from './policy/select.ts';
+import { createSelection } from './policy/select.ts';
 import type { ServiceEntry } from './policy/service-entry.ts';
 import { isVisibleIn } from './policy/service-entry.ts';
 import type { RegistryIndex } from './registry-index.ts';
@@ -16,7 +18,7 @@ import { indexRegistry } from './registry-index.ts';
 import { serviceEndpoints } from './service-endpoints.ts';
 import type { RegistryObjects, Service } from './store/objects.ts';
 
-export interface DiscoverySettings {
+export interface DiscoverySettings extends SelectionSettings {
   readonly trustDomain: string;
   /** How long a sidecar may use an answer while the control plane is away; seconds. */
   readonly destinationTtlSeconds: number;
@@ -30,8 +32,10 @@ export function createDiscovery(
   objects: RegistryObjects,
   settings: DiscoverySettings,
   index: RegistryIndex = indexRegistry(objects),
+  { modeAt }: Pick<PolicySelection, 'modeAt'> = createSelection(objects, settings),
 ): Discovery {
   const { trustDomain, destinationTtlSeconds: ttlSeconds } = settings;
+  const source = { index, trustDomain, modeAt };
   const placeOf = createPlaces(objects, index);
   const choices = new Map<string, EndpointChoice>();
 
@@ -40,7 +44,7 @@ export function createDiscovery(
     const name = formatAddress(address);
     const known = choices.get(name);
     if (known !== undefined) return known;
-    const endpoints = serviceEndpoints(service, address, { index, trustDomain });
+    const endpoints = serviceEndpoints(service, address, source);
     const choice = isLocal ? chooseOnNode(endpoints) : chooseByHints(endpoints);
     if (endpoints.length > 0) choices.set(name, choice);
     return choice;
@@ -48,7 +52,7 @@ export function createDiscovery(
   /** The lists of entries are the same for every address of theirs, and may be long. */
   const listed = new WeakMap<ServiceEntry, Map<string, (asker: string) => readonly Endpoint[]>>();
   const endpointsOf = (entry: ServiceEntry, address: Address): ((asker: string) => readonly Endpoint[]) => {
-    const make = () => limitEndpoints(entryEndpoints(entry, address, { index, trustDomain }));
+    const make = () => limitEndpoints(entryEndpoints(entry, address, source));
     if (entry.target.kind === 'original') return make();
     const byPort = listed.get(entry) ?? new Map<string, (asker: string) => readonly Endpoint[]>();
     listed.set(entry, byPort);
@@ -73,7 +77,7 @@ export function createDiscovery(
     // Whoever dials a pod by its own address wants this one, ready or not, as without a mesh.
     const pod = index.podsByIp.get(address.ip);
     if (pod !== undefined)
-      return { ...answer, endpoints: [{ ...podEndpoint(address, pod, trustDomain), ready: true, terminating: false }] };
+      return { ...answer, endpoints: [{ ...podEndpoint(address, pod, source), ready: true, terminating: false }] };
     // After pods: an address that a Service claims for itself takes no connection away from one.
     const outer = index.servicesByExternalAddress.get(formatAddress(address));
     if (outer !== undefined) return answerOf(outer, false);

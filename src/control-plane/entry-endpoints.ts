@@ -80,13 +80,8 @@ function selectedEndpoint(
 }
 
 /** A pod is what the registry says it is; where the entry names who has to be proved, it is used only as one of these. */
-function podOf(
-  pod: Pod,
-  address: Address,
-  { spiffeIds }: ServiceEntry,
-  { trustDomain }: EndpointSource,
-): Reached | undefined {
-  const reached = podEndpoint(address, pod, trustDomain);
+function podOf(pod: Pod, address: Address, { spiffeIds }: ServiceEntry, source: EndpointSource): Reached | undefined {
+  const reached = podEndpoint(address, pod, source);
   return spiffeIds.length === 0 || spiffeIds.includes(reached.spiffeId) ? reached : undefined;
 }
 

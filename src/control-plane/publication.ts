@@ -6,7 +6,6 @@ import { createDiscovery } from './discovery.ts';
 import { podOf } from './place.ts';
 import type { PrintedState } from './policy/printed-policy.ts';
 import { createPolicyPrinter } from './policy/printed-policy.ts';
-import type { SelectionSettings } from './policy/select.ts';
 import { createSelection } from './policy/select.ts';
 import { indexRegistry } from './registry-index.ts';
 import type { RevocationBook } from './revocation/revocations.ts';
@@ -47,7 +46,7 @@ export interface Publication {
   close(): void;
 }
 
-export interface PublicationSettings extends DiscoverySettings, WorkloadSettings, SelectionSettings {}
+export interface PublicationSettings extends DiscoverySettings, WorkloadSettings {}
 
 export function createPublication(
   {
@@ -136,7 +135,7 @@ function answersFrom(objects: RegistryObjects, settings: PublicationSettings) {
   return {
     policyOf: (workload: Workload) =>
       selection.policyFor(workload.namespace, podOf(workload, index.podNamed(workload.namespace, workload.pod))),
-    discover: createDiscovery(objects, settings, index),
+    discover: createDiscovery(objects, settings, index, selection),
     workloadAt: createWorkloads(objects, settings, index),
   };
 }

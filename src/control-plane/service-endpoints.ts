@@ -2,6 +2,7 @@ import { isIPv6 } from 'node:net';
 import type { Address } from '../addresses.ts';
 import { canonicalIp, parsePort } from '../addresses.ts';
 import type { Endpoint } from '../control-api.ts';
+import type { PodReach } from './pod-endpoint.ts';
 import { podEndpoint } from './pod-endpoint.ts';
 import type { RegistryIndex, ServicePort } from './registry-index.ts';
 import type { EndpointSlice, Pod, Service } from './store/objects.ts';
@@ -16,9 +17,8 @@ export interface PlacedEndpoint {
 }
 
 /** What there is to answer from. */
-export interface EndpointSource {
+export interface EndpointSource extends PodReach {
   readonly index: RegistryIndex;
-  readonly trustDomain: string;
 }
 
 /**
@@ -45,11 +45,8 @@ function inOrder(all: readonly PlacedEndpoint[]): readonly PlacedEndpoint[] {
   return [...byAddress.values()].sort((one, other) => (one.endpoint.address < other.endpoint.address ? -1 : 1));
 }
 
-function sliceEndpoints(
-  slice: EndpointSlice,
-  { name }: ServicePort,
-  { index, trustDomain }: EndpointSource,
-): PlacedEndpoint[] {
+function sliceEndpoints(slice: EndpointSlice, { name }: ServicePort, source: EndpointSource): PlacedEndpoint[] {
+  const { index } = source;
   const port = slice.ports.find((one) => one.name === name && one.protocol === 'TCP')?.port;
   if (port === undefined) return [];
   return slice.endpoints.flatMap(({ addresses, conditions, hints, nodeName, targetRef, zone }) => {
@@ -59,7 +56,7 @@ function sliceEndpoints(
     const pod = isPod ? index.podNamed(namespace, podName) : index.podsByIp.get(ip ?? '');
     // A pod that the registry does not hold yet may have a sidecar: it is left out, never declared plaintext.
     if (ip === undefined || (isPod && pod === undefined)) return [];
-    const endpoint = { ...podEndpoint({ ip, port }, pod, trustDomain), ...stateOf(conditions) };
+    const endpoint = { ...podEndpoint({ ip, port }, pod, source), ...stateOf(conditions) };
     return {
       endpoint: zone === undefined ? endpoint : { ...endpoint, zone },
       node: nodeName ?? pod?.spec.nodeName,
@@ -86,8 +83,9 @@ function selectedEndpoints(
   service: Service,
   servicePort: ServicePort,
   family: 'IPv4' | 'IPv6',
-  { index, trustDomain }: EndpointSource,
+  source: EndpointSource,
 ): PlacedEndpoint[] {
+  const { index } = source;
   return index.podsSelectedBy(service).flatMap((pod) => {
     const ip = index.addressesOf(pod).find((one) => isIPv6(one) === (family === 'IPv6'));
     const podPort = podPortOf(pod, servicePort);
@@ -96,7 +94,7 @@ function selectedEndpoints(
     const terminating = pod.metadata.deletionTimestamp !== undefined;
     const ready = service.spec.publishNotReadyAddresses || (serving && !terminating);
     const state = stateOf({ ready, serving, terminating });
-    const endpoint = { ...podEndpoint({ ip, port: podPort }, pod, trustDomain), ...state };
+    const endpoint = { ...podEndpoint({ ip, port: podPort }, pod, source), ...state };
     return { endpoint, node: pod.spec.nodeName, forNodes: [], forZones: [] };
   });
 }

@@ -6,7 +6,7 @@ import { readYaml } from '../../src/control-plane/store/yaml.ts';
 
 /* A registry as an operator writes it, in the namespace `shop`, and what is expected to be answered from it. */
 
-const settings = { trustDomain: 'cluster.local', destinationTtlSeconds: 300 };
+const settings = { trustDomain: 'cluster.local', destinationTtlSeconds: 300, rootNamespace: 'istio-system' };
 
 /** Who asks in the tests to which it does not matter. */
 export const anybody: Asker = { namespace: 'elsewhere', pod: 'asker', podUid: 'uid' };

@@ -267,9 +267,34 @@ describe('the address of a pod', () => {
     ['native sidecar', meshed, 'hbone'],
     ['other value of the label', { labels: 'networking.istio.io/tunnel: none' }, 'plaintext'],
     ['other containers', {}, 'plaintext'],
+    ['label of a sidecar without a tunnel', { labels: 'security.istio.io/tlsMode: istio' }, 'direct'],
+    ['label and its container', { labels: 'security.istio.io/tlsMode: istio', ...meshed }, 'hbone'],
+    ['two labels', { labels: 'security.istio.io/tlsMode: istio, networking.istio.io/tunnel: http' }, 'hbone'],
+    ['other value of that label', { labels: 'security.istio.io/tlsMode: disabled' }, 'plaintext'],
   ])('tells from its %s whether it has a sidecar', (_, parts: Partial<PodParts>, transport) => {
     const ask = discover(pod({ name: 'a', ip: '10.0.0.1', ...parts }));
     expect(ask('10.0.0.1:80').endpoints[0]?.transport).toBe(transport);
+  });
+
+  it.each<[string, Partial<PodParts>]>([
+    ['tunnel', meshed],
+    ['label', { labels: 'app: web, security.istio.io/tlsMode: istio' }],
+  ])('is told in plaintext where its port is DISABLE, whatever its %s, and with an identity elsewhere', (_, parts) => {
+    const disabled = `
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: web, namespace: shop}
+spec: {selector: {matchLabels: {app: web}}, portLevelMtls: {8080: {mode: DISABLE}}}`;
+    const ask = discover(
+      disabled,
+      pod({ name: 'a', ip: '10.0.0.1', ...parts }),
+      plain(),
+      pod({ name: 'b', ip: '10.0.0.2', ...meshed, labels: 'app: b' }),
+    );
+    expect(ask('10.0.0.1:8080').endpoints).toEqual([clear('10.0.0.1:8080')]);
+    expect(ask('10.0.0.1:8081').endpoints[0]?.spiffeId).toMatch(/a-account$/);
+    expect(ask('10.0.0.2:8080').endpoints).toEqual([hbone('10.0.0.2:8080', 'b-account')]);
+    expect(ask('10.96.0.1:80').endpoints).toEqual([clear('10.0.0.1:8080')]);
   });
 
   it("reaches the sidecar's own metrics and health in clear, as they are served", () => {

@@ -38,10 +38,9 @@ describe('a policy', () => {
     const text = fc
       .tuple(fc.string({ unit: 'binary', maxLength: 30 }), fc.integer({ min: 1, max: 9000 }))
       .map(([piece, times]) => piece.repeat(times));
-    const policies = fc.array(
-      text.map((one, index) => deny(`shop/${index}`, one)),
-      { maxLength: 6 },
-    );
+    const policies = fc
+      .array(text, { maxLength: 6 })
+      .map((texts) => texts.map((one, index) => deny(`shop/${index}`, one)));
     fc.assert(
       fc.property(policies, (authorization) => {
         const policy: PolicyState = { mode: 'STRICT', ...(authorization.length > 0 && { authorization }) };

@@ -14,7 +14,11 @@ const file = resolve(import.meta.dirname, '../../../golden/registry/kubectl-get.
 const read = readYaml(readFileSync(file, 'utf8'));
 if (read.kind === 'broken') throw new Error(`${read.position.line}:${read.position.column}: ${read.why}`);
 const objects = collectObjects(read.objects.map(({ entry }) => entry));
-const ask = createDiscovery(objects, { trustDomain: 'cluster.local', destinationTtlSeconds: 300 });
+const ask = createDiscovery(objects, {
+  trustDomain: 'cluster.local',
+  destinationTtlSeconds: 300,
+  rootNamespace: 'istio-system',
+});
 const asker = { namespace: 'remora-demo', pod: 'new', podUid: 'uid' };
 const discover = (address: string) => ask(address, asker);
 const endpoints = (address: string) => discover(address).endpoints;
