@@ -68,7 +68,7 @@ export const istioObject = <S extends v.GenericSchema>(spec: S, apiVersions: rea
   closed({
     apiVersion: choice(apiVersions),
     kind: v.literal(kind),
-    metadata: v.looseObject({ ...metadata.entries, annotations: v.nullish(v.record(v.string(), v.unknown())) }),
+    metadata: v.object({ ...metadata.entries, annotations: v.nullish(v.record(v.string(), v.unknown())) }),
     spec,
     status: v.optional(v.unknown()),
   });
