@@ -10,6 +10,10 @@ export interface Chains {
   /** The entry behind, or 0. */
   next(entry: number): number;
   valueAt(entry: number): number;
+  /** Whether it has more entries than that. */
+  isLongerThan(key: number, length: number): boolean;
+  /** Of all chains. */
+  keys(): Iterable<number>;
   /** Makes the chain when there is none. */
   touch(key: number): void;
   add(key: number, value: number): void;
@@ -66,11 +70,21 @@ export function createChains(): Chains {
     }
   }
 
+  const first = (key: number) => Math.max(heads[slotOf(key)] ?? free, free);
+
   return {
     has: (key) => heads[slotOf(key)] !== free,
-    first: (key) => Math.max(heads[slotOf(key)] ?? free, free),
+    first,
     next: (entry) => nexts[entry] ?? 0,
     valueAt: (entry) => values[entry] ?? 0,
+    isLongerThan(key, length) {
+      let entry = first(key);
+      for (let left = length; left > 0 && entry !== 0; left -= 1) entry = nexts[entry] ?? 0;
+      return entry !== 0;
+    },
+    *keys() {
+      for (const [slot, head] of heads.entries()) if (head > free) yield keys[slot] ?? 0;
+    },
     touch: (key) => void touched(key),
     add(key, value) {
       const slot = touched(key);

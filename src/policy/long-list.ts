@@ -3,7 +3,7 @@ import { createChains } from './chains.ts';
 import { createFingerprints } from './fingerprints.ts';
 import type { Syntax } from './pattern.ts';
 import { isLike, readPattern } from './pattern.ts';
-import { finish } from './steps.ts';
+import { finish, isTurn } from './steps.ts';
 
 /** Lists of up to so many texts are looked through. */
 const shortLength = { pattern: 32, literal: 32, block: 4 } as const satisfies Record<Syntax, number>;
@@ -20,9 +20,8 @@ const prepared: Readonly<Record<Syntax, WeakMap<readonly string[], LongList>>> =
 
 /** Whether one of the texts matches. Those of a long list cost as little as those of a short one, once `prepareList` was there. */
 export function isListed(value: string, list: readonly string[], syntax: Syntax): boolean {
-  if (list.length <= shortLength[syntax]) return list.some((text) => isOneLike(value, text, syntax));
-  const long = prepared[syntax].get(list) ?? finish(prepareList(list, syntax));
-  return long === undefined ? false : long.has(value);
+  if (!isLong(list, syntax)) return list.some((text) => isOneLike(value, text, syntax));
+  return (prepared[syntax].get(list) ?? finish(prepareList(list, syntax))).has(value);
 }
 
 function isOneLike(value: string, text: string, syntax: Syntax): boolean {
@@ -30,9 +29,13 @@ function isOneLike(value: string, text: string, syntax: Syntax): boolean {
   return pattern !== undefined && isLike(value, pattern);
 }
 
-/** Prepares a long list for `isListed`, yielding after each of its texts. */
-export function* prepareList(list: readonly string[], syntax: Syntax): Generator<void, LongList | undefined> {
-  if (list.length <= shortLength[syntax]) return undefined;
+/** Whether `prepareList` makes a difference. */
+export function isLong(list: readonly string[], syntax: Syntax): boolean {
+  return list.length > shortLength[syntax];
+}
+
+/** Prepares a long list for `isListed`, yielding now and then. */
+export function* prepareList(list: readonly string[], syntax: Syntax): Generator<void, LongList> {
   const known = prepared[syntax].get(list);
   if (known !== undefined) return known;
   const fingerprints = createFingerprints(0);
@@ -41,7 +44,7 @@ export function* prepareList(list: readonly string[], syntax: Syntax): Generator
     const pattern = readPattern(text, syntax);
     if (places.isFull()) yield* places.grow();
     if (pattern !== undefined) places.add(fingerprints.add(pattern), place);
-    yield;
+    if (isTurn(place)) yield;
   }
   const isAt = (value: string, key: number) =>
     some(places, key, (place) => isOneLike(value, list[place] ?? '', syntax));

@@ -1,11 +1,12 @@
 import { parsePort } from '../addresses.ts';
 import type { AuthorizationPolicy, PolicyRule } from '../control-api.ts';
 import type { Facts } from './facts.ts';
-import { prepareList } from './long-list.ts';
+import { isLong, prepareList } from './long-list.ts';
 import { readPattern } from './pattern.ts';
 import type { Absence, Condition } from './rule.ts';
 import { conditionOf, conditionsOf } from './rule.ts';
 import { makeRuleIndex } from './rule-index.ts';
+import { isTurn } from './steps.ts';
 
 /** Policies with one action. A policy is told by its place in the order given. */
 export interface PolicyGroup {
@@ -35,8 +36,10 @@ export interface PolicyIndex {
 export function* makePolicyIndex(policies: readonly AuthorizationPolicy[]): Generator<void, PolicyIndex> {
   const unreadable = new Set<number>();
   for (const [at, { rules }] of policies.entries()) {
-    for (const rule of rules) if (!(yield* prepareRule(rule))) unreadable.add(at);
-    yield;
+    for (const rule of rules) {
+      if (!(yield* prepareRule(rule))) unreadable.add(at);
+      yield;
+    }
   }
   const isOnTrial = policies.some(({ isDryRun }) => isDryRun === true);
   return {
@@ -117,13 +120,11 @@ function* prepareRule({ from = [], when = [] }: PolicyRule): Generator<void, boo
 
 function* prepareCondition({ syntax, some = [], none = [] }: Condition): Generator<void, boolean> {
   for (const list of [some, none]) {
-    if (syntax === 'block') {
-      for (const text of list) {
-        if (readPattern(text, syntax) === undefined) return false;
-        yield;
-      }
+    for (const [place, text] of syntax === 'block' ? list.entries() : []) {
+      if (readPattern(text, syntax) === undefined) return false;
+      if (isTurn(place)) yield;
     }
-    yield* prepareList(list, syntax);
+    if (isLong(list, syntax)) yield* prepareList(list, syntax);
   }
   return true;
 }

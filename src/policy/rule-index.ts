@@ -3,12 +3,16 @@ import type { Chains } from './chains.ts';
 import { createChains } from './chains.ts';
 import type { Facts } from './facts.ts';
 import { mixed } from './fingerprints.ts';
+
 import type { Absence } from './rule.ts';
 import { matches } from './rule.ts';
+import type { Crowds } from './rule-crowds.ts';
+import { makeCrowds } from './rule-crowds.ts';
 import type { Key, Keys } from './rule-keys.ts';
 import { createKeys } from './rule-keys.ts';
 import type { Place } from './rule-places.ts';
 import { placesOf } from './rule-places.ts';
+import { isTurn } from './steps.ts';
 
 /** Finds the first of very many rules that matches without looking at the others. */
 export interface RuleIndex {
@@ -30,18 +34,19 @@ export function* makeRuleIndex(rules: readonly PolicyRule[], absence: Absence): 
   // From the last to the first: what is added last comes first in a chain.
   for (let at = rules.length - 1; at >= 0; at -= 1) {
     yield;
-    for (const place of placesOf(rules[at] as PolicyRule, absence)) {
-      for (const path of yield* pathsTo(place, chains, keys)) {
+    for (const needs of placesOf(rules[at] as PolicyRule, absence)) {
+      for (const [count, path] of (yield* pathsTo(needs, chains, keys)).entries()) {
         if (chains.isFull()) yield* chains.grow();
         chains.add(path, at);
-        yield;
+        if (isTurn(count)) yield;
       }
     }
   }
+  const crowds = yield* makeCrowds(chains, rules);
   return {
     first: (facts, from = 0) =>
-      firstOf(chains, keys.of(facts), from, (at) => matches(rules[at] as PolicyRule, facts, absence)),
-    bytes: chains.bytes,
+      firstOf({ chains, keys, crowds }, facts, from, (at) => matches(rules[at] as PolicyRule, facts, absence)),
+    bytes: () => chains.bytes() + crowds.bytes(),
   };
 }
 
@@ -55,7 +60,7 @@ function* pathsTo(place: Place, chains: Chains, keys: Keys): Generator<void, rea
         if (chains.isFull()) yield* chains.grow();
         chains.touch(mixed(path, key));
         next.push(mixed(path, key));
-        yield;
+        if (isTurn(next.length)) yield;
       }
     }
     paths = next;
@@ -63,23 +68,28 @@ function* pathsTo(place: Place, chains: Chains, keys: Keys): Generator<void, rea
   return paths;
 }
 
-/** A chain is in the order of the rules, so that it is left as soon as its rules come after one that matches. */
+/** Rules at a place are in their order, so that it is left as soon as they come after one that matches. */
 function firstOf(
-  chains: Chains,
-  keys: readonly (readonly Key[])[],
+  { chains, keys, crowds }: { chains: Chains; keys: Keys; crowds: Crowds },
+  facts: Facts,
   from: number,
   isMatch: (at: number) => boolean,
 ): number | undefined {
   let first: number | undefined;
+  const steps = keys.of(facts);
+  /** Whether those behind it need not be looked at. */
+  const isEnough = (at: number) => {
+    if (first !== undefined && at >= first) return true;
+    if (at < from || !isMatch(at)) return false;
+    first = at;
+    return true;
+  };
   const walk = (path: Key, depth: number) => {
-    for (let entry = chains.first(path); entry !== 0; entry = chains.next(entry)) {
-      const at = chains.valueAt(entry);
-      if (first !== undefined && at >= first) break;
-      if (at < from || !isMatch(at)) continue;
-      first = at;
-      break;
-    }
-    for (const key of keys[depth] ?? []) {
+    const lists = crowds.at(path, facts);
+    for (const list of lists ?? []) list.some(isEnough);
+    let entry = lists === undefined ? chains.first(path) : 0;
+    while (entry !== 0 && !isEnough(chains.valueAt(entry))) entry = chains.next(entry);
+    for (const key of steps[depth] ?? []) {
       const next = mixed(path, key);
       if (chains.has(next)) walk(next, depth + 1);
     }

@@ -3,12 +3,13 @@ import type { Fingerprints } from './fingerprints.ts';
 import { createFingerprints, mixed } from './fingerprints.ts';
 import { readPattern } from './pattern.ts';
 import type { Need } from './rule-places.ts';
+import { isTurn } from './steps.ts';
 
 /** A number of 32 bits for one step on the way to rules. Two steps may share one: keys say where to look, never what matches. */
 export type Key = number;
 
 export interface Keys {
-  /** One of these is among those of a request whenever the need is met. Yields after each. */
+  /** One of these is among those of a request whenever the need is met. Yields now and then. */
   toward(need: Need | undefined): Generator<void, readonly Key[]>;
   /** Those of a request for each step of a place. */
   of(facts: Facts): readonly (readonly Key[])[];
@@ -31,7 +32,7 @@ export function createKeys(): Keys {
     for (const subject of subjects) {
       const value = facts[subject];
       if (value === undefined) keys.push(absent[subject]);
-      else keys.push(...fingerprints[subject].matching(value));
+      else for (const key of fingerprints[subject].matching(value)) keys.push(key);
     }
     return keys;
   };
@@ -50,7 +51,7 @@ export function createKeys(): Keys {
           for (const text of need.some) {
             const pattern = readPattern(text, need.syntax);
             if (pattern !== undefined) keys.push(fingerprints[need.subject].add(pattern));
-            yield;
+            if (isTurn(keys.length)) yield;
           }
           return keys;
         }

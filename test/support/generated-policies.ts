@@ -127,3 +127,40 @@ export const request: fc.Arbitrary<InboundRequest> = fc.record({
   ),
   source: inTen(9, address),
 });
+
+/** So many rules that nearly all of them except the same, each together with something of its own, in one policy. */
+export const crowdedPolicy: fc.Arbitrary<AuthorizationPolicy> = fc
+  .record({
+    action: fc.constantFrom('ALLOW', 'DENY', 'DENY', 'AUDIT'),
+    common: fc.array(exceptingRule(), { minLength: 1, maxLength: 2 }),
+    own: fc.array(rule, { minLength: 40, maxLength: 60 }),
+    others: fc.array(rule, { maxLength: 3 }),
+  })
+  .map(({ action, common, own, others }) => ({
+    name: 'shop/crowd',
+    action: action as AuthorizationPolicy['action'],
+    rules: [...own.map((one, at) => together(common[at % 5 === 4 ? common.length - 1 : 0] ?? {}, one)), ...others],
+  }));
+
+function exceptingRule(): fc.Arbitrary<PolicyRule> {
+  const few = <T>(item: fc.Arbitrary<T>) => fc.array(item, { minLength: 1, maxLength: 3 });
+  return fc.oneof(
+    few(starred(id)).map((notPrincipals) => ({ from: [{ notPrincipals }] })),
+    few(starred(name)).map((notNamespaces) => ({ from: [{ notNamespaces }] })),
+    few(block).map((notIpBlocks) => ({ from: [{ notIpBlocks }] })),
+    few(port).map((notPorts) => ({ to: [{ notPorts }] })),
+    few(block).map((notValues) => ({ when: [{ key: 'destination.ip' as const, notValues }] })),
+  );
+}
+
+/** What is common to all stays, and of its own a rule has no more than exceptions, so that they lie at one place. */
+function together(common: PolicyRule, { from, when }: PolicyRule): PolicyRule {
+  const { notNamespaces, notServiceAccounts } = from?.[0] ?? {};
+  const own = { ...(notServiceAccounts && { notServiceAccounts }), ...(notNamespaces && { notNamespaces }) };
+  const except = when?.filter(({ values }) => values === undefined) ?? [];
+  return {
+    ...common,
+    ...((common.from ?? Object.keys(own).length > 0) && { from: [{ ...own, ...common.from?.[0] }] }),
+    ...((common.when ?? except.length > 0) && { when: [...(common.when ?? []), ...except] }),
+  };
+}
