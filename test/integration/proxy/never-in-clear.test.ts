@@ -192,7 +192,7 @@ describe('what must be mutual TLS', () => {
       expect(endpoint.seen()).toBe('');
     });
 
-    it('is not sent in clear when the registry learns of the sidecar while the endpoint is dialled', async () => {
+    it('G8: is not sent in clear when the registry learns of the sidecar while the endpoint is dialled', async () => {
       const endpoint = await listener();
       const answers = [
         registryOf(inClear(endpoint.address)),
@@ -209,7 +209,7 @@ describe('what must be mutual TLS', () => {
   it.each<[string, Lookup['kind'], string]>([
     ['forgets it', 'unknown', 'unknown_destination'],
     ['is lost', 'unavailable', 'control_plane_unavailable'],
-  ])('is not sent when the registry %s while the endpoint is dialled', async (_name, kind, reason) => {
+  ])('G8: is not sent when the registry %s while the endpoint is dialled', async (_name, kind, reason) => {
     const endpoint = await listener();
     const first = registryOf(inClear(endpoint.address));
     let asked = 0;
@@ -227,7 +227,7 @@ describe('what must be mutual TLS', () => {
     ['has gone', undefined, 'policy_unavailable'],
     // What the first one let pass lies in the mesh networks of this test from then on.
     ['has come that registers it', { mode: 'STRICT', registered: [] }, 'unknown_destination'],
-  ])('is not passed through when a policy %s while it is dialled', async (_name, later, reason) => {
+  ])('G8: is not passed through when a policy %s while it is dialled', async (_name, later, reason) => {
     const original = await listener();
     let policy: PolicyState | undefined = strict;
     let isInMesh = false;

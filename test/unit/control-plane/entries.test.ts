@@ -63,7 +63,7 @@ describe('an address of a ServiceEntry', () => {
   });
 
   it.each(['127.0.0.1:80', '169.254.169.254:80', '[::1]:80', '[fe80::1]:80', '224.0.0.1:80', '0.0.0.0:80'])(
-    'is never %s',
+    'L6: is never %s',
     (address) => {
       const ask = discover(entry({ spec: 'addresses: [0.0.0.0/0, "::/0"], ports: [{number: 80}]' }));
       expect(ask(address).known).toBe(false);

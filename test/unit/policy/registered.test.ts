@@ -21,7 +21,7 @@ describe('a registered destination', () => {
     expect(isRegistered(nested, { ip: '203.0.113.7', port: 443 })).toBe(true);
   });
 
-  it.each(['127.0.0.1', '169.254.169.254', '::1', 'fe80::1', '224.0.0.1'])('is never %s', (ip) => {
+  it.each(['127.0.0.1', '169.254.169.254', '::1', 'fe80::1', '224.0.0.1'])('L6: is never %s', (ip) => {
     const all = policy({ cidr: '0.0.0.0/0', ports: [] }, { cidr: '::/0', ports: [] });
     expect(isRegistered(all, { ip, port: 80 })).toBe(false);
     expect(isRegistered(all, { ip: '203.0.113.7', port: 80 })).toBe(true);
