@@ -23,8 +23,19 @@ export interface PortMode {
 
 /** What the policy says of a port, before the floor of the pod. */
 export function modeOfPolicy({ mode, modeSetBy, ports }: PolicyState, port: number): PortMode {
-  const own = ports?.find((one) => one.port === port);
-  return own === undefined ? { mode, setBy: modeSetBy } : { mode: own.mode, setBy: own.setBy };
+  return (ports && byPort(ports).get(port)) ?? { mode, setBy: modeSetBy };
+}
+
+const modesByPort = new WeakMap<NonNullable<PolicyState['ports']>, ReadonlyMap<number, PortMode>>();
+
+/** Made once for each policy: there may be a mode for each of 65,535 ports. */
+function byPort(ports: NonNullable<PolicyState['ports']>): ReadonlyMap<number, PortMode> {
+  const known = modesByPort.get(ports);
+  if (known !== undefined) return known;
+  const made = new Map<number, PortMode>();
+  for (const { port, mode, setBy } of ports) if (!made.has(port)) made.set(port, { mode, setBy });
+  modesByPort.set(ports, made);
+  return made;
 }
 
 /** What is in force on a port: the stricter one of the policy and of the floor of the pod. */

@@ -1,4 +1,4 @@
-import { blockBits } from './address-bits.ts';
+import { addressBits } from './address-bits.ts';
 
 /**
  * How the texts of a list are read: `pattern` is Istio's exact, `prefix*`, `*suffix` and `*`, `literal` has no star, and `block` is
@@ -18,7 +18,7 @@ export function readPattern(text: string, syntax: Syntax): Pattern | undefined {
     case 'literal':
       return { how: 'exact', text };
     case 'block': {
-      const bits = blockBits(text);
+      const bits = addressBits(text);
       return bits === undefined ? undefined : { how: 'prefix', text: bits };
     }
     case 'pattern':
