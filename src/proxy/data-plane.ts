@@ -7,6 +7,7 @@ import { createDials } from './inbound/dials.ts';
 import type { InboundGuard } from './inbound/guard.ts';
 import { createHandshakes, handshakesFor } from './inbound/handshakes.ts';
 import { createPermissions } from './inbound/permissions.ts';
+import { createGreetings } from './inbound/silence.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
 import { createInboundTunnels } from './inbound/tunnel.ts';
 import type { Listener } from './listener.ts';
@@ -107,6 +108,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     permissions,
     handshakes: createSlots(settings.maxHandshakes),
     inFlight: createHandshakes(handshakesFor(parts.connections)),
+    greetings: createGreetings(),
     dials: createDials(parts.connections.capacity),
   };
   const outboundParts = {

@@ -70,9 +70,11 @@ import { maxAuditedNames } from '../../src/proxy/connection-line.ts';
 import { longestWaitMs } from '../../src/proxy/explain/explain.ts';
 import { maxAddressesOfName } from '../../src/proxy/explain/lookup.ts';
 import { explainLimits } from '../../src/proxy/explain/outbound.ts';
+import { maxHelloBytes, maxHelloRecordBytes } from '../../src/proxy/inbound/client-hello.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
 import { sliceMs } from '../../src/proxy/inbound/permissions.ts';
+import { silenceLimits } from '../../src/proxy/inbound/silence.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
 import { maxEndpointsTried } from '../../src/proxy/outbound/open.ts';
@@ -207,6 +209,13 @@ describe('a fixed value', () => {
     ['log lines about endpoints that are set aside', [refusalLineLimits.linesPerSecond, refusalLineLimits.burst]],
     ["certificates in a peer's chain", [maxChainLength]],
     ['connections that are dialled at once to one address and port of the application', [dialLimits.perDestination]],
+    [
+      'a client that says nothing on a PERMISSIVE port, before the application is dialled for it',
+      [silenceLimits.beforeDialMs],
+    ],
+    ['the same, before it gets what the application says first, from the accept on', [silenceLimits.greetingMs]],
+    ['ports whose application is known to speak first', [silenceLimits.ports]],
+    ['a ClientHello on a captured port, and its records together', [maxHelloBytes, maxHelloRecordBytes]],
     ["handshakes in flight, from the accept to the peer's HTTP/2 SETTINGS", [maxHandshakesInFlight]],
     [
       'connections that wait for such a turn, and those for one address and port',

@@ -10,7 +10,7 @@ import type { SpiffeId } from '../../identity/spiffe-id.ts';
 import type { AuthorizedBy } from '../../policy/authorize.ts';
 import { decideInbound } from '../../policy/authorize.ts';
 import { effectiveMode, isSetByFloor } from '../../policy/mode.ts';
-import { isAnythingTaken, refuseDetected } from '../inbound/capture.ts';
+import { modeOn, refuseDetected } from '../inbound/capture.ts';
 import type { InboundGuard } from '../inbound/guard.ts';
 import type { InboundSettings } from '../inbound/tunnel.ts';
 import type { ProxyParts } from '../parts.ts';
@@ -125,8 +125,8 @@ function explainPorts(
     takeDescriptor(parts)?.();
     if (caller.kind === 'identity') prove(caller.id, parts);
     const destination = parts.guard.check({ ip: parts.ownAddresses()[0] ?? '0.0.0.0', port });
-    if (caller.kind === 'plaintext' && !isAnythingTaken(port, parts.policy.current(), settings.floor))
-      refuseDetected(noHello, destination);
+    if (caller.kind === 'plaintext')
+      refuseDetected(noHello, modeOn(port, parts.policy.current(), settings.floor), destination);
     const principal = caller.kind === 'identity' ? caller.id.uri : undefined;
     const decision = decideInbound({ destination, principal }, parts.policy.current(), settings.floor);
     if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);

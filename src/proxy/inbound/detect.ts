@@ -1,39 +1,110 @@
 import type { Socket } from 'node:net';
+import type { Clock } from '../../clock.ts';
+import { ConnectionError } from '../../errors.ts';
+import { isOtherRecord, readClientHello } from './client-hello.ts';
 
 /** What a captured connection begins with. */
 export type Detected =
-  | { readonly kind: 'tls' }
-  | { readonly kind: 'plaintext'; readonly why: 'no-client-hello' }
-  | { readonly kind: 'ended' };
+  /** TLS that offers a protocol of the mesh, which says nothing yet of who it is. */
+  | { readonly kind: 'mesh_tls' }
+  /** TLS of the application's own. */
+  | { readonly kind: 'other_tls' }
+  /** It begins like a TLS handshake and is none. */
+  | { readonly kind: 'bad_record'; readonly why: string }
+  | { readonly kind: 'plaintext'; readonly why: 'no-client-hello' | 'other-record' | 'silent' | 'unseen' }
+  /** The client ended, or is gone, without a byte. */
+  | { readonly kind: 'ended' }
+  /** The client ended, or is gone, in the middle of its hello. */
+  | { readonly kind: 'cut' };
 
-/** ContentType handshake, RFC 8446 §5.1. */
-const handshakeRecord = 0x16;
+/** Not a byte came for as long as was asked for; nothing was taken that comes later. */
+export type Silent = { readonly kind: 'silent' };
 
-/**
- * Looks at the first byte and puts it back. Waits until the peer speaks or ends; `signal` ends the wait with its reason.
- */
-export async function detect(socket: Socket, signal: AbortSignal): Promise<Detected> {
-  const first = await peek(socket, signal);
-  if (first === undefined) return { kind: 'ended' };
-  return first === handshakeRecord ? { kind: 'tls' } : { kind: 'plaintext', why: 'no-client-hello' };
+/** Which protocols of ALPN say that a client means the mesh. */
+const meshProtocols: ReadonlySet<string> = new Set(['istio', 'remora', 'istio-peer-exchange']);
+
+/** How long a client may say nothing; milliseconds. */
+export interface Silence {
+  readonly clock: Clock;
+  readonly silentMs: number;
 }
 
-function peek(socket: Socket, signal: AbortSignal): Promise<number | undefined> {
-  const { promise, resolve, reject } = Promise.withResolvers<number | undefined>();
-  const onAbort = () => reject(signal.reason);
-  const onClose = () => resolve(undefined);
+/**
+ * Looks at what the peer says first, and puts it back. Waits until that tells what it is; `signal` ends the wait with its
+ * reason. Every byte that is not known to be something else is held, `maxHelloRecordBytes` and one read at most.
+ */
+export function detect(socket: Socket, signal: AbortSignal): Promise<Detected>;
+export function detect(socket: Socket, signal: AbortSignal, silence: Silence): Promise<Detected | Silent>;
+export function detect(socket: Socket, signal: AbortSignal, silence?: Silence): Promise<Detected | Silent> {
+  const { promise, resolve, reject } = Promise.withResolvers<Detected | Silent>();
+  const held = createHeld();
+  let answer = readClientHello(held.bytes());
+
   const onReadable = () => {
-    const chunk: Buffer | null = socket.read();
-    if (chunk !== null) socket.unshift(chunk);
-    resolve(chunk?.[0]);
+    for (let chunk: Buffer | null = socket.read(); chunk !== null; chunk = socket.read()) {
+      timer?.cancel();
+      held.add(chunk);
+      if (answer.kind === 'more' && held.bytes().length >= answer.atLeast)
+        answer = readClientHello(held.bytes(), answer.progress);
+      if (answer.kind === 'more') continue;
+      // In this very turn: the end may be here as well, and nothing can be put back behind it. What is put back is readable again.
+      ignore();
+      socket.unshift(held.bytes());
+      return resolve(detectedBy(answer, held.bytes()));
+    }
   };
-  signal.addEventListener('abort', onAbort, { once: true });
-  socket.once('readable', onReadable);
-  socket.once('close', onClose);
-  if (signal.aborted) onAbort();
-  return promise.finally(() => {
+  const onEnd = () => resolve({ kind: held.bytes().length === 0 ? 'ended' : 'cut' });
+  // Where we reset it ourselves, we have said why.
+  const onClose = () => (socket.errored instanceof ConnectionError ? reject(socket.errored) : onEnd());
+  const onAbort = () => reject(signal.reason);
+  const timer = silence?.clock.after(silence.silentMs, () => resolve({ kind: 'silent' }));
+  const ignore = () => {
+    timer?.cancel();
     signal.removeEventListener('abort', onAbort);
     socket.off('readable', onReadable);
+    socket.off('end', onEnd);
     socket.off('close', onClose);
-  });
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  socket.on('readable', onReadable);
+  socket.once('end', onEnd);
+  socket.once('close', onClose);
+  if (signal.aborted) onAbort();
+  else if (socket.readableEnded || socket.destroyed) onClose();
+  return promise.finally(ignore);
+}
+
+type Answer = Exclude<ReturnType<typeof readClientHello>, { kind: 'more' }>;
+
+function detectedBy(answer: Answer, bytes: Buffer): Detected {
+  switch (answer.kind) {
+    case 'no':
+      return { kind: 'plaintext', why: isOtherRecord(bytes) ? 'other-record' : 'no-client-hello' };
+    case 'bad':
+      return { kind: 'bad_record', why: answer.why };
+    case 'hello':
+      return { kind: answer.alpn.some((name) => meshProtocols.has(name)) ? 'mesh_tls' : 'other_tls' };
+    default:
+      return answer satisfies never;
+  }
+}
+
+/** Bytes in one piece, which grows by doubling: of single bytes each is copied a few times at most, and not once for each that follows. */
+function createHeld(): { add(chunk: Buffer): void; bytes(): Buffer } {
+  let room: Buffer = Buffer.alloc(0);
+  let length = 0;
+  return {
+    add(chunk) {
+      // Almost always there is one chunk alone.
+      if (length === 0) room = chunk;
+      else if (length + chunk.length > room.length) {
+        const larger = Buffer.allocUnsafe(Math.max(2 * room.length, length + chunk.length));
+        room.copy(larger, 0, 0, length);
+        room = larger;
+      }
+      if (length > 0) chunk.copy(room, length);
+      length += chunk.length;
+    },
+    bytes: () => room.subarray(0, length),
+  };
 }
