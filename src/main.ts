@@ -81,6 +81,10 @@ const subcommands: Readonly<Record<string, Entry>> = {
     does: "check Istio's policy and the other objects of a registry",
     load: () => import('./control-plane/validate/command.ts'),
   },
+  policy: {
+    does: 'preview policy that is not applied yet: whom it would refuse',
+    load: () => import('./control-plane/preview/policy-command.ts'),
+  },
   explain: {
     does: 'say what would become of a connection, step by step, and why',
     load: () => import('./cli/explain/command.ts'),

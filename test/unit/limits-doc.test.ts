@@ -35,7 +35,7 @@ import { authorityPollIntervalMs } from '../../src/control-plane/follow-authorit
 import { maxListedNames } from '../../src/control-plane/listed.ts';
 import { maxMeshReplyBytes } from '../../src/control-plane/mesh/status.ts';
 import { printedAtOnceBytes } from '../../src/control-plane/policy/printed-policy.ts';
-import { maxPodsNotKnown } from '../../src/control-plane/preview/api.ts';
+import { maxPodsNotKnown, maxPreviewedBytes } from '../../src/control-plane/preview/api.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
 import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
@@ -378,6 +378,7 @@ describe('a fixed value', () => {
     ],
     ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
     ['between two looks at the roots of an authority that somebody else keeps', [authorityPollIntervalMs]],
+    ['policy that is previewed', [maxPreviewedBytes]],
     ['pods that a preview names because too little is known of their callers', [maxPodsNotKnown]],
     ['sidecars that are known by name, with what they reported last', [maxNamedSidecars]],
     ['sidecars that stand in the way of a step, in one answer', [maxListedObstacles]],

@@ -68,3 +68,48 @@ export const strictPreview = v.object({
 });
 export type StrictPreview = v.InferOutput<typeof strictPreview>;
 export type PreviewedWorkload = StrictPreview['workloads'][number];
+
+/** Bytes of the largest text of policy that may be previewed: as much as one file of a registry. */
+export const maxPreviewedBytes = 1024 * 1024;
+
+export const policyPreviewRequest = v.object({ text: v.pipe(v.string(), v.maxLength(maxPreviewedBytes)) });
+
+/** A caller of one port for whom a change of policy makes a difference. */
+const changedCaller = v.object({
+  namespace: v.string(),
+  workload: v.string(),
+  port: v.number(),
+  address: v.string(),
+  principal: v.optional(v.string()),
+  callerWorkload: v.optional(v.string()),
+  callerNamespace: v.optional(v.string()),
+  kind: callerKind,
+  /** That were carried, and that were refused. */
+  connections: count,
+  refusals: count,
+  lastAt: instant,
+  /** The policy that refuses, or permits, after the change; null when none does by itself. */
+  policy: v.nullable(v.string()),
+  /** Why it is refused: after the change, or now when it will be permitted. */
+  why: v.string(),
+});
+export type ChangedCaller = v.InferOutput<typeof changedCaller>;
+
+export const policyPreview = v.object({
+  now: instant,
+  /** `Kind namespace/name` of what the text holds. */
+  added: v.array(v.string()),
+  replaced: v.array(v.string()),
+  /** Pods with another policy after the change, and their callers that were looked at. */
+  pods: count,
+  callers: count,
+  /** Permitted now, and not after the change; the latest first. */
+  refused: v.array(changedCaller),
+  /** Refused now, and not after the change. */
+  permitted: v.array(changedCaller),
+  /** Workloads with another policy after the change that have more callers than were told of. */
+  further: v.array(v.object({ namespace: v.string(), workload: v.string(), callers: count, lastAt: instant })),
+  /** Pods with another policy after the change. */
+  notKnown,
+});
+export type PolicyPreview = v.InferOutput<typeof policyPreview>;

@@ -3,13 +3,24 @@ import { timestamp } from '../../clock.ts';
 import { maxRequestBytes } from '../../control-api.ts';
 import type { SelectionSettings } from '../policy/select.ts';
 import { createSelection } from '../policy/select.ts';
+import { Refusal } from '../refusals.ts';
 import { sendJson } from '../replies.ts';
 import { readBody } from '../request-body.ts';
 import type { Route } from '../router.ts';
-import type { StrictPreview } from './api.ts';
-import { maxPodsNotKnown, maxPreviewReplyBytes, previewPaths, strictPreviewRequest } from './api.ts';
-import type { AllCallers, KnownCallersParts } from './known-callers.ts';
+import { readText } from '../store/yaml.ts';
+import type { ChangedCaller, PolicyPreview, StrictPreview } from './api.ts';
+import {
+  maxPodsNotKnown,
+  maxPreviewedBytes,
+  maxPreviewReplyBytes,
+  policyPreviewRequest,
+  previewPaths,
+  strictPreviewRequest,
+} from './api.ts';
+import type { AllCallers, KnownCallers, KnownCallersParts } from './known-callers.ts';
 import { allCallers } from './known-callers.ts';
+import { applied, isSamePolicy, namesOf, policyChangeOf } from './policy-change.ts';
+import { changeForCallers, joinedChanges } from './policy-preview.ts';
 import { previewWorkload } from './strict-preview.ts';
 
 export interface PreviewParts extends KnownCallersParts {
@@ -29,10 +40,24 @@ export function previewCalls(parts: PreviewParts, settings: SelectionSettings): 
         },
       },
     ],
+    [
+      previewPaths.policy,
+      {
+        method: 'POST',
+        async handle({ request, response }) {
+          const { text } = await readBody(request, policyPreviewRequest, { bytes: maxPreviewRequestBytes });
+          sendJson(response, await policyPreviewOf(parts, settings, text), { maxBytes: maxPreviewReplyBytes });
+        },
+      },
+    ],
   ]);
 }
 
+/** Within JSON a character of text takes up to six bytes; what people write takes one or two. */
+const maxPreviewRequestBytes = 2 * maxPreviewedBytes;
+
 /** Streams and certificates go on in between. */
+const nextTurn = () => new Promise<void>((resolve) => void setImmediate(resolve));
 const workloadsInOneGo = 20;
 
 async function strictPreviewOf(
@@ -46,14 +71,55 @@ async function strictPreviewOf(
   const workloads: StrictPreview['workloads'] = [];
   for (const sidecars of Map.groupBy(known, (one) => `${one.namespace}/${one.workload}`).values()) {
     workloads.push(previewWorkload(sidecars, selection));
-    if (workloads.length % workloadsInOneGo === 0) await clock.sleep(0);
+    if (workloads.length % workloadsInOneGo === 0) await nextTurn();
   }
   return { now: timestamp(clock.now()), workloads, notKnown: boundedNotKnown(notKnown) };
 }
 
 function boundedNotKnown(notKnown: AllCallers['notKnown']): StrictPreview['notKnown'] {
   return {
-    pods: notKnown.slice(0, maxPodsNotKnown),
+    pods: notKnown.slice(0, maxPodsNotKnown).map(({ name: pod, why }) => ({ pod, why })),
     more: Math.max(0, notKnown.length - maxPodsNotKnown),
   };
+}
+
+async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings, text: string): Promise<PolicyPreview> {
+  const { clock, store } = parts;
+  const { broken, objects: read } = readText(text);
+  const [first] = broken;
+  if (first !== undefined) throw new Refusal('bad_request', `Line ${first.position.line}: ${first.why}`);
+  const change = policyChangeOf(read.map(({ entry }) => entry));
+  const objects = store.current();
+  const [before, after] = [createSelection(objects, settings), createSelection(applied(objects, change), settings)];
+  const policiesOf = ({ namespace, pod }: Pick<KnownCallers, 'namespace' | 'pod'>) => {
+    const [now, then] = [before.policyFor(namespace, pod), after.policyFor(namespace, pod)];
+    return isSamePolicy(now, then) ? undefined : { now, then };
+  };
+  const { known, notKnown } = allCallers(parts, undefined);
+  const refused: ChangedCaller[] = [];
+  const permitted: ChangedCaller[] = [];
+  const concerned: KnownCallers[] = [];
+  for (const sidecar of known) {
+    const policies = policiesOf(sidecar);
+    if (policies === undefined) continue;
+    concerned.push(sidecar);
+    const changes = changeForCallers(sidecar, policies.now, policies.then);
+    refused.push(...changes.refused);
+    permitted.push(...changes.permitted);
+    await nextTurn();
+  }
+  return {
+    now: timestamp(clock.now()),
+    ...namesOf(objects, change),
+    pods: concerned.length,
+    callers: concerned.reduce((sum, { told }) => sum + told.callers.length, 0),
+    refused: joinedChanges(refused),
+    permitted: joinedChanges(permitted),
+    further: concerned.flatMap(furtherOf),
+    notKnown: boundedNotKnown(notKnown.filter((one) => policiesOf(one) !== undefined)),
+  };
+}
+
+function furtherOf({ namespace, workload, told: { further } }: KnownCallers): PolicyPreview['further'] {
+  return further.map(({ callers, lastAt }) => ({ namespace, workload, callers, lastAt }));
 }

@@ -17,11 +17,20 @@ export interface KnownCallers {
   readonly told: ReportedCallers;
 }
 
+/** A sidecar of whose callers too little is known. */
+export interface UnknownCallers {
+  /** `namespace/name`. */
+  readonly name: string;
+  readonly namespace: string;
+  readonly pod: Pod | undefined;
+  readonly why: string;
+}
+
 export interface AllCallers {
   /** By name. */
   readonly known: readonly KnownCallers[];
-  /** `namespace/name` of pods of whose callers too little is known, and why; by name. */
-  readonly notKnown: readonly { readonly pod: string; readonly why: string }[];
+  /** By name. */
+  readonly notKnown: readonly UnknownCallers[];
 }
 
 export interface KnownCallersParts {
@@ -37,7 +46,7 @@ export function allCallers({ clock, book, store }: KnownCallersParts, namespace:
   const { sidecars } = book.living();
   const hasStreams = sidecars.some(({ streams }) => streams > 0);
   const known: KnownCallers[] = [];
-  const notKnown: { readonly pod: string; readonly why: string }[] = [];
+  const notKnown: UnknownCallers[] = [];
   const living = new Set<Pod>();
   for (const one of sidecars) {
     if (namespace !== undefined && one.namespace !== namespace) continue;
@@ -48,17 +57,18 @@ export function allCallers({ clock, book, store }: KnownCallersParts, namespace:
     if (one.callers !== undefined)
       known.push({ namespace: one.namespace, workload, pod, told: parseJson(reportedCallers, one.callers) });
     const why = whyNotKnown(one, isStale(one, clock.now(), hasStreams));
-    if (why !== undefined) notKnown.push({ pod: one.pod, why });
+    if (why !== undefined) notKnown.push({ name: one.pod, namespace: one.namespace, pod, why });
   }
   for (const pod of pods) {
     if (namespace !== undefined && pod.metadata.namespace !== namespace) continue;
     if (living.has(pod) || hasEnded(pod) || !hasSidecar(pod)) continue;
-    const name = `${pod.metadata.namespace}/${pod.metadata.name}`;
-    notKnown.push({ pod: name, why: 'its sidecar has no certificate and no stream here' });
+    const { namespace: itsNamespace, name } = pod.metadata;
+    const why = 'its sidecar has no certificate and no stream here';
+    notKnown.push({ name: `${itsNamespace}/${name}`, namespace: itsNamespace, pod, why });
   }
   return {
     known: known.sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1)),
-    notKnown: notKnown.sort((one, other) => (one.pod < other.pod ? -1 : 1)),
+    notKnown: notKnown.sort((one, other) => (one.name < other.name ? -1 : 1)),
   };
 }
 

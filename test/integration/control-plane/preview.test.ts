@@ -8,8 +8,9 @@ import type { Report, ReportedCaller } from '../../../src/control-api.ts';
 import { paths } from '../../../src/control-api.ts';
 import type { ControlPlane } from '../../../src/control-plane/control-plane.ts';
 import { controlPlaneDefaults, startControlPlane } from '../../../src/control-plane/control-plane.ts';
-import type { StrictPreview } from '../../../src/control-plane/preview/api.ts';
-import type { Host } from '../../../src/host.ts';
+import type { PolicyPreview, StrictPreview } from '../../../src/control-plane/preview/api.ts';
+import { run as policy } from '../../../src/control-plane/preview/policy-command.ts';
+import type { Host, Subcommand } from '../../../src/host.ts';
 import { createCsr, createKey } from '../../../src/identity/csr.ts';
 import type { CapturedLog } from '../../support/captured-log.ts';
 import { captureLog } from '../../support/captured-log.ts';
@@ -85,7 +86,7 @@ const callers = (list: ReportedCaller[], more: Partial<NonNullable<Report['calle
   callers: { since: ago(86_400_000), minimumMode: 'DISABLE', callers: list, further: [], ...more },
 });
 
-async function ask(...args: string[]): Promise<{ text: string; exitCode: number }> {
+async function ask(command: Subcommand, ...args: string[]): Promise<{ text: string; exitCode: number }> {
   let text = '';
   const stdout = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -93,16 +94,17 @@ async function ask(...args: string[]): Promise<{ text: string; exitCode: number 
       done();
     },
   });
-  const host = { args: ['--state-dir', folder, ...args], stdout, stderr: stdout, env: {} } as unknown as Host;
-  return { exitCode: await strictPreview(host), text };
+  const host = { args: [...args, '--state-dir', folder], stdout, stderr: stdout, env: {} } as unknown as Host;
+  return { exitCode: await command(host), text };
 }
-const json = async (...args: string[]) => JSON.parse((await ask(...args, '--json')).text) as StrictPreview;
+const strict = (...args: string[]) => ask(strictPreview, ...args);
+const json = async (...args: string[]) => JSON.parse((await strict(...args, '--json')).text) as StrictPreview;
 
 describe('remora strict-preview of a namespace or the mesh', () => {
   it('names who would lose, added up over the pods of a workload', async () => {
     await (await sidecar('ns', 'api-0'))(callers([batch()]));
     await (await sidecar('ns', 'api-1'))(callers([batch({ lastAt: ago(600_000) })], { since: ago(3_600_000) }));
-    const { text, exitCode } = await ask('--namespace', 'ns');
+    const { text, exitCode } = await strict('--namespace', 'ns');
     expect(text.split('\n')).toEqual([
       'Switching port 8080 of ns/api to STRICT now would break: legacy/old-batch, 412 connections, last 3m ago',
       '',
@@ -126,7 +128,7 @@ describe('remora strict-preview of a namespace or the mesh', () => {
   it('is of the whole mesh with --mesh, and says what is not known and why', async () => {
     await (await sidecar('ns', 'api-0'))(callers([]));
     await (await sidecar('stock', 'db-0'))({ version: 'old' });
-    const { text, exitCode } = await ask('--mesh');
+    const { text, exitCode } = await strict('--mesh');
     expect(text).toContain('1 workload; 1 where a switch to STRICT would break nothing that was seen\n');
     expect(text).toContain('Not known: ns/api-1: its sidecar has no certificate and no stream here\n');
     expect(text).toContain('Not known: stock/db-0: its sidecar does not tell its callers');
@@ -140,13 +142,13 @@ describe('remora strict-preview of a namespace or the mesh', () => {
 
   it('exits with 0 when nothing would break and everything is known', async () => {
     await (await sidecar('stock', 'db-0'))(callers([batch({ principal: 'spiffe://cluster.local/ns/ns/sa/web' })]));
-    expect(await ask('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
+    expect(await strict('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
   });
 
   it('takes a report for one of now only while it is not too old', async () => {
     await (await sidecar('stock', 'db-0'))(callers([]));
     await clock.advance(361_000);
-    const { text, exitCode } = await ask('--namespace', 'stock');
+    const { text, exitCode } = await strict('--namespace', 'stock');
     expect(text).toContain('Not known: stock/db-0: its last report is too old');
     expect(exitCode).toBe(1);
   });
@@ -175,10 +177,10 @@ spec: {action: DENY, rules: [{from: [{source: {ipBlocks: [10.0.0.8]}}]}]}
       [8080, 'PERMISSIVE', true, undefined],
       [9090, 'STRICT', false, 'The port is STRICT already'],
     ]);
-    const strict =
+    const everywhere =
       'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: all, namespace: stock}\nspec: {mtls: {mode: STRICT}}\n';
-    await applied('policy', strict);
-    expect(await ask('--namespace', 'stock')).toMatchObject({
+    await applied('policy', everywhere);
+    expect(await strict('--namespace', 'stock')).toMatchObject({
       text: expect.stringMatching(/^1 workload; 1 STRICT already\n/),
       exitCode: 0,
     });
@@ -187,27 +189,152 @@ spec: {action: DENY, rules: [{from: [{source: {ipBlocks: [10.0.0.8]}}]}]}
   it('knows the floor of a pod, its probes, and how many callers had no place', async () => {
     const report = await sidecar('stock', 'db-0');
     await report(callers([batch()], { minimumMode: 'STRICT' }));
-    expect(await ask('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
+    expect(await strict('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
     const probe = { kind: 'kubelet', onlyConnects: true, workload: undefined, namespace: undefined } as const;
     await report(callers([batch(probe)]));
-    expect(await ask('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
+    expect(await strict('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
     const further = [
       { port: 8080, isPlaintext: true, callers: 7, lastAt: ago(1000) },
       { port: 8080, isPlaintext: false, callers: 900, lastAt: ago(1000) },
     ];
     await report(callers([batch({ ...probe, onlyConnects: undefined })], { further }));
-    const { text, exitCode } = await ask('--namespace', 'stock');
+    const { text, exitCode } = await strict('--namespace', 'stock');
     expect(text).toContain('  the kubelet, or something else on the node (10.0.0.9), 206 connections, last 3m ago\n');
     expect(text).toContain('  and at most 7 more callers that were not remembered, last 1s ago\n');
     expect(exitCode).toBe(1);
   });
 
   it('says when there is no such namespace, and what options do not go together', async () => {
-    await expect(ask('--namespace', 'legacy')).rejects.toThrow(
+    await expect(strict('--namespace', 'legacy')).rejects.toThrow(
       /^This control plane knows no sidecar in the namespace legacy/,
     );
-    await expect(ask('--namespace', 'ns', '--mesh')).rejects.toThrow('Expected one of --namespace and --mesh');
-    await expect(ask('--mesh', '--watch')).rejects.toThrow(/--watch and --admin/);
-    await expect(ask()).rejects.toThrow(/Expected --namespace or --mesh/);
+    await expect(strict('--namespace', 'ns', '--mesh')).rejects.toThrow('Expected one of --namespace and --mesh');
+    await expect(strict('--mesh', '--watch')).rejects.toThrow(/--watch and --admin/);
+    await expect(strict()).rejects.toThrow(/Expected --namespace or --mesh/);
+  });
+});
+
+describe('remora policy preview', () => {
+  const web = 'spiffe://cluster.local/ns/shop/sa/web';
+  const batchId = 'spiffe://cluster.local/ns/legacy/sa/batch';
+  const object = (kind: string, name: string, spec: string) =>
+    `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: {name: ${name}, namespace: stock}\nspec: ${spec}\n---\n`;
+  const allow = (...principals: string[]) =>
+    `{selector: {matchLabels: {app: db}}, action: ALLOW, rules: [{from: [{source: {principals: [${principals.map((one) => one.slice('spiffe://'.length)).join(', ')}]}}]}]}`;
+  const mutualTls = (principal: string, more: Partial<ReportedCaller> = {}) =>
+    batch({ principal, address: '10.0.0.4', workload: 'web', namespace: 'shop', ...more });
+
+  async function preview(yaml: string, ...args: string[]) {
+    const file = join(folder, 'next.yaml');
+    writeFileSync(file, yaml);
+    return ask(policy, 'preview', file, ...args);
+  }
+  const previewed = async (yaml: string) => JSON.parse((await preview(yaml, '--json')).text) as PolicyPreview;
+  const whom = (list: PolicyPreview['refused']) =>
+    list.map(({ principal, address, policy: by }) => [principal ?? address, by]);
+
+  it('says who would be refused, by which policy, on which workload and port', async () => {
+    await (await sidecar('stock', 'db-0'))(
+      callers([mutualTls(web), mutualTls(batchId, { address: '10.0.0.5' }), batch()]),
+    );
+    const yaml = object('AuthorizationPolicy', 'only-web', allow(web));
+    const { text, exitCode } = await preview(yaml);
+    expect(text.split('\n')).toEqual([
+      'New: AuthorizationPolicy stock/only-web',
+      '',
+      'Would be refused:',
+      `  ${batchId} at port 8080 of stock/db-0, by stock/only-web: 206 connections, last 3m ago`,
+      `    AuthorizationPolicies allow some, and none of them ${batchId}`,
+      '  legacy/old-batch at port 8080 of stock/db-0, by stock/only-web: 206 connections, last 3m ago',
+      '    AuthorizationPolicies allow some, and none of them a peer without identity',
+      '',
+      '3 callers of 1 pod whose policy would be another one: 2 callers would be refused, 0 newly permitted',
+      '',
+    ]);
+    expect(exitCode).toBe(1);
+    const { refused, permitted, notKnown } = await previewed(yaml);
+    expect(whom(refused)).toEqual([
+      [batchId, 'stock/only-web'],
+      ['10.0.0.9', 'stock/only-web'],
+    ]);
+    expect(refused[0]).toMatchObject({
+      namespace: 'stock',
+      workload: 'db-0',
+      port: 8080,
+      connections: 206,
+      refusals: 0,
+    });
+    expect({ permitted, notKnown }).toEqual({ permitted: [], notKnown: { pods: [], more: 0 } });
+  });
+
+  it('puts an object in the place of the applied one of its name, and says who would be let in', async () => {
+    await (await sidecar('stock', 'db-0'))(
+      callers([mutualTls(web), mutualTls(batchId, { address: '10.0.0.5', isRefused: true })]),
+    );
+    await applied('policy', object('AuthorizationPolicy', 'only-web', allow(web)));
+    const next = object('AuthorizationPolicy', 'only-web', allow(batchId));
+    const both = await previewed(next);
+    expect(both).toMatchObject({ added: [], replaced: ['AuthorizationPolicy stock/only-web'] });
+    expect(whom(both.refused)).toEqual([[web, 'stock/only-web']]);
+    expect(whom(both.permitted)).toEqual([[batchId, 'stock/only-web']]);
+    expect(both.permitted[0]).toMatchObject({ connections: 0, refusals: 206, why: expect.stringContaining(batchId) });
+    expect((await preview(next)).text).toContain('Would be permitted, and is refused now:\n');
+    const wider = await preview(object('AuthorizationPolicy', 'only-web', allow(web, batchId)));
+    expect(wider).toMatchObject({ exitCode: 0, text: expect.stringContaining('206 refusals, last 3m10s ago') });
+    // As it is already.
+    expect(await previewed(object('AuthorizationPolicy', 'only-web', allow(web)))).toMatchObject({
+      refused: [],
+      permitted: [],
+    });
+  });
+
+  it('knows modes too, and passes over what only connects', async () => {
+    await (await sidecar('stock', 'db-0'))(
+      callers([mutualTls(web), batch(), batch({ address: '10.0.0.254', kind: 'kubelet', onlyConnects: true })]),
+    );
+    const { refused } = await previewed(object('PeerAuthentication', 'strict', '{mtls: {mode: STRICT}}'));
+    expect(whom(refused)).toEqual([['10.0.0.9', 'stock/strict']]);
+    expect(refused[0]?.why).toContain('STRICT');
+  });
+
+  it('asks nothing of pods whose policy stays the same, and names the others of which too little is known', async () => {
+    await (await sidecar('ns', 'api-0'))(callers([batch()]));
+    const yaml = object('AuthorizationPolicy', 'nobody', '{selector: {matchLabels: {app: db}}}');
+    const { text, exitCode } = await preview(yaml);
+    expect(text).toContain('0 callers of 0 pods whose policy would be another one');
+    expect(text).toContain('Not known: stock/db-0: its sidecar has no certificate and no stream here\n');
+    expect(text).not.toContain('api');
+    expect(exitCode).toBe(1);
+    const further = [{ port: 8080, isPlaintext: false, callers: 3, lastAt: ago(1000) }];
+    await (await sidecar('stock', 'db-0'))(callers([], { further }));
+    expect(await preview(yaml)).toMatchObject({
+      text: expect.stringContaining(
+        'Not known: at most 3 more callers of stock/db-0 that were not remembered, last 1s ago\n',
+      ),
+      exitCode: 1,
+    });
+  });
+
+  it('tells the problems of the file first; one that cannot be enforced refuses everybody', async () => {
+    await (await sidecar('stock', 'db-0'))(callers([mutualTls(web)]));
+    const custom = await preview(object('AuthorizationPolicy', 'custom', '{action: CUSTOM, provider: {name: x}}'));
+    expect(custom.text).toMatch(/^\S+next\.yaml:\d+:\d+: AuthorizationPolicy stock\/custom: /);
+    expect(custom.text).toMatch(/sa\/web at port 8080 of stock\/db-0, by stock\/custom: /);
+    expect(custom.exitCode).toBe(1);
+  });
+
+  it.each([
+    ['what is no YAML', 'a: [', /cannot be previewed/],
+    ['what stands there twice', 'twice', /cannot be previewed/],
+    ['no policy', 'apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n', /holds neither an AuthorizationPolicy/],
+  ])('refuses %s', async (_name, yaml, why) => {
+    const twice = object('AuthorizationPolicy', 'nobody', '{}').repeat(2);
+    await expect(preview(yaml === 'twice' ? twice : yaml)).rejects.toThrow(why);
+  });
+
+  it('refuses a file that is not there, standard input, and another word', async () => {
+    await expect(ask(policy, 'preview', join(folder, 'none.yaml'))).rejects.toThrow(/none\.yaml cannot be previewed/);
+    await expect(ask(policy, 'preview', '-')).rejects.toThrow(/standard input/);
+    await expect(ask(policy, 'apply', 'x')).rejects.toThrow("policy has no command 'apply', expected preview");
   });
 });
