@@ -48,7 +48,7 @@ export const shownRenewalFailure = v.object({
 });
 
 /** What AuthorizationPolicies have to do with a connection; nothing of it in a line of a connection that none concerns. */
-const policyFacts = {
+export const policyFacts = {
   /** `namespace/name` of the one that decided. */
   policy: v.optional(v.string()),
   /** AUDIT policies that match, the first of them, and how many there are. */
@@ -189,6 +189,8 @@ export type CertificatesPage = v.InferOutput<typeof certificatesPage>;
 
 const directionOf = v.picklist(['inbound', 'outbound']);
 const perDirection = v.object({ inbound: count, outbound: count });
+/** AuthorizationPolicies of a workload, by what they do. */
+export const policyCounts = v.object({ enforced: count, audit: count, dry_run: count, invalid: count });
 const policyMode = v.picklist(['DISABLE', 'PERMISSIVE', 'STRICT']);
 /** The mode, or null while everything is refused because no policy can be enforced. */
 const shownMode = v.nullable(policyMode);
@@ -326,7 +328,7 @@ export const statusPage = v.object({
   /** What no control plane can lower. */
   minimumInboundMode: policyMode,
   /** How many AuthorizationPolicies there are, by what they do; null while none can be enforced. */
-  policies: v.nullable(v.object({ enforced: count, audit: count, dry_run: count, invalid: count })),
+  policies: v.nullable(policyCounts),
   minimumOutbound: v.string(),
   outboundPolicy: v.string(),
   /** The address is null without one. */

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { shownConnection, shownFailure } from './admin-api.ts';
+import { policyCounts, policyFacts, shownConnection, shownFailure } from './admin-api.ts';
 
 /** The shape of `GET /explain`, for both sides: what would become of a connection now, step by step, and why. */
 
@@ -123,8 +123,13 @@ export const shownPorts = v.object({
   lately: v.optional(shownLately),
   /** Null without redirect rules. Tunnels of sidecars are never captured. */
   capture: v.nullable(shownCapture),
-  /** Null before the first policy; `setBy`: what the control plane pushed, or what the pod itself demands. */
-  mode: v.nullable(v.object({ mode, setBy: v.picklist(['policy', 'floor']) })),
+  /**
+   * Null before the first policy. `setBy` is `namespace/name` of the PeerAuthentication, `floor`: what the pod itself demands, or null for the
+   * default of the mesh; `fromPolicy` what it was before the floor.
+   */
+  mode: v.nullable(v.object({ mode, setBy: v.nullable(v.string()), fromPolicy: mode })),
+  /** The AuthorizationPolicies of the workload, and what they say; absent without any, and where nobody came to ask them. */
+  policies: v.optional(v.object({ ...policyCounts.entries, ...policyFacts })),
   /** What permits it, in one sentence. */
   permittedBy: v.optional(v.string()),
 });
@@ -137,6 +142,8 @@ export const shownInbound = v.object({
   /** Null for a peer without identity. */
   identity: v.nullable(
     v.object({
+      /** The address that it comes from; null where that was not said, and then no rule about addresses holds. */
+      at: v.nullable(v.string()),
       trustDomain: v.string(),
       isTrustDomainKnown: v.boolean(),
       /** Why nobody may rely on it; null when nothing is known against it. */
@@ -153,11 +160,11 @@ export const shownInbound = v.object({
     }),
   ),
   hasControlPlane: v.boolean(),
-  /** That of the control plane; null before the first. */
-  policyMode: v.nullable(mode),
   minimumInboundMode: mode,
   /** Those that most connections are for first. Never empty. */
   ports: v.array(shownPorts),
+  /** How many more there are that the policy treats in a way of their own. */
+  portsNotShown: count,
   recentFailures: v.array(shownFailure),
 });
 export type ShownInbound = v.InferOutput<typeof shownInbound>;
@@ -173,7 +180,7 @@ const outboundPage = v.object({
 });
 const inboundPage = v.object({ kind: v.literal('from'), now: v.string(), ...shownInbound.entries });
 
-/** `GET /explain?to=ip:port`, `?from=spiffe://…&port=8080`, `?id=…`. */
+/** `GET /explain?to=ip:port`, `?from=spiffe://…&port=8080&at=ip`, `?id=…`. */
 export const explainPage = v.variant('kind', [
   outboundPage,
   inboundPage,

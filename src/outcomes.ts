@@ -136,22 +136,22 @@ export const deniedReasons = {
   default_deny: {
     happened: 'Nothing that is in force here allows this peer',
     remedy:
-      'If it should be allowed, name it in allowPeers of this sidecar; `remora explain --from` its SPIFFE ID says what decides',
+      'If it should be allowed, let a rule of an ALLOW policy of this workload match it, or without a control plane name it in allowPeers; `remora explain --from` its SPIFFE ID or address says what decides',
   },
   policy_deny: {
     happened: 'A DENY policy of the workload matches the peer',
     remedy:
-      'Change that AuthorizationPolicy if the peer should be admitted; `remora explain` with the id of the connection names it',
+      'Change the AuthorizationPolicy that `policy` names if the peer should be admitted; `remora explain` with the id of the connection says what decides now',
   },
   policy_unavailable: {
-    happened: 'No complete policy has arrived yet',
+    happened: 'No policy has arrived yet that is complete and understood',
     remedy:
-      '`remora status` says whether the control plane answers; before its first policy nobody is let in, nor out to what no registry is asked about',
+      '`remora status` says whether the control plane answers; if it does, the log says what is not understood of its policy. Without one nobody new is let in, nor out to what no registry is asked about',
   },
   policy_error: {
     happened: 'A policy of the workload cannot be understood, so it denies everything',
     remedy:
-      'Remove from the policy what is not supported; `remora explain` with the id of the connection names the policy',
+      'Correct the AuthorizationPolicy that `policy` names, or delete it; `remora explain` with the id of the connection says what is wrong with it',
   },
   self_call: {
     happened: "The application dialled one of the sidecar's own ports",
@@ -296,7 +296,8 @@ export const closedReasons = {
   },
   policy_change: {
     happened: 'A changed policy no longer permits the connection',
-    remedy: 'Nothing, if that was intended; `remora explain --from` the peer says what is in force now',
+    remedy:
+      'Nothing, if that was intended; else `detail` says what does not permit it any more, and `remora explain --from` the peer what is in force now',
   },
   peer_certificate_expired: {
     happened: "The peer's certificate expired and was not proved anew",

@@ -137,6 +137,40 @@ export function sidecarAlerts(): readonly Alert[] {
       },
     },
     {
+      name: 'RemoraPolicyInvalid',
+      severity: 'critical',
+      expression: `max by (${whose}) (remora_policy_objects{state="invalid"}) > 0`,
+      forSeconds: minute,
+      summary: 'AuthorizationPolicies of {{ $labels.namespace }}/{{ $labels.pod }} cannot be enforced',
+      description:
+        '{{ $value }} AuthorizationPolicies have something in them that is not supported. One that is to allow or deny denies everybody until it is put right; one of AUDIT or on trial does nothing.',
+      runbook: {
+        means:
+          'A policy has an action, a field or a value that the mesh does not support: CUSTOM, a misspelt field, an address that is none. What it was meant to allow or deny is not known for certain, so it denies everything in its scope, and cuts what is open there.',
+        users:
+          'All connections to the pod are refused as `policy_error`, or cut as `policy_change`, if the policy is to allow or deny.',
+        find: [
+          `${beside('status')}: how many are **INVALID**. \`GET /policy\` of the admin port names each, with what is wrong and where in the object.`,
+          '`remora validate FILE` says the same of the file, with line and column; so does the log of the control plane.',
+          `${beside('explain --from SPIFFE-ID')}: whether it is this policy that decides.`,
+        ],
+        fix: [
+          'Correct the policy, or delete it. Sidecars hear of it within seconds.',
+          'Check policies with `remora validate` before they are applied.',
+          'To try a policy without enforcing it, annotate it with `istio.io/dry-run: "true"`.',
+        ],
+        falseAlarm: 'One of AUDIT or on trial denies nothing; it is no use as it is either.',
+      },
+      test: {
+        series: { [`remora_policy_objects{state="invalid", ${pod}}`]: '0 0 2 2 2 0 0' },
+        quietAt: 2,
+        firesAt: 3,
+        labels,
+        value: '2',
+        resolvedAt: 5,
+      },
+    },
+    {
       name: 'RemoraMemoryNearLimit',
       severity: 'warning',
       expression: `max by (${whose}, pool) (remora_memory_used_bytes / remora_memory_limit_bytes) > 0.8`,

@@ -59,9 +59,10 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
         'About {{ $value | printf "%.0f" }} connections were accepted without mutual TLS within a quarter of an hour: their callers are not authenticated, and what they send can be read on the network.',
       runbook: {
         means:
-          'The mode of the pod is PERMISSIVE or DISABLE, and somebody without a sidecar calls it. Nothing is broken; the promise that every connection is encrypted and authenticated is not kept.',
+          'The mode of the pod is PERMISSIVE, as it is by default where no PeerAuthentication says otherwise, or DISABLE, and somebody without a sidecar calls it. Nothing is broken; that every connection is encrypted and authenticated is not so yet.',
         users: 'Nothing. They will notice when the pod becomes STRICT: these callers are refused then.',
         find: [
+          `${beside('strict-preview')}: who calls in plaintext, by port, with how often and when.`,
           `${beside('connections')}: rows with \`plaintext\` have the address of the caller.`,
           'The access log has a line with `"security":"plaintext"` for each, with the address of the peer.',
           '`kubectl get pods -A -o wide` says whose address it is: a pod without sidecar, a node, or a load balancer.',
@@ -69,10 +70,10 @@ export function trafficAlerts(pace: Pace): readonly Alert[] {
         fix: [
           'Inject a sidecar into the caller.',
           'A probe or a scrape of the platform: [docs/inject.md](../inject.md) says which are rewritten; exclude the port of others.',
-          'When no caller is left, make the pod STRICT.',
+          'When no caller is left, make the pod STRICT with a PeerAuthentication: then nobody can begin anew.',
         ],
         falseAlarm:
-          'On purpose while a namespace moves into the mesh. Silence it for that namespace, with an end. It also fires once when a Prometheus sees the mesh for the first time, for what happened before.',
+          'On purpose while a namespace moves into the mesh, or where a port has DISABLE. Silence it for that namespace, with an end. It also fires once when a Prometheus sees the mesh for the first time, for what happened before.',
       },
       test: {
         // Three from before; Prometheus is away for some minutes; then a fourth.

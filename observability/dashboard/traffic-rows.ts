@@ -147,8 +147,29 @@ export const sidecars: Row = {
       kind: 'lines',
       unit: 'short',
       description:
-        'Sidecars by mode. STRICT takes mutual TLS only, PERMISSIVE plaintext as well, DISABLE nothing else. All STRICT is where a move into the mesh ends.',
-      queries: [{ expression: `count by (mode) (${of('remora_mode_info')})`, legend: '{{mode}}' }],
+        'Sidecars by mode, and ports that have a mode of their own. STRICT takes mutual TLS only, PERMISSIVE plaintext as well, DISABLE whatever comes, as it is. All STRICT is where a move into the mesh ends.',
+      queries: [{ expression: `count by (mode, port) (${of('remora_mode_info')})`, legend: '{{mode}} {{port}}' }],
+    },
+    {
+      title: 'AuthorizationPolicies',
+      kind: 'lines',
+      unit: 'short',
+      description:
+        'In all sidecars together: enforced, of AUDIT, on trial (dry_run), and invalid ones, of which there should be none.',
+      queries: [{ expression: `sum by (state) (${of('remora_policy_objects')})`, legend: '{{state}}' }],
+    },
+    {
+      title: 'What policies on trial would change',
+      kind: 'lines',
+      unit: 'ops',
+      description:
+        'Connections a second that are carried and would be denied with the policies on trial in force, or the reverse. The access log has the names, in dryRun.',
+      queries: [
+        {
+          expression: `sum by (namespace, workload, enforced, dry_run) (${rateOf('remora_connections_dry_run_total')})`,
+          legend: '{{namespace}}/{{workload}} {{enforced}} now, {{dry_run}} then',
+        },
+      ],
     },
     {
       title: 'Interception',

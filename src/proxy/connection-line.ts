@@ -94,7 +94,8 @@ export function shownFacts({
 /** So many AUDIT policies are named in a line; all of them are counted. */
 export const maxAuditedNames = 10;
 
-function shownDecision({ policy, audited, dryRun }: PolicyDecision) {
+/** By the names of the log line. */
+export function shownDecision({ policy, audited, dryRun }: PolicyDecision) {
   return {
     policy,
     audited: audited?.slice(0, maxAuditedNames),

@@ -43,6 +43,8 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
   },
   denied: {
     default_deny: [`${proxy}/inbound.test.ts`, "{ outcome: 'denied', reason: 'default_deny' }"],
+    policy_deny: [`${proxy}/policy-life.test.ts`, "{ reason: 'policy_deny', direction: 'inbound' })).toMatchObject({"],
+    policy_error: [`${proxy}/policy-life.test.ts`, "{ reason: 'policy_error' })).toMatchObject({ outcome: 'denied'"],
     policy_unavailable: [`${proxy}/tunnel.test.ts`, "{ outcome: 'denied', reason: 'policy_unavailable' }"],
     self_call: [`${proxy}/outbound.test.ts`, "port: 15001 } }, 'self_call']"],
     reserved_port: [`${proxy}/inbound.test.ts`, "'10.0.0.7:15000', 'reserved_port']"],
@@ -83,6 +85,7 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
     tunnel_lost: [`${proxy}/tunnel-faults.test.ts`, "toMatchObject({ reason: 'tunnel_lost' })"],
     revoked: [`${program}/revocation.test.ts`, "reason: 'revoked', outcome: 'closed' }"],
     bundle_change: [`${proxy}/proofs.test.ts`, "toMatchObject({ reason: 'bundle_change' })"],
+    policy_change: [`${proxy}/policy-life.test.ts`, "{ reason: 'policy_change' })).toMatchObject({"],
     peer_certificate_expired: [`${proxy}/proofs.test.ts`, "toMatchObject({ reason: 'peer_certificate_expired' })"],
     drain_deadline: [`${proxy}/stop.test.ts`, "toMatchObject({ reason: 'drain_deadline' })"],
   },
@@ -152,13 +155,10 @@ export const reached: Readonly<Record<string, Readonly<Record<string, Reached>>>
 /** In no file of src/ is one of them made; whoever makes one needs a test that reaches it. */
 export const unreached: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   denied: {
-    policy_deny: 'waits for AuthorizationPolicy',
-    policy_error: 'waits for AuthorizationPolicy',
     stream_limit: 'HTTP/2 itself holds both ends to the streams of a tunnel, and beyond them another tunnel is opened',
   },
   closed: {
     max_age: 'waits for a maximum age of connections',
-    policy_change: 'waits for AuthorizationPolicy',
     draining: 'a drain lets connections go on until its deadline, which is drain_deadline',
     internal: 'what fails while bytes are carried is the leg of one side, which is reset or tunnel_lost',
   },

@@ -12,6 +12,7 @@ interface Options extends LookOptions {
   readonly to?: string;
   readonly from?: string;
   readonly port?: string;
+  readonly at?: string;
 }
 
 /** The agent waits for a name and for its control plane, as a connection would and not for longer than 6 s each; milliseconds. */
@@ -26,7 +27,8 @@ export const run: Subcommand = async (host) => {
     .argument('[id]', 'of a connection that is open or failed lately, as the log of either side has it')
     .option('--to <address:port>', 'a connection of the application; a name is looked up')
     .option('--from <peer>', 'a connection to this pod: a SPIFFE ID, an IP address, or plaintext')
-    .option('--port <port>', 'with --from: the port of this pod, else all of them');
+    .option('--port <port>', 'with --from: the port of this pod, else all of them')
+    .option('--at <address>', 'with --from a SPIFFE ID: the address that it comes from, for policies that look at it');
   const parsed = parseCommandLine<Options>(withLookOptions(command), host);
   if (parsed.kind === 'done') return parsed.exitCode;
   return lookAtAgent(host, parsed.options, {
@@ -38,13 +40,13 @@ export const run: Subcommand = async (host) => {
   });
 };
 
-function questionOf({ to, from, port }: Options, id: string | undefined): URLSearchParams {
+function questionOf({ to, from, port, at }: Options, id: string | undefined): URLSearchParams {
   const asked = given({ to, from, id });
-  if (asked.length !== 1 || (port !== undefined && from === undefined))
+  if (asked.length !== 1 || ((port ?? at) !== undefined && from === undefined))
     throw new UsageError(
-      'Expected one of --to <address:port>, --from <peer> with or without --port, and a connection id',
+      'Expected one of --to <address:port>, --from <peer> with or without --port and --at, and a connection id',
     );
-  return new URLSearchParams([...asked, ...given({ port })]);
+  return new URLSearchParams([...asked, ...given({ port, at })]);
 }
 
 const given = (values: Readonly<Record<string, string | undefined>>) =>

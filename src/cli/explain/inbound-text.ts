@@ -1,7 +1,8 @@
 import { parseDate } from '../../clock.ts';
 import type { InboundPage, ShownPorts } from '../../explain-api.ts';
+import { counted } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
-import { captureFact, failureStep, saidBy, step, verdictLines } from './lines.ts';
+import { captureFact, failureStep, policyFacts, saidBy, step, verdictLines } from './lines.ts';
 
 /** A connection to this pod, in the order in which it is taken. */
 export function inboundText(page: InboundPage): string[] {
@@ -12,6 +13,12 @@ export function inboundText(page: InboundPage): string[] {
   ]);
   return [
     ...sections.flatMap((lines, index) => [...(index > 0 ? [''] : []), ...lines]),
+    ...(page.portsNotShown === 0
+      ? []
+      : [
+          '',
+          `${counted(page.portsNotShown, 'more port')} that the policy treats in a way of their own: --port explains one`,
+        ]),
     ...failureStep(page.recentFailures, page.ports.flatMap(saidBy), parseDate(page.now)),
   ];
 }
@@ -22,6 +29,7 @@ function portSteps(ports: ShownPorts, page: InboundPage): string[] {
     ...identityStep(page),
     ...callerStep(page),
     ...modeStep(ports, page),
+    ...policiesStep(ports, page),
     ...(ports.permittedBy === undefined ? [] : step('Permitted', [printable(ports.permittedBy)])),
   ];
 }
@@ -52,20 +60,40 @@ function callerStep({ caller }: InboundPage): string[] {
 
 function identityStep({ identity }: InboundPage): string[] {
   if (identity === null) return step('Identity', ['none']);
-  const { trustDomain, isTrustDomainKnown, revoked } = identity;
+  const { at, trustDomain, isTrustDomainKnown, revoked } = identity;
   const trusted = isTrustDomainKnown ? 'has a trust bundle here' : 'has NO trust bundle here';
   return step('Identity', [
     `its trust domain ${printable(trustDomain)} ${trusted}`,
     revoked === null ? 'not revoked; its certificate has to prove it' : `NOT RELIED ON: ${printable(revoked)}`,
+    ...(at === null ? [] : [`it comes from ${printable(at)}`]),
   ]);
 }
 
-function modeStep({ mode }: ShownPorts, { hasControlPlane, policyMode, minimumInboundMode }: InboundPage): string[] {
-  if (mode === null) return step('Mode', ['no policy has arrived yet, so nobody is let in']);
+function modeStep({ mode }: ShownPorts, { hasControlPlane, minimumInboundMode }: InboundPage): string[] {
+  if (mode === null) return step('Mode', ['no policy can be enforced, so nobody new is let in']);
   if (!hasControlPlane) return step('Mode', [`${mode.mode}, as always without a control plane`]);
+  const { setBy, fromPolicy } = mode;
+  const by = setBy === null ? 'the default of the mesh, no PeerAuthentication sets it' : `${printable(setBy)} sets it`;
   const why =
-    mode.setBy === 'floor'
-      ? `--minimum-inbound-mode of this pod sets it; the control plane says ${policyMode}`
-      : `the control plane sets it; --minimum-inbound-mode of this pod is ${minimumInboundMode}`;
+    setBy === 'floor'
+      ? `--minimum-inbound-mode of this pod sets it; the policy says ${fromPolicy}`
+      : `${by}; --minimum-inbound-mode of this pod is ${minimumInboundMode}`;
   return step('Mode', [`${mode.mode}: ${why}`]);
+}
+
+/** Nothing where there are none. */
+function policiesStep({ policies }: ShownPorts, { identity }: InboundPage): string[] {
+  if (policies === undefined) return [];
+  const { enforced, audit, dry_run: onTrial, invalid, policy } = policies;
+  const counts = [
+    `${enforced} enforced`,
+    ...(invalid > 0 ? [`${invalid} INVALID`] : []),
+    ...(audit > 0 ? [`${audit} of AUDIT`] : []),
+    ...(onTrial > 0 ? [`${onTrial} on trial`] : []),
+  ];
+  return step('Policies', [
+    `${counts.join(', ')}${policy === undefined ? '' : `; ${printable(policy)} decides`}`,
+    ...policyFacts(policies),
+    ...(identity?.at === null ? ['no rule about addresses holds without one: --at says from where'] : []),
+  ]);
 }

@@ -1,10 +1,12 @@
-import type { ShownFailure } from '../../admin-api.ts';
+import type { ConnectionLine, ShownFailure } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
 import type { ShownCapture, ShownLately, ShownRefusal, ShownVerdict } from '../../explain-api.ts';
 import { agoOf, indented } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 
 const labelColumns = 12;
+
+type PolicyFacts = Pick<ConnectionLine, 'audited' | 'auditedCount' | 'dryRun'>;
 
 /** A step of a connection: its name, and its facts below one another. */
 export function step(label: string, facts: readonly string[]): string[] {
@@ -41,6 +43,18 @@ export function captureFact({ isCaptured, rule, isProved }: ShownCapture): strin
   if (isCaptured && isProved === false)
     return `NO, THE RULES DO NOT HOLD: it should be, by the rule '${printable(rule)}'`;
   return `${isCaptured ? 'yes' : 'no'}, by the rule '${printable(rule)}'`;
+}
+
+/** What policies that decide nothing say of a connection. */
+export function policyFacts({ audited, auditedCount = 0, dryRun }: PolicyFacts): string[] {
+  const more = auditedCount - (audited?.length ?? 0);
+  const names = `audited by ${audited?.map((name) => printable(name)).join(', ')}${more > 0 ? ` and ${more} more` : ''}`;
+  return [...(audited === undefined ? [] : [names]), ...(dryRun === undefined ? [] : [trialFact(dryRun)])];
+}
+
+function trialFact({ verdict, reason, policy }: NonNullable<PolicyFacts['dryRun']>): string {
+  const by = policy === undefined ? '' : ` by ${printable(policy)}`;
+  return `with those on trial in force: ${verdict}${by}${reason === undefined ? '' : ` (${printable(reason)})`}`;
 }
 
 /** What was found is told once: `said` are those of which the verdict tells. `nowMs` is that of the page. */

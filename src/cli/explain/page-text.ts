@@ -5,7 +5,7 @@ import { moment } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
 import { inboundText } from './inbound-text.ts';
 import type { Found } from './lines.ts';
-import { ago, saidBy, step, whatToDo } from './lines.ts';
+import { ago, policyFacts, saidBy, step, whatToDo } from './lines.ts';
 import { outboundText } from './outbound-text.ts';
 
 /** The page for a person: the verdict first, then each step with its facts, in the order of a connection. */
@@ -81,7 +81,9 @@ function wayText(line: ShownFailure | ShownConnection): string[] {
     ['Presented', presentedId],
     ['We', localId],
   ];
-  return facts.flatMap(([label, fact]) => (fact === undefined ? [] : step(label, [printable(fact)])));
+  const lines = facts.flatMap(([label, fact]) => (fact === undefined ? [] : step(label, [printable(fact)])));
+  const policies = [...(line.policy === undefined ? [] : [`${printable(line.policy)} decided`]), ...policyFacts(line)];
+  return [...lines, ...step('Policies', policies)];
 }
 
 function certificateText(failure: ShownFailure): string[] {

@@ -131,7 +131,7 @@ function callerOf(line: ShownFailure | ShownConnection): Caller | null {
   if (shown === undefined && line.originalDestination === undefined) return null;
   if (shown === undefined) return { kind: 'plaintext', ip: parseAddress(line.peerAddress)?.ip };
   const parsed = parseSpiffeId(shown);
-  return parsed.kind === 'id' ? { kind: 'identity', id: parsed.id } : null;
+  return parsed.kind === 'id' ? { kind: 'identity', id: parsed.id, ip: parseAddress(line.peerAddress)?.ip } : null;
 }
 
 function nothingCaptured(name: string, settings: DeclaredExplainSettings): ShownOutbound {

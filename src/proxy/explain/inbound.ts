@@ -1,15 +1,12 @@
 import type { Address } from '../../addresses.ts';
 import { formatAddress, parseAddress } from '../../addresses.ts';
 import type { ShownFailure } from '../../admin-api.ts';
-import type { CaptureScope, PortRange } from '../../annotations.ts';
-import type { CaptureRules, CaptureVerdict } from '../../capture-scope.ts';
+import type { CaptureVerdict } from '../../capture-scope.ts';
 import { withinPodRule } from '../../capture-scope.ts';
 import { DeniedError } from '../../errors.ts';
 import type { ShownInbound, ShownPorts, ShownVerdict } from '../../explain-api.ts';
 import type { SpiffeId } from '../../identity/spiffe-id.ts';
-import type { AuthorizedBy } from '../../policy/authorize.ts';
 import { decideInbound } from '../../policy/authorize.ts';
-import { effectiveMode, isSetByFloor } from '../../policy/mode.ts';
 import { modeOn, refuseDetected } from '../inbound/capture.ts';
 import type { InboundGuard } from '../inbound/guard.ts';
 import type { InboundSettings } from '../inbound/tunnel.ts';
@@ -20,6 +17,9 @@ import type { CaptureProofs } from './capture.ts';
 import { captureFacts, isLost, lostVerdict } from './capture.ts';
 import type { SettingShown } from './excluded.ts';
 import { exclusionBy } from './excluded.ts';
+import { explainMode, explainPolicies, permittedBy, policyRemedies } from './inbound-policy.ts';
+import type { PortSettings, Ports } from './inbound-ports.ts';
+import { allPorts, ownPortsRule } from './inbound-ports.ts';
 import { knownAgainst, whyRevoked } from './known-against.ts';
 import { inViewOf, latelyOf } from './lately.ts';
 import { explainLimits } from './outbound.ts';
@@ -28,7 +28,12 @@ import { refusalBy, refused } from './verdict.ts';
 
 /** Who would connect. */
 export type Caller =
-  | { readonly kind: 'identity'; readonly id: SpiffeId }
+  | {
+      readonly kind: 'identity';
+      readonly id: SpiffeId;
+      /** Undefined where it is not said: then no rule about addresses holds. */
+      readonly ip: string | undefined;
+    }
   /** From a known address, or from wherever. */
   | { readonly kind: 'plaintext'; readonly ip: string | undefined };
 
@@ -44,12 +49,8 @@ export interface InboundExplainParts extends ProxyParts {
   readonly setting?: SettingShown;
 }
 
-export interface InboundExplainSettings extends Pick<InboundSettings, 'floor'> {
+export interface InboundExplainSettings extends Pick<InboundSettings, 'floor'>, PortSettings {
   readonly hasControlPlane: boolean;
-  /** Undefined without redirect rules. */
-  readonly capture: { readonly rules: CaptureRules; readonly scope: CaptureScope } | undefined;
-  /** Without redirect rules what tunnels are delivered to. */
-  readonly deliveries: readonly Address[];
 }
 
 type AskedCaller = Caller & {
@@ -57,12 +58,6 @@ type AskedCaller = Caller & {
   /** It is asked for all ports, and not for the one alone. */
   readonly isOfAll: boolean;
 };
-
-/** Ports that one answer holds for, and one of them. */
-interface Ports {
-  readonly name: string;
-  readonly port: number;
-}
 
 /** Whether this caller may reach a port of the pod, or all of them, by the stages that decide for a real connection. */
 export function explainInbound(
@@ -72,25 +67,29 @@ export function explainInbound(
   parts: InboundExplainParts,
   settings: InboundExplainSettings,
 ): ShownInbound {
-  const ports = port === undefined ? allPorts(settings) : [{ name: `port ${port}`, port }];
-  const { minimumMode } = settings.floor;
+  const one = port === undefined ? undefined : { ports: [{ name: `port ${port}`, port }], notShown: 0 };
+  const { ports, notShown } = one ?? allPorts(settings, parts.policy.current());
   return {
     from: nameOf(caller),
-    identity: caller.kind === 'identity' ? identityFacts(caller.id, parts) : null,
+    identity: caller.kind === 'identity' ? identityFacts(caller, parts) : null,
     caller: known,
     hasControlPlane: settings.hasControlPlane,
-    policyMode: parts.policy.current()?.mode ?? null,
-    minimumInboundMode: minimumMode,
+    minimumInboundMode: settings.floor.minimumMode,
     ports: ports.map((each) => explainPorts(each, { ...caller, known, isOfAll: port === undefined }, parts, settings)),
+    portsNotShown: notShown,
     recentFailures: failuresFrom(caller, port, parts.failures),
   };
 }
 
 const nameOf = (caller: Caller) => (caller.kind === 'identity' ? caller.id.uri : (caller.ip ?? 'plaintext'));
 
-function identityFacts(id: SpiffeId, { identity, revocations }: InboundExplainParts): ShownInbound['identity'] {
+function identityFacts(
+  { id, ip }: Extract<Caller, { kind: 'identity' }>,
+  { identity, revocations }: InboundExplainParts,
+): ShownInbound['identity'] {
   const { trustDomain } = id;
   return {
+    at: ip ?? null,
     trustDomain,
     isTrustDomainKnown: isKnown(trustDomain, identity),
     revoked: whyRevoked(id, revocations.current()) ?? null,
@@ -115,7 +114,12 @@ function explainPorts(
   const rules = captureOf(caller, port, settings);
   const capture = rules === undefined ? null : captureFacts(rules, 'inbound', undefined, parts.captureProofs);
   const subject = `${caller.kind === 'identity' ? caller.id.uri : `Plaintext from ${caller.ip ?? 'anywhere'}`} to ${name}`;
-  const common = { ports: name, capture, mode: modeOf(parts, settings) };
+  const policy = parts.policy.current();
+  const hasIdentity = caller.kind === 'identity';
+  let common: Pick<ShownPorts, 'ports' | 'capture' | 'mode' | 'policies'> = {
+    ...{ ports: name, capture },
+    mode: explainMode(port, policy, settings.floor.minimumMode),
+  };
   if (caller.kind === 'plaintext' && isLeftAlone(capture))
     return { ...common, verdict: goesAround(subject, capture, parts) };
   if (caller.kind === 'plaintext' && capture !== null && isLost(capture))
@@ -125,21 +129,21 @@ function explainPorts(
     takeDescriptor(parts)?.();
     if (caller.kind === 'identity') prove(caller.id, parts);
     const destination = parts.guard.check({ ip: parts.ownAddresses()[0] ?? '0.0.0.0', port });
-    if (caller.kind === 'plaintext')
-      refuseDetected(noHello, modeOn(port, parts.policy.current(), settings.floor), destination);
-    const principal = caller.kind === 'identity' ? caller.id.uri : undefined;
-    const decision = decideInbound({ destination, principal }, parts.policy.current(), settings.floor);
+    if (!hasIdentity) refuseDetected(noHello, modeOn(port, policy, settings.floor), destination);
+    const principal = hasIdentity ? caller.id.uri : undefined;
+    const decision = decideInbound({ destination, principal, source: caller.ip }, policy, settings.floor);
+    const policies = explainPolicies(policy, decision);
+    common = { ...common, ...(policies && { policies }) };
     if (decision.kind === 'refused') throw new DeniedError(decision.reason, decision.why);
     takeConnection(parts)();
-    return {
-      ...common,
-      ...judged(subject, destination, port, caller, parts),
-      permittedBy: permittedBy(caller, decision.by),
-    };
+    const by = permittedBy(hasIdentity, decision.by, decision, policies !== undefined);
+    return { ...common, ...judged(subject, destination, port, caller, parts), permittedBy: by };
   } catch (error) {
     const refusal = refusalBy(error);
     const isOver = refusal.reason === 'identity_expired';
-    const remedies = isOver ? ownRemedies(parts.identity) : remediesFor(caller, port, parts, settings);
+    const remedies = isOver
+      ? ownRemedies(parts.identity)
+      : remediesFor(caller, port, common.policies?.policy, parts, settings);
     return { ...common, verdict: refused(subject, withRemedy(refusal, remedies)) };
   }
 }
@@ -184,14 +188,15 @@ function judged(
 function remediesFor(
   caller: AskedCaller,
   port: number,
-  { ownAddresses }: InboundExplainParts,
+  decidedBy: string | undefined,
+  { ownAddresses, policy }: InboundExplainParts,
   { floor, hasControlPlane }: InboundExplainSettings,
 ): Readonly<Record<string, string>> {
   const [ip = 'its address'] = ownAddresses();
   const target = formatAddress({ ip, port });
   const mayBePermissive = hasControlPlane && floor.minimumMode !== 'STRICT';
   return {
-    default_deny: 'If it should be allowed, name it in allowPeers of this sidecar',
+    ...policyRemedies(policy.current(), decidedBy, caller.kind === 'identity'),
     ...(caller.kind === 'plaintext' && {
       plaintext_in_strict: remedyOfPlaintext(caller.ip, target, caller.known, mayBePermissive),
     }),
@@ -218,48 +223,6 @@ function goesAround(subject: string, capture: CaptureVerdict | null, { setting }
   const sentence = `${subject} would not pass this sidecar: ${why}`;
   return { kind: 'not_carried', sentence, ...(remedy !== undefined && { remedy }) };
 }
-
-function modeOf({ policy }: InboundExplainParts, { floor }: InboundExplainSettings): ShownPorts['mode'] {
-  const fromPolicy = policy.current()?.mode;
-  if (fromPolicy === undefined) return null;
-  const setBy = isSetByFloor(fromPolicy, floor.minimumMode) ? 'floor' : 'policy';
-  return { mode: effectiveMode(fromPolicy, floor.minimumMode), setBy };
-}
-
-function permittedBy(caller: Caller, by: AuthorizedBy): string {
-  if (by === 'allowed_peers') return 'It is among the allowed peers of this sidecar';
-  return caller.kind === 'identity'
-    ? 'No policy narrows who may connect: every identity of a trusted domain may'
-    : 'The mode takes peers without an identity';
-}
-
-/** Every port, those together that the rules treat alike; the sidecar's own are left out. */
-function allPorts({ capture, deliveries }: InboundExplainSettings): Ports[] {
-  if (capture === undefined) {
-    const ports = deliveries.map(({ port }) => ({ first: port, last: port }));
-    return [...ports.map(({ first }) => ({ name: `port ${first}`, port: first })), ...others(ports, undefined)];
-  }
-  const { rules, scope } = capture;
-  const isEverywhere = scope.includeInboundPorts === '*';
-  const named = scope.includeInboundPorts === '*' ? scope.excludeInboundPorts : scope.includeInboundPorts;
-  const port = named.map(({ first }) => first).find((first) => rules.inbound(first).rule !== ownPortsRule);
-  const namedPorts = port === undefined ? [] : [{ name: `ports ${textOf(named)}`, port }];
-  const rest = others(named, rules);
-  return isEverywhere ? [...rest, ...namedPorts] : [...namedPorts, ...rest];
-}
-
-const ownPortsRule = "The sidecar's own ports";
-
-function others(ranges: readonly PortRange[], rules: CaptureRules | undefined): Ports[] {
-  const isNamed = (port: number) => ranges.some(({ first, last }) => first <= port && port <= last);
-  const name = ranges.length === 0 ? 'every port' : `every port but ${textOf(ranges)}`;
-  for (let port = 1; port <= 65535; port += 1)
-    if (!isNamed(port) && rules?.inbound(port).rule !== ownPortsRule) return [{ name, port }];
-  return [];
-}
-
-const textOf = (ranges: readonly PortRange[]) =>
-  ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(', ');
 
 function failuresFrom(caller: Caller, port: number | undefined, failures: RecentFailures): ShownFailure[] {
   return failures

@@ -13,7 +13,7 @@ export type Question =
 
 const problem = (why: string): Question => ({ kind: 'problem', why });
 const expected =
-  'expected one of to=<address>:<port>, from=<SPIFFE ID> with or without port=<port>, and id=<connection id>';
+  'expected one of to=<address>:<port>, from=<SPIFFE ID> with or without port=<port> and at=<address>, and id=<connection id>';
 const hostName = /^[A-Za-z0-9._-]{1,253}$/;
 const connectionId = /^[\x21-\x7e]{1,128}$/;
 
@@ -25,7 +25,9 @@ export function parseQuestion(query: URLSearchParams): Question {
       return toOf(query.get('to') ?? '');
     case 'from':
     case 'from port':
-      return fromOf(query.get('from') ?? '', query.get('port'));
+    case 'at from':
+    case 'at from port':
+      return fromOf(query.get('from') ?? '', query.get('port'), query.get('at'));
     case 'id':
       return idOf(query.get('id') ?? '');
     default:
@@ -42,14 +44,19 @@ function toOf(text: string): Question {
   );
 }
 
-function fromOf(text: string, portText: string | null): Question {
+function fromOf(text: string, portText: string | null, atText: string | null): Question {
   const port = portText === null ? undefined : parsePort(portText);
   if (portText !== null && port === undefined)
     return problem(`The port is '${shown(portText)}', expected a number from 1 to 65535`);
+  const at = atText === null ? undefined : canonicalIp(atText);
+  if (atText !== null && at === undefined)
+    return problem(`The address is '${shown(atText)}', expected one such as 10.0.0.7`);
   const ip = canonicalIp(text);
+  if ((ip !== undefined || text === 'plaintext') && at !== undefined)
+    return problem(`The caller is '${shown(text)}', expected a SPIFFE ID where its address is given besides`);
   if (ip !== undefined || text === 'plaintext') return { kind: 'from', caller: { kind: 'plaintext', ip }, port };
   const parsed = parseSpiffeId(text);
-  if (parsed.kind === 'id') return { kind: 'from', caller: { kind: 'identity', id: parsed.id }, port };
+  if (parsed.kind === 'id') return { kind: 'from', caller: { kind: 'identity', id: parsed.id, ip: at }, port };
   return problem(
     `The caller is '${shown(text)}', which is no SPIFFE ID: ${parsed.why}; expected one such as spiffe://cluster.local/ns/shop/sa/web, an IP address, or plaintext`,
   );

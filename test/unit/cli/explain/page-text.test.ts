@@ -208,20 +208,20 @@ describe('a peer', () => {
     kind: 'from',
     now,
     from: webId,
-    identity: { trustDomain: 'cluster.local', isTrustDomainKnown: true, revoked: null },
+    identity: { at: null, trustDomain: 'cluster.local', isTrustDomainKnown: true, revoked: null },
     caller: null,
     hasControlPlane: true,
-    policyMode: 'PERMISSIVE',
     minimumInboundMode: 'STRICT',
     ports: [
       {
         ports: 'port 8080',
         verdict: { kind: 'carried', sentence: `${webId} to port 8080 would be let in` },
         capture: { isCaptured: true, rule: 'Everything else', isProved: null },
-        mode: { mode: 'STRICT', setBy: 'floor' },
+        mode: { mode: 'STRICT', setBy: 'floor', fromPolicy: 'PERMISSIVE' },
         permittedBy: 'No policy narrows who may connect',
       },
     ],
+    portsNotShown: 0,
     recentFailures: [],
   };
 
@@ -233,7 +233,7 @@ describe('a peer', () => {
       "            dialled without one: yes, by the rule 'Everything else'",
       'Identity    its trust domain cluster.local has a trust bundle here',
       '            not revoked; its certificate has to prove it',
-      'Mode        STRICT: --minimum-inbound-mode of this pod sets it; the control plane says PERMISSIVE',
+      'Mode        STRICT: --minimum-inbound-mode of this pod sets it; the policy says PERMISSIVE',
       'Permitted   No policy narrows who may connect',
     ]);
   });
@@ -249,17 +249,42 @@ describe('a peer', () => {
   });
 
   it('whom nobody may rely on is shown with why, and so is a trust domain without a bundle', () => {
-    const identity = { trustDomain: 'other.example', isTrustDomainKnown: false, revoked: 'the list is out of date' };
+    const identity = {
+      at: null,
+      trustDomain: 'other.example',
+      isTrustDomainKnown: false,
+      revoked: 'the list is out of date',
+    };
     const lines = explainText({ ...page, identity });
     expect(lines).toContain('Identity    its trust domain other.example has NO trust bundle here');
     expect(lines).toContain('            NOT RELIED ON: the list is out of date');
   });
 
+  it('is told which policies there are, which one decides, and what those say that decide nothing', () => {
+    const [port] = page.ports;
+    const mode = { mode: 'PERMISSIVE', setBy: 'shop/api', fromPolicy: 'PERMISSIVE' } as const;
+    const counts = { enforced: 2, audit: 11, dry_run: 1, invalid: 1 };
+    const audited = ['shop/audit-a', 'shop/audit-b'];
+    const dryRun = { verdict: 'denied', reason: 'policy_deny', policy: 'shop/trial' } as const;
+    const policies = { ...counts, policy: 'shop/allow', audited, auditedCount: 11, dryRun };
+    const lines = explainText({ ...page, portsNotShown: 3, ports: [{ ...port!, mode, policies }] });
+    expect(lines.slice(lines.findIndex((line) => line.startsWith('Mode')))).toEqual([
+      'Mode        PERMISSIVE: shop/api sets it; --minimum-inbound-mode of this pod is STRICT',
+      'Policies    2 enforced, 1 INVALID, 11 of AUDIT, 1 on trial; shop/allow decides',
+      '            audited by shop/audit-a, shop/audit-b and 9 more',
+      '            with those on trial in force: denied by shop/trial (policy_deny)',
+      '            no rule about addresses holds without one: --at says from where',
+      'Permitted   No policy narrows who may connect',
+      '',
+      '3 more ports that the policy treats in a way of their own: --port explains one',
+    ]);
+  });
+
   it('without identity has none, and before the first policy nobody is let in', () => {
     const [port] = page.ports;
-    const lines = explainText({ ...page, identity: null, policyMode: null, ports: [{ ...port!, mode: null }] });
+    const lines = explainText({ ...page, identity: null, ports: [{ ...port!, mode: null }] });
     expect(lines).toContain('Identity    none');
-    expect(lines).toContain('Mode        no policy has arrived yet, so nobody is let in');
+    expect(lines).toContain('Mode        no policy can be enforced, so nobody new is let in');
   });
 });
 

@@ -18,9 +18,14 @@ describe('a question', () => {
   it('names an identity byte for byte', () => {
     expect(ask('port=80&from=spiffe://cluster.local/ns/shop/sa/web')).toMatchObject({
       kind: 'from',
-      caller: { kind: 'identity', id: { uri: 'spiffe://cluster.local/ns/shop/sa/web' } },
+      caller: { kind: 'identity', id: { uri: 'spiffe://cluster.local/ns/shop/sa/web' }, ip: undefined },
       port: 80,
     });
+  });
+
+  it('knows where an identity comes from, when that is said', () => {
+    const caller = { kind: 'identity', ip: 'fd00::7' };
+    expect(ask('from=spiffe://cluster.local/ns/shop/sa/web&at=FD00::7')).toMatchObject({ kind: 'from', caller });
   });
 
   it.each([
@@ -36,6 +41,8 @@ describe('a question', () => {
     ['from=spiffe://Cluster.local/ns/a/sa/b', /which is no SPIFFE ID: its trust domain is not/],
     ['from=web', /which is no SPIFFE ID: it does not start with spiffe:\/\//],
     ['from=plaintext&port=http', /^The port is 'http', expected a number from 1 to 65535$/],
+    ['from=spiffe://cluster.local/ns/a/sa/b&at=web', /^The address is 'web', expected one such as/],
+    ['from=plaintext&at=10.0.0.7', /^The caller is 'plaintext', expected a SPIFFE ID where its address is given/],
     ['id=', /^The connection id is '', expected the id of a log line/],
     ['id=%1b[2J', /^The connection id is '\uFFFD\[2J'/],
     [`id=${'x'.repeat(129)}`, /^The connection id is 'x{100}…'/],
