@@ -19,6 +19,7 @@ import { openAuthority } from './open-authority.ts';
 import type { RotationSettings } from './open-rotation.ts';
 import { openRotation } from './open-rotation.ts';
 import { countPolicyObjects } from './policy/policy-counts.ts';
+import { watchRegistered } from './policy/registered-watch.ts';
 import { createPublication } from './publication.ts';
 import { refusals } from './refusals.ts';
 import type { RevocationSettings } from './revocation/revocations.ts';
@@ -133,6 +134,7 @@ export async function startControlPlane(
     one.close(),
   );
   const revocations = opened.adopt(await openRevocations({ clock, log, bundles }, settings), (one) => one.close());
+  opened.defer(watchRegistered({ log, store }));
   const publication = opened.adopt(createPublication({ bundles, store, revocations }, settings), (one) => one.close());
   const book = openBook(clock, authority, settings);
   const streams = createStreams({ clock, publication, book });

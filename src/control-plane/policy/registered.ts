@@ -17,45 +17,60 @@ export const registeredLimits = { ranges: 10_000, pairs: 100_000 } as const;
 const everything: Registered = ['0.0.0.0/0', '::/0'].map((cidr) => ({ cidr, ports: [] }));
 
 interface Prepared {
-  readonly shared: readonly ServiceEntry[];
-  /** Those that not everybody sees, by namespace. */
+  readonly entries: readonly ServiceEntry[];
+  /** Undefined when there are too many. */
+  readonly shared: Registered | undefined;
+  /** Entries that not everybody sees, by namespace. */
   readonly special: ReadonlyMap<string, readonly ServiceEntry[]>;
+  /** By namespace, of those with entries of their own. */
   readonly made: Map<string, Registered>;
 }
 
-const prepared = new WeakMap<readonly ServiceEntry[], Prepared>();
+/** Of the last state: pods come and go all the time, and entries stay the same ones. */
+let last: Prepared | undefined;
 
-/** What ServiceEntries register for a namespace, in the fewest ranges; the same object for the same state and all who see the same. */
-export function registeredFor(
-  { serviceEntries }: Pick<RegistryObjects, 'serviceEntries'>,
-  namespace: string,
-): Registered {
-  const { shared, special, made } = prepare(serviceEntries);
-  const own = special.get(namespace) ?? [];
-  const key = own.length === 0 ? '' : namespace;
-  const known = made.get(key);
-  if (known !== undefined) return known;
-  const registered = register([...shared, ...own]);
-  made.set(key, registered);
-  return registered;
+/** What ServiceEntries register for a namespace, in few ranges; the same object for the same entries and all who see the same ones. */
+export function registeredFor(objects: Pick<RegistryObjects, 'serviceEntries'>, namespace: string): Registered {
+  const { shared, special, made } = prepare(objects.serviceEntries);
+  const own = special.get(namespace);
+  if (own === undefined) return shared ?? everything;
+  const known = made.get(namespace) ?? together(shared, register(own)) ?? everything;
+  made.set(namespace, known);
+  return known;
+}
+
+/** The namespaces whose sidecars are told that everything is registered; `*` is every one. */
+export function namespacesWithTooMuch(objects: Pick<RegistryObjects, 'serviceEntries'>): readonly string[] {
+  const { shared, special } = prepare(objects.serviceEntries);
+  if (shared === undefined) return ['*'];
+  return [...special.keys()].filter((namespace) => registeredFor(objects, namespace) === everything);
 }
 
 function prepare(entries: readonly ServiceEntry[]): Prepared {
-  const known = prepared.get(entries);
-  if (known !== undefined) return known;
+  if (last?.entries === entries) return last;
+  if (last?.entries.length === entries.length && entries.every((entry, index) => entry === last?.entries[index]))
+    return last;
   const special = new Map<string, ServiceEntry[]>();
   for (const entry of entries)
     if (entry.exportTo !== 'all') for (const namespace of new Set(entry.exportTo)) add(special, namespace, [entry]);
-  const made = { shared: entries.filter(({ exportTo }) => exportTo === 'all'), special, made: new Map() };
-  prepared.set(entries, made);
-  return made;
+  last = { entries, shared: register(entries.filter(({ exportTo }) => exportTo === 'all')), special, made: new Map() };
+  return last;
+}
+
+function together(one: Registered | undefined, other: Registered | undefined): Registered | undefined {
+  if (one === undefined || other === undefined || one.length + other.length > registeredLimits.ranges) return undefined;
+  return [...one, ...other];
 }
 
 const reserved = reservedOutbound(sidecarPorts);
 
-function register(entries: readonly ServiceEntry[]): Registered {
-  const pairs = entries.reduce((sum, { ranges, ports }) => sum + ranges.length * Math.max(1, ports.length), 0);
-  if (pairs > registeredLimits.pairs) return everything;
+/** In the fewest ranges; undefined when that is too much. */
+function register(entries: readonly ServiceEntry[]): Registered | undefined {
+  const pairs = entries.reduce(
+    (sum, { ranges, ports }) => sum + ranges.length * (ports === 'every' ? 1 : ports.length),
+    0,
+  );
+  if (pairs > registeredLimits.pairs) return undefined;
   const everyPort = mergeRanges(entries.filter(({ ports }) => ports === 'every').flatMap(({ ranges }) => ranges));
   const rows = new Map(everyPort.map((range) => [formatRange(range), [] as number[]]));
   const isWhole = new Set(rows.keys());
@@ -64,7 +79,8 @@ function register(entries: readonly ServiceEntry[]): Registered {
       const cidr = formatRange(range);
       if (!isWhole.has(cidr)) add(rows, cidr, [port]);
     }
-  return rows.size > registeredLimits.ranges ? everything : [...rows].map(([cidr, ports]) => ({ cidr, ports }));
+  if (rows.size > registeredLimits.ranges) return undefined;
+  return [...rows].map(([cidr, ports]) => ({ cidr, ports }));
 }
 
 function byPort(entries: readonly ServiceEntry[]): ReadonlyMap<number, AddressRange[]> {

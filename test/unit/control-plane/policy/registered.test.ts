@@ -2,8 +2,13 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cidrSet } from '../../../../src/addresses.ts';
 import { registeredFor, registeredLimits } from '../../../../src/control-plane/policy/registered.ts';
+import { watchRegistered } from '../../../../src/control-plane/policy/registered-watch.ts';
 import type { ServiceEntry } from '../../../../src/control-plane/policy/service-entry.ts';
 import { readServiceEntry } from '../../../../src/control-plane/policy/service-entry.ts';
+import type { RegistryObjects } from '../../../../src/control-plane/store/objects.ts';
+import { noObjects } from '../../../../src/control-plane/store/objects.ts';
+import { fixedStore } from '../../../../src/control-plane/store/store.ts';
+import { captureLog } from '../../../support/captured-log.ts';
 
 interface Written {
   readonly namespace?: string;
@@ -69,6 +74,14 @@ describe('what is registered for a namespace', () => {
     expect(registeredFor({ serviceEntries }, 'shop')).toBe(registeredFor({ serviceEntries }, 'shop'));
   });
 
+  it('is the same object in the next state, where the entries are the same ones', () => {
+    const serviceEntries = [entry({ addresses: ['10.0.0.1'], ports: [80] })];
+    const before = registeredFor({ serviceEntries }, 'a');
+    expect(registeredFor({ serviceEntries: [...serviceEntries] }, 'a')).toBe(before);
+    const others = [entry({ addresses: ['10.0.0.2'], ports: [80] })];
+    expect(registeredFor({ serviceEntries: others }, 'a')).toEqual([{ cidr: '10.0.0.2/32', ports: [80] }]);
+  });
+
   it('is everything, where it would be more than a sidecar is told of', () => {
     const everything = [
       { cidr: '0.0.0.0/0', ports: [] },
@@ -83,6 +96,30 @@ describe('what is registered for a namespace', () => {
     expect(registered('shop', { addresses: scattered(registeredLimits.ranges + 1), ports: [80] })).toEqual(everything);
     const ports = Array.from({ length: 1001 }, (_, i) => i + 1);
     expect(registered('shop', { addresses: scattered(100), ports })).toEqual(everything);
+  });
+
+  it('that is too much is told of once for each change of whom it is too much for', () => {
+    const ports = Array.from({ length: 1001 }, (_, i) => i + 1);
+    const addresses = Array.from({ length: 100 }, (_, i) => `10.0.${i}.0`);
+    const large = (exportTo: string) => entry({ addresses, ports, exportTo: [exportTo] });
+    const states = [[large('.')], [large('.'), large('a')], [large('a'), large('.')], [large('*')], []];
+    const { lines, log } = captureLog();
+    let tell: (objects: RegistryObjects) => void = () => undefined;
+    const store = {
+      ...fixedStore(noObjects),
+      subscribe(listener: typeof tell) {
+        tell = listener;
+        return () => undefined;
+      },
+    };
+    watchRegistered({ log, store });
+    for (const serviceEntries of states) tell({ ...noObjects, serviceEntries });
+    expect(lines.map(({ namespaces, count }) => [namespaces, count])).toEqual([
+      [['shop'], 1],
+      [['a', 'shop'], 2],
+      [['*'], 1],
+      [undefined, undefined],
+    ]);
   });
 
   it('holds what the entries that are seen hold, and nothing else', () => {
