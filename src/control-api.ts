@@ -153,28 +153,32 @@ const policyName = v.pipe(v.string(), v.maxLength(512));
 
 const policyPort = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65535));
 
-/** Istio's patterns: exact, `prefix*`, `*suffix`, or `*` for anything that is there. */
-const patterns = v.optional(v.array(v.string()));
+/** A list that is empty would be one thing to whoever reads it as no restriction, and another as one that nobody meets. */
+const filled = <S extends v.GenericSchema>(item: S) => v.optional(v.pipe(v.array(item), v.minLength(1)));
+const texts = filled(v.string());
 
-/** Every list is one of alternatives, every `not…` list one of exceptions; all that are present must hold. Never empty. */
+/**
+ * Every list is one of alternatives, every `not…` list one of exceptions; all that are present must hold. Patterns are Istio's:
+ * exact, `prefix*`, `*suffix`, or `*` for anything that is there.
+ */
 export const policySource = v.strictObject({
   /** SPIFFE IDs without `spiffe://`. */
-  principals: patterns,
-  notPrincipals: patterns,
-  namespaces: patterns,
-  notNamespaces: patterns,
+  principals: texts,
+  notPrincipals: texts,
+  namespaces: texts,
+  notNamespaces: texts,
   /** `namespace/name`, literally. */
-  serviceAccounts: v.optional(v.array(v.string())),
-  notServiceAccounts: v.optional(v.array(v.string())),
+  serviceAccounts: texts,
+  notServiceAccounts: texts,
   /** Addresses and CIDRs. */
-  ipBlocks: v.optional(v.array(v.string())),
-  notIpBlocks: v.optional(v.array(v.string())),
+  ipBlocks: texts,
+  notIpBlocks: texts,
 });
 export type PolicySource = v.InferOutput<typeof policySource>;
 
 export const policyOperation = v.strictObject({
-  ports: v.optional(v.array(policyPort)),
-  notPorts: v.optional(v.array(policyPort)),
+  ports: filled(policyPort),
+  notPorts: filled(policyPort),
 });
 export type PolicyOperation = v.InferOutput<typeof policyOperation>;
 
@@ -189,16 +193,16 @@ export const conditionKeys = [
 
 export const policyCondition = v.strictObject({
   key: v.picklist(conditionKeys),
-  values: v.optional(v.array(v.string())),
-  notValues: v.optional(v.array(v.string())),
+  values: texts,
+  notValues: texts,
 });
 export type PolicyCondition = v.InferOutput<typeof policyCondition>;
 
 /** One of `from` and one of `to` must match, where they are given, and all of `when`. An empty rule matches everything. */
 export const policyRule = v.strictObject({
-  from: v.optional(v.array(policySource)),
-  to: v.optional(v.array(policyOperation)),
-  when: v.optional(v.array(policyCondition)),
+  from: filled(policySource),
+  to: filled(policyOperation),
+  when: filled(policyCondition),
 });
 export type PolicyRule = v.InferOutput<typeof policyRule>;
 

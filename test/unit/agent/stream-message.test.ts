@@ -19,3 +19,20 @@ it('B12: bundles of two trust domains are one set', () => {
   expect(parseStreamLine(line(two))).toMatchObject({ message: { data: JSON.parse(two) } });
   expect(parseReply(certificateReply, reply(two)).trustBundles).toEqual(JSON.parse(two));
 });
+
+it.each([
+  { from: [] },
+  { from: [{ principals: [] }] },
+  { from: [{ notIpBlocks: [] }] },
+  { to: [] },
+  { to: [{ notPorts: [] }] },
+  { when: [] },
+  { when: [{ key: 'source.ip', values: [] }] },
+])('a policy with a list that is empty is not understood, since it could mean everybody or nobody: %j', (rule) => {
+  const policy = (one: object) => {
+    const authorization = [{ name: 'shop/web', action: 'DENY', rules: [one] }];
+    return JSON.stringify({ topic: 'policy', epoch: 'e', version: 1, data: { mode: 'STRICT', authorization } });
+  };
+  expect(parseStreamLine(policy(rule)).kind).toBe('unknown_policy');
+  expect(parseStreamLine(policy({ from: [{}], to: [{}] })).kind).toBe('message');
+});
