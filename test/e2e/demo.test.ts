@@ -5,6 +5,7 @@ import { accessSync, constants, existsSync, readdirSync, readFileSync, statSync 
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Report } from '../../src/cli/demo/report.ts';
 import { noPodsBecause } from '../support/pods.ts';
 
 /*
@@ -92,12 +93,20 @@ describe.skipIf(noPodsBecause !== undefined)(
           plaintext_in_strict: expect.any(Number),
           alpn: expect.any(Number),
           no_client_cert: expect.any(Number),
+          policy_deny: expect.any(Number),
+          peer_refused: expect.any(Number),
         },
+        modes: { permissive: { legacyOk: expect.any(Number) }, strict: { legacyRefused: expect.any(Number) } },
+        preview: [{ port: 8080, caller: 'demo/legacy', connections: expect.any(Number) }],
+        policyClosed: expect.any(Number),
         bytesOnTheWireInClear: 0,
         bytesOnTheWireInClearWithoutSidecars: expect.any(Number),
         leftovers: 0,
       });
-      const { requests, renewals } = lastLine(stdout) as { requests: { sent: number; ok: number }; renewals: number };
+      const { requests, renewals, modes, policyClosed } = lastLine(stdout) as Report;
+      expect(modes.permissive.legacyOk).toBeGreaterThan(0);
+      expect(modes.strict.legacyRefused).toBeGreaterThan(0);
+      expect(policyClosed).toBeGreaterThan(0);
       expect(requests.sent).toBeGreaterThan(100);
       expect(requests.ok).toBe(requests.sent);
       expect(renewals).toBeGreaterThanOrEqual(2);

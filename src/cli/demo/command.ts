@@ -5,13 +5,16 @@ import { withMesh } from './lifetime.ts';
 import type { DemoOptions } from './options.ts';
 import { readOptions } from './options.ts';
 import { createPresenter } from './presenter.ts';
+import type { RunFacts } from './report.ts';
 import { brokenPromises, reportOf, summaryOf } from './report.ts';
 import type { Stop } from './stop.ts';
 import { stopExitCodes, watchForStop } from './stop.ts';
+import { tellStory } from './story.ts';
 import { factsOf, watchMesh } from './watch-mesh.ts';
 
-/** How long `--once` lets the applications talk, before and after the start and the end of everything. */
-const onceMs = 11_000;
+/** How long each part of the story is shown: to whoever watches, and to `--once`. */
+const watchedPartMs = 15_000;
+const oncePartMs = 4_000;
 
 /** `remora demo`: the whole mesh on this machine, until Ctrl-C or, with `--once`, for a while. */
 export const run: Subcommand = async (host) => {
@@ -31,15 +34,9 @@ export const run: Subcommand = async (host) => {
 
 async function runUntilStopped(host: Host, options: DemoOptions, stop: Stop): Promise<number> {
   const presenter = createPresenter(host, options);
-  const { leftovers } = await withMesh(host, options, stop, presenter, async ({ mesh, crew }) => {
-    await watchMesh({
-      mesh,
-      clock: systemClock,
-      presenter,
-      signal: stop.signal,
-      crew,
-      untilMs: Number.POSITIVE_INFINITY,
-    });
+  const { leftovers } = await withMesh(host, options, stop, presenter, async ({ mesh, crew, folder }) => {
+    const show = watchMesh({ mesh, clock: systemClock, presenter, signal: stop.signal, crew });
+    await tellStory({ mesh, folder, show }, watchedPartMs, Number.POSITIVE_INFINITY);
   });
   if (leftovers.length > 0) throw new FailureError(`Left behind after the clean-up: ${leftovers.join(', ')}`);
   presenter.say('Everything is removed');
@@ -48,13 +45,13 @@ async function runUntilStopped(host: Host, options: DemoOptions, stop: Stop): Pr
 
 async function runOnce(host: Host, options: DemoOptions, stop: Stop): Promise<number> {
   const presenter = createPresenter(host, options);
-  const { result, leftovers } = await withMesh(host, options, stop, presenter, async ({ mesh, crew }) => {
-    const parts = { mesh, clock: systemClock, presenter, signal: stop.signal, crew, untilMs: onceMs };
-    await Promise.race([watchMesh(parts), crew.failure]);
+  const { result, leftovers } = await withMesh(host, options, stop, presenter, async ({ mesh, crew, folder }) => {
+    const show = watchMesh({ mesh, clock: systemClock, presenter, signal: stop.signal, crew });
+    const story = await Promise.race([tellStory({ mesh, folder, show }, oncePartMs, oncePartMs), crew.failure]);
     await mesh.endTraffic();
     const look = await mesh.look();
     const wireWithoutSidecars = await mesh.withoutSidecars();
-    return { ...factsOf(look), wireWithoutSidecars, requiredRefusal: mesh.requiredRefusal };
+    return { ...factsOf(look), story, wireWithoutSidecars, surroundings: mesh };
   });
   if (result === undefined) {
     presenter.say(
@@ -62,10 +59,10 @@ async function runOnce(host: Host, options: DemoOptions, stop: Stop): Promise<nu
     );
     return stopExitCodes[stop.reason() ?? 'SIGTERM'];
   }
-  const facts = { ...result, leftovers };
+  const facts: RunFacts = { ...result, leftovers };
   const report = reportOf(facts);
   host.stdout.write(options.json ? `${JSON.stringify(report)}\n` : `${summaryOf(report).join('\n')}\n`);
-  const broken = brokenPromises(facts, result.requiredRefusal);
+  const broken = brokenPromises(facts, result.surroundings);
   if (broken.length > 0) throw new FailureError(broken.join('\n'));
   return exitCodes.ok;
 }

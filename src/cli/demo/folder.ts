@@ -1,6 +1,6 @@
-import { chmod, chown, copyFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { chmod, chown, copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, UnavailableError } from '../../errors.ts';
 
 /** The files of one demo. */
@@ -8,6 +8,10 @@ export interface Folder {
   readonly path: string;
   /** The copy of manifests/demo that the control plane reads. */
   readonly registry: string;
+  /** Changes a file of the registry, as an editor would. */
+  editRegistry(file: string, change: (text: string) => string): Promise<void>;
+  /** Adds a file of manifests/demo/later to the registry. */
+  addToRegistry(file: string): Promise<void>;
   /** Writes a file that `uid` alone may read; resolves with its path. */
   writeSecret(name: string, text: string, uid: number): Promise<string>;
   /** Writes a file that everyone may read; resolves with its path. */
@@ -34,6 +38,12 @@ export async function createFolder(name: string): Promise<Folder> {
   return {
     path,
     registry,
+    async editRegistry(file, change) {
+      const target = join(registry, file);
+      await replaceFile(target, change(await readFile(target, 'utf8')));
+    },
+    addToRegistry: async (file) =>
+      replaceFile(join(registry, file), await readFile(join(manifests, 'later', file), 'utf8')),
     async writeSecret(file, text, uid) {
       const secret = join(path, file);
       await writeFile(secret, text, { mode: 0o400 });
@@ -67,13 +77,22 @@ async function copyManifests(registry: string): Promise<void> {
 
 async function manifestFiles(): Promise<string[]> {
   try {
-    return await readdir(manifests);
+    const entries = await readdir(manifests, { withFileTypes: true });
+    return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
   } catch (error) {
     if (codeOf(error) !== 'ENOENT') throw error;
     throw new UnavailableError(`${manifests} does not exist, expected the demo to run from a checkout`, {
       cause: error,
     });
   }
+}
+
+/** Whole or not at all, so that nobody reads half of it. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const half = join(dirname(path), `.${basename(path)}`);
+  await writeFile(half, text);
+  await chmod(half, 0o644);
+  await rename(half, path);
 }
 
 /** Whatever the umask says. */

@@ -107,8 +107,8 @@ export function outputOf(what: string, result: ToolResult): string {
 }
 
 /** Starts the server application and resolves when it listens. */
-export async function startServer(crew: Crew, place: Place, text: string, args: readonly string[]): Promise<Program> {
-  const program = crew.follow('The application api', place.application('server', [text, ...args]));
+export async function startServer(crew: Crew, place: Place, args: readonly string[]): Promise<Program> {
+  const program = crew.follow('The application api', place.application('server', args));
   await program.line((line) => line.includes('"listening":true'));
   return program;
 }

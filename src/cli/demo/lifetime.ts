@@ -3,6 +3,7 @@ import { systemClock } from '../../clock.ts';
 import type { Host } from '../../host.ts';
 import type { Crew } from './crew.ts';
 import { createCrew } from './crew.ts';
+import type { Folder } from './folder.ts';
 import { createFolder } from './folder.ts';
 import { demoName, startJanitor, sweep } from './janitor.ts';
 import { findLeftovers, ruleTables, runVariable } from './leftovers.ts';
@@ -35,7 +36,7 @@ export async function withMesh<Result>(
   { loopback }: DemoOptions,
   stop: Stop,
   presenter: Presenter,
-  use: (running: { readonly mesh: Mesh; readonly crew: Crew }) => Promise<Result>,
+  use: (running: { readonly mesh: Mesh; readonly crew: Crew; readonly folder: Folder }) => Promise<Result>,
 ): Promise<Aftermath<Result>> {
   const clock = systemClock;
   const name = demoName(host.pid);
@@ -54,7 +55,7 @@ export async function withMesh<Result>(
   try {
     presenter.say('Starting the mesh');
     await mesh.start(stop.signal);
-    result = await use({ mesh, crew });
+    result = await use({ mesh, crew, folder });
   } catch (error) {
     // Ctrl-C reaches the processes of the mesh as well, so that they may end a moment before we hear of it.
     if (stop.reason() === undefined) await clock.sleep(signalRaceMs);

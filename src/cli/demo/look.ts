@@ -35,6 +35,7 @@ export async function lookAt(crew: Crew, sidecars: readonly SidecarSite[], eyes:
     refusals: refusalPictures(crew.log.refusals(), eyes.nameOf),
     clients: crew.clients(),
     wire: await eyes.readWire(),
+    policyClosed: crew.log.policyClosed(),
   };
 }
 

@@ -21,6 +21,7 @@ import { createWireCount, wireSince } from './wire-count.ts';
 const portNames = [
   ...(['controlPlane', 'controlPlaneMetrics', 'applicationHttp', 'applicationEcho'] as const),
   ...(['webHttp', 'webEcho', 'webMetrics', 'webHealth', 'webAdmin'] as const),
+  ...(['batchEcho', 'batchMetrics', 'batchHealth', 'batchAdmin'] as const),
   ...(['apiHbone', 'apiMetrics', 'apiHealth', 'apiAdmin'] as const),
 ] as const;
 /** Every port of the mesh, on 127.0.0.1. */
@@ -51,13 +52,17 @@ export function createLoopbackMesh(parts: MeshParts): Mesh {
     return running;
   };
   return {
-    where: 'Processes on loopback: web and api with a sidecar, legacy without, the control plane; nothing is captured',
+    where:
+      'Processes on loopback: web, api and batch with a sidecar, legacy without, the control plane; nothing is captured',
+    isCaptured: false,
     requiredRefusal: 'no_client_cert',
     async start(signal) {
       running = await start(parts, cleaning, signal);
     },
     hints: () => (running === undefined ? [] : hintsFor(running.ports)),
     look: () => lookAt(crew, started().sites, started().eyes),
+    // Nothing but a tunnel reaches api, whatever the mode is.
+    preview: async () => [],
     endTraffic: () => started().traffic.end(),
     async withoutSidecars() {
       const { place, eyes, sidecars, directPort } = started();
@@ -99,21 +104,31 @@ async function start(parts: MeshParts, cleaning: AsyncDisposableStack, signal: A
   });
   signal.throwIfAborted();
   const applicationPorts = [ports.applicationHttp, ports.applicationEcho].map(String);
-  await startServer(crew, place, markers.mesh, [...applicationPorts, '127.0.0.1']);
+  await startServer(crew, place, [...applicationPorts, '127.0.0.1']);
   const sidecars = [
     await startSidecar('api', apiArgs(ports), place, site, parts),
     await startSidecar('web', webArgs(ports, tunnelTap.address.port), place, site, parts),
+    await startSidecar('batch', batchArgs(ports, tunnelTap.address.port), place, site, parts),
   ];
   signal.throwIfAborted();
-  const sites = [siteOf('web', ports.webMetrics, ports.webHealth), siteOf('api', ports.apiMetrics, ports.apiHealth)];
+  const sites = [
+    siteOf('web', ports.webMetrics, ports.webHealth),
+    siteOf('api', ports.apiMetrics, ports.apiHealth),
+    siteOf('batch', ports.batchMetrics, ports.batchHealth),
+  ];
   await Promise.all(sites.map((one) => untilReady(one, eyes, crew, clock)));
   const traffic = startTraffic(crew, {
-    webPlace: place,
-    webUrls: [...loopbackIps().map((ip) => `http://${ip}:${ports.webHttp}/`), `tcp://127.0.0.1:${ports.webEcho}`],
-    webText: markers.mesh,
-    legacyPlace: place,
-    legacyUrls: ['http:', 'h2:'].map((scheme) => `${scheme}//127.0.0.1:${ports.apiHbone}/`),
-    legacyText: markers.legacy,
+    web: {
+      place,
+      urls: [...loopbackIps().map((ip) => `http://${ip}:${ports.webHttp}/`), `tcp://127.0.0.1:${ports.webEcho}`],
+      text: markers.mesh,
+    },
+    batch: { place, urls: [`tcp://127.0.0.1:${ports.batchEcho}`], text: markers.mesh },
+    legacy: {
+      place,
+      urls: ['http:', 'h2:'].map((scheme) => `${scheme}//127.0.0.1:${ports.apiHbone}/`),
+      text: markers.legacy,
+    },
   });
   return { place, ports, eyes, sites, sidecars, traffic, directPort: directTap.address.port };
 }
@@ -145,16 +160,26 @@ function apiArgs(ports: Ports): string[] {
   ];
 }
 
-function webArgs(ports: Ports, via: number): string[] {
-  const tunnel = (listen: string, target: number) => [
+function batchArgs(ports: Ports, via: number): string[] {
+  return [
+    ...tunnelArgs(`127.0.0.1:${ports.batchEcho}`, ports.applicationEcho, via),
+    ...serverArgs(ports.batchMetrics, ports.batchHealth, ports.batchAdmin),
+  ];
+}
+
+function tunnelArgs(listen: string, target: number, via: number): string[] {
+  return [
     ...['--listen', listen],
     ...['--target', `127.0.0.1:${target}`],
     ...['--peer', identityOf('api')],
     ...['--via', `127.0.0.1:${via}`],
   ];
+}
+
+function webArgs(ports: Ports, via: number): string[] {
   return [
-    ...loopbackIps().flatMap((ip) => tunnel(`${ip}:${ports.webHttp}`, ports.applicationHttp)),
-    ...tunnel(`127.0.0.1:${ports.webEcho}`, ports.applicationEcho),
+    ...loopbackIps().flatMap((ip) => tunnelArgs(`${ip}:${ports.webHttp}`, ports.applicationHttp, via)),
+    ...tunnelArgs(`127.0.0.1:${ports.webEcho}`, ports.applicationEcho, via),
     ...serverArgs(ports.webMetrics, ports.webHealth, ports.webAdmin),
   ];
 }

@@ -16,18 +16,32 @@ export interface Look {
   readonly refusals: readonly RefusalPicture[];
   readonly clients: Readonly<Record<string, ClientFacts>>;
   readonly wire: WireTotals;
+  /** Connections that the sidecars cut because a policy does not permit them any more. */
+  readonly policyClosed: number;
 }
 
-/** A control plane, two pods with a sidecar and one without, in whatever surroundings. */
+/** Whom a switch to STRICT would cut off, as the sidecar of api has seen it. */
+export interface Previewed {
+  readonly port: number;
+  /** `namespace/workload`, or the address of whoever is in no registry. */
+  readonly caller: string;
+  readonly connections: number;
+}
+
+/** A control plane, three pods with a sidecar and one without, in whatever surroundings. */
 export interface Mesh {
   /** Where it runs, one sentence. */
   readonly where: string;
-  /** What `legacy` must be refused as at least once. */
+  /** Whether anything can reach a pod but through its sidecar: then the mode says who may. */
+  readonly isCaptured: boolean;
+  /** What `legacy` must be refused as at least once, when the mode is STRICT. */
   readonly requiredRefusal: HandshakeReason;
-  /** Starts everything and resolves when both sidecars are ready and traffic flows; rejects when the signal is aborted. */
+  /** Starts everything and resolves when all sidecars are ready and traffic flows; rejects when the signal is aborted. */
   start(signal: AbortSignal): Promise<void>;
   hints(): readonly Hint[];
   look(): Promise<Look>;
+  /** What `remora strict-preview` says beside api. */
+  preview(): Promise<readonly Previewed[]>;
   /** Lets the applications finish what they have begun, and none begin anew. */
   endTraffic(): Promise<void>;
   /** Turns the sidecars off, lets web call api for a while, and resolves with what the wire carried meanwhile. */
@@ -48,7 +62,7 @@ export interface MeshParts {
   readonly clock: Clock;
   readonly folder: Folder;
   readonly crew: Crew;
-  /** What the applications say in everything that they send, by marker: `mesh` for web and api, `legacy` for legacy. */
+  /** What the applications say in everything that they send, by marker: `legacy` for legacy, `mesh` for the others. */
   readonly markers: { readonly mesh: string; readonly legacy: string };
 }
 
@@ -59,8 +73,12 @@ export const meshNamespace = 'demo';
 /** How long a certificate lives, so that several renewals are seen within a run. */
 export const certificateLifetime = '12s';
 
-/** How often web and legacy ask; milliseconds. */
-export const askEveryMs = { web: 40, legacy: 250 } as const;
+/** The applications that ask api. */
+export const clientNames = ['web', 'batch', 'legacy'] as const;
+export type ClientName = (typeof clientNames)[number];
+
+/** How often each of them asks; milliseconds. */
+export const askEveryMs = { web: 40, batch: 100, legacy: 250 } as const satisfies Record<ClientName, number>;
 
 /** How long web calls api without sidecars; milliseconds. */
 export const directMs = 1000;

@@ -3,13 +3,14 @@ import type { ControlPlaneSite } from './launch.ts';
 import { sidecarArgs, startControlPlane, startServer, writeToken } from './launch.ts';
 import type { Eyes, SidecarSite } from './look.ts';
 import { lookAt, untilReady } from './look.ts';
-import type { Mesh, MeshParts } from './mesh.ts';
+import type { ClientName, Mesh, MeshParts } from './mesh.ts';
 import { askEveryMs, directMs } from './mesh.ts';
 import { createLink } from './network.ts';
 import type { Hint } from './picture.ts';
 import { remoraOfCheckout } from './picture.ts';
 import type { Pods } from './pods.ts';
 import { createPods, observeLink, podAddresses, uids } from './pods.ts';
+import { previewOf } from './preview.ts';
 import type { Program } from './program.ts';
 import { shareProgram } from './shared-program.ts';
 import type { Traffic } from './traffic.ts';
@@ -20,7 +21,7 @@ const { api, control } = podAddresses;
 const service = { v4: '10.96.0.10', v6: 'fd96::10' } as const;
 const applicationPorts = { http: 8080, echo: 9000 } as const;
 const meshNetworks = '10.77.0.0/24,10.96.0.0/16,fd77::/64,fd96::/112';
-const meshed = ['web', 'api'] as const;
+const meshed = ['web', 'api', 'batch'] as const;
 
 const apiPodUrls = [`http://${api.v4}:${applicationPorts.http}/`, `http://[${api.v6}]:${applicationPorts.http}/`];
 const webUrls = [
@@ -29,6 +30,7 @@ const webUrls = [
   ...apiPodUrls,
   `tcp://${service.v4}:${applicationPorts.echo}`,
 ];
+const batchUrls = [`tcp://${service.v4}:${applicationPorts.echo}`];
 const legacyUrls = [
   ...apiPodUrls,
   `https://${api.v4}:${applicationPorts.http}/`,
@@ -60,13 +62,15 @@ export function createNamespaceMesh(parts: MeshParts): Mesh {
   };
   return {
     where:
-      'Four network namespaces on one link, IPv4 and IPv6: web and api with a sidecar, legacy without, the control plane',
+      'Five network namespaces on one link, IPv4 and IPv6: web, api and batch with a sidecar, legacy without, the control plane',
+    isCaptured: true,
     requiredRefusal: 'plaintext_in_strict',
     async start(signal) {
       running = await start(parts, cleaning, signal);
     },
     hints: () => hintsFor(parts),
     look: () => lookAt(crew, sites, started().eyes),
+    preview: () => previewOf(started().pods.place('api', uids.sidecar)),
     endTraffic: () => started().traffic.end(),
     async withoutSidecars() {
       const { pods, eyes, sidecars } = started();
@@ -116,9 +120,9 @@ function startPodControlPlane(pods: Pods, { folder, crew }: MeshParts): Promise<
   });
 }
 
-function startPodServer(pods: Pods, { crew, markers }: MeshParts): Promise<Program> {
+function startPodServer(pods: Pods, { crew }: MeshParts): Promise<Program> {
   const ports = [applicationPorts.http, applicationPorts.echo].map(String);
-  return startServer(crew, pods.place('api', uids.application), markers.mesh, ports);
+  return startServer(crew, pods.place('api', uids.application), ports);
 }
 
 /** The rules are there before it starts, and its token as well. */
@@ -134,13 +138,15 @@ async function startSidecar(
 }
 
 function startPodTraffic(pods: Pods, { crew, markers }: MeshParts): Traffic {
+  const client = (name: ClientName, urls: readonly string[], text: string) => ({
+    place: pods.place(name, uids.application),
+    urls,
+    text,
+  });
   return startTraffic(crew, {
-    webPlace: pods.place('web', uids.application),
-    webUrls,
-    webText: markers.mesh,
-    legacyPlace: pods.place('legacy', uids.application),
-    legacyUrls,
-    legacyText: markers.legacy,
+    web: client('web', webUrls, markers.mesh),
+    batch: client('batch', batchUrls, markers.mesh),
+    legacy: client('legacy', legacyUrls, markers.legacy),
   });
 }
 
@@ -157,6 +163,7 @@ function hintsFor({ name, folder }: MeshParts): readonly Hint[] {
     { title: 'rules', command: inPod('api', 'nft list table inet remora') },
     { title: 'call api', command: inPod('web', `curl -sSi http://${service.v4}/`) },
     { title: 'be refused', command: inPod('legacy', `curl -sSi http://${api.v4}:${applicationPorts.http}/`) },
+    { title: 'who breaks', command: inPod('api', `${remoraOfCheckout} strict-preview`) },
     { title: 'registry', command: `${folder.registry} (change a file and see)` },
   ];
 }

@@ -10,6 +10,8 @@ export interface Picture {
   readonly elapsedMs: number;
   /** Where the mesh runs, one sentence. */
   readonly where: string;
+  /** What was changed last, and what that shows; one sentence. */
+  readonly now: string;
   readonly pods: readonly PodPicture[];
   readonly edges: readonly Edge[];
   readonly refusals: readonly RefusalPicture[];

@@ -18,6 +18,7 @@ export const podAddresses = {
   web: { v4: '10.77.0.11', v6: 'fd77::11' },
   api: { v4: '10.77.0.12', v6: 'fd77::12' },
   legacy: { v4: '10.77.0.13', v6: 'fd77::13' },
+  batch: { v4: '10.77.0.14', v6: 'fd77::14' },
 } as const satisfies Record<string, Required<PodAddresses>>;
 export type PodName = keyof typeof podAddresses;
 

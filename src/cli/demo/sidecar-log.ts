@@ -30,6 +30,8 @@ export interface SidecarLog {
   identityOf(sidecar: string): string | undefined;
   edges(): readonly Edge[];
   refusals(): readonly Refusal[];
+  /** Connections that were accepted and cut because a policy does not permit them any more. */
+  policyClosed(): number;
 }
 
 const text = v.optional(v.string(), '');
@@ -56,6 +58,7 @@ export function createSidecarLog(): SidecarLog {
   const edges = new Map<string, Edge>();
   const refusals = new Map<string, Refusal>();
   const identities = new Map<string, string>();
+  let policyClosed = 0;
   return {
     see(sidecar, line) {
       const identity = readLine(identityLine, line);
@@ -65,11 +68,14 @@ export function createSidecarLog(): SidecarLog {
       // The client's side knows both what was dialled and who answered; the server's side would count it again.
       if (read.outcome === 'closed' && read.direction === 'outbound' && read.peerId !== '')
         add(edges, edgeOf(read), 'connections');
+      // The other end sees a cut and does not know why.
+      if (read.outcome === 'closed' && read.reason === 'policy_change') policyClosed += 1;
       if (read.outcome !== 'closed') add(refusals, refusalOf(sidecar, read), 'count');
     },
     identityOf: (sidecar) => identities.get(sidecar),
     edges: () => [...edges.values()],
     refusals: () => [...refusals.values()],
+    policyClosed: () => policyClosed,
   };
 }
 

@@ -24,12 +24,13 @@ export function renderTable(picture: Picture, columns: number): string[] {
 }
 
 /** The picture as one line, for an output that is no terminal. */
-export function renderLine({ elapsedMs, pods, clients, refusals, wire, notes }: Picture): string {
+export function renderLine({ elapsedMs, now, pods, clients, refusals, wire, notes }: Picture): string {
   const facts = pods.flatMap(({ sidecar }) => (sidecar?.facts === undefined ? [] : [sidecar.facts]));
   const sum = (pick: (one: (typeof facts)[number]) => number) => facts.reduce((total, one) => total + pick(one), 0);
   const refused = refusals.map(({ peer, reason, count }) => `${peer} ${reason} ${count}×`);
   return [
     clockText(elapsedMs),
+    now,
     counted(
       sum((one) => one.handshakes.accepted),
       'handshake',
@@ -45,8 +46,8 @@ export function renderLine({ elapsedMs, pods, clients, refusals, wire, notes }: 
   ].join(' · ');
 }
 
-function titleLines({ elapsedMs, where }: Picture): string[] {
-  return [`remora demo · ${clockText(elapsedMs)} · Ctrl-C ends it and removes everything`, where];
+function titleLines({ elapsedMs, where, now }: Picture): string[] {
+  return [`remora demo · ${clockText(elapsedMs)} · Ctrl-C ends it and removes everything`, where, now];
 }
 
 const podHeader = ['POD', 'IDENTITY', 'CERTIFICATE', 'RENEWED', 'HANDSHAKES', 'CONNECTIONS'];

@@ -1,32 +1,32 @@
 import type { Crew } from './crew.ts';
 import type { Place } from './launch.ts';
-import { askEveryMs } from './mesh.ts';
+import type { ClientName } from './mesh.ts';
+import { askEveryMs, clientNames } from './mesh.ts';
 import type { Program } from './program.ts';
 
-/** What the two clients ask, and what they say. */
-export interface TrafficPlan {
-  readonly webPlace: Place;
-  readonly webUrls: readonly string[];
-  readonly webText: string;
-  readonly legacyPlace: Place;
-  readonly legacyUrls: readonly string[];
-  readonly legacyText: string;
+/** Where a client is, what it asks, and what it says. */
+export interface ClientPlan {
+  readonly place: Place;
+  readonly urls: readonly string[];
+  readonly text: string;
 }
 
-/** Two clients at work. */
+export type TrafficPlan = Readonly<Record<ClientName, ClientPlan>>;
+
+/** The clients at work. */
 export interface Traffic {
   /** Lets them finish what they have begun. */
   end(): Promise<void>;
 }
 
 export function startTraffic(crew: Crew, plan: TrafficPlan): Traffic {
-  const client = (name: 'web' | 'legacy', place: Place, text: string, urls: readonly string[]): Program =>
-    crew.followClient(name, place.application('client', [text, String(askEveryMs[name]), ...urls]));
-  const web = client('web', plan.webPlace, plan.webText, plan.webUrls);
-  const legacy = client('legacy', plan.legacyPlace, plan.legacyText, plan.legacyUrls);
+  const clients = clientNames.map((name): Program => {
+    const { place, text, urls } = plan[name];
+    return crew.followClient(name, place.application('client', [text, String(askEveryMs[name]), ...urls]));
+  });
   return {
     async end() {
-      await Promise.all([web.stop(), legacy.stop()]);
+      await Promise.all(clients.map((client) => client.stop()));
     },
   };
 }

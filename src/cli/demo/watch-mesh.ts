@@ -11,30 +11,40 @@ export interface Watch {
   readonly crew: Crew;
   readonly clock: Clock;
   readonly presenter: Presenter;
-  /** How long, since now. */
-  readonly untilMs: number;
   readonly signal: AbortSignal;
 }
 
 const intervalMs = 1000;
 
-/** Shows the mesh every second. Rejects when the signal is aborted. */
-export async function watchMesh({ mesh, crew, clock, presenter, untilMs, signal }: Watch): Promise<void> {
+/**
+ * Shows the mesh every second, under a sentence and for so long, and resolves with what was seen last. Rejects when the
+ * signal is aborted.
+ */
+export function watchMesh({
+  mesh,
+  crew,
+  clock,
+  presenter,
+  signal,
+}: Watch): (now: string, forMs: number) => Promise<Look> {
   const startedMs = clock.monotonic();
   const notes: string[] = [];
   crew.failure.catch((error: unknown) => notes.push(messageOf(error)));
-  for (;;) {
-    const look = await mesh.look();
-    signal.throwIfAborted();
-    const elapsedMs = clock.monotonic() - startedMs;
-    presenter.show(pictureOf(look, mesh, { nowMs: clock.now(), elapsedMs, notes }));
-    const leftMs = untilMs - elapsedMs;
-    if (leftMs <= 0) return;
-    await clock.sleep(Math.min(intervalMs, leftMs), signal);
-  }
+  return async (now, forMs) => {
+    const untilMs = clock.monotonic() + forMs;
+    for (;;) {
+      const look = await mesh.look();
+      signal.throwIfAborted();
+      const elapsedMs = clock.monotonic() - startedMs;
+      presenter.show(pictureOf(look, mesh, { nowMs: clock.now(), elapsedMs, now, notes }));
+      const leftMs = untilMs - clock.monotonic();
+      if (leftMs <= 0) return look;
+      await clock.sleep(Math.min(intervalMs, leftMs), signal);
+    }
+  };
 }
 
-function pictureOf(look: Look, mesh: Mesh, moment: Pick<Picture, 'nowMs' | 'elapsedMs' | 'notes'>): Picture {
+function pictureOf(look: Look, mesh: Mesh, moment: Pick<Picture, 'nowMs' | 'elapsedMs' | 'now' | 'notes'>): Picture {
   return { ...look, ...moment, where: mesh.where, hints: mesh.hints() };
 }
 

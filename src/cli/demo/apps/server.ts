@@ -1,19 +1,19 @@
 /**
  * An ordinary application: answers HTTP on one port and echoes TCP on another. It knows nothing of a mesh.
  *
- *   node server.ts TEXT HTTP_PORT ECHO_PORT [HOST]
+ *   node server.ts HTTP_PORT ECHO_PORT [HOST]
  *
- * Every answer carries TEXT. Prints `{"listening":true}` when it does, and ends on SIGTERM.
+ * Every answer repeats what was sent. Prints `{"listening":true}` when it does, and ends on SIGTERM.
  */
 import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer as createTcpServer } from 'node:net';
 
-const [text = '', httpPort, echoPort, host] = process.argv.slice(2);
+const [httpPort, echoPort, host] = process.argv.slice(2);
 
 const web = createHttpServer({ keepAliveTimeout: 60_000 }, (request, response) => {
-  request.resume();
-  request.once('end', () => response.end(`${text} ${request.method} ${request.url}\n`));
+  response.write(`${request.method} ${request.url}\n`);
+  request.pipe(response);
 });
 
 const echo = createTcpServer((socket) => {

@@ -19,6 +19,11 @@ const carried = {
 };
 const refused = { direction: 'inbound', outcome: 'handshake', reason: 'alpn', peerAddress: '10.77.0.13:40113' };
 
+it('counts the connections that a changed policy has cut', () => {
+  const cut = { ...carried, direction: 'inbound', reason: 'policy_change' };
+  expect(seeing([carried, cut, cut, refused]).policyClosed()).toBe(2);
+});
+
 function seeing(lines: readonly unknown[]) {
   const log = createSidecarLog();
   for (const line of lines) log.see('api', typeof line === 'string' ? line : JSON.stringify(line));

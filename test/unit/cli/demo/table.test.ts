@@ -8,7 +8,8 @@ const identity = (name: string) => `spiffe://cluster.local/ns/demo/sa/${name}`;
 const picture: Picture = {
   nowMs: 1_000_000,
   elapsedMs: 72_000,
-  where: 'Four network namespaces on one link',
+  where: 'Five network namespaces on one link',
+  now: 'PERMISSIVE: legacy is answered',
   pods: [
     {
       name: 'web',
@@ -74,6 +75,7 @@ describe('the table', () => {
     expect(text).toMatch(/0 bytes between web and api in clear .5,120 frames seen, 2,301 of tunnels/);
     expect(text).toContain('curl -s http://127.0.0.1:15020/metrics');
     expect(text).toContain('01:12');
+    expect(text).toContain('PERMISSIVE: legacy is answered');
   });
 
   it('fits the terminal', () => {
@@ -97,7 +99,7 @@ describe('the table', () => {
 describe('the line', () => {
   it('says the same in one line', () => {
     expect(renderLine(picture)).toBe(
-      '01:12 · 0 handshakes · 2 renewals · web: 1,338 requests, 1,338 answered · legacy: 28 requests, 0 answered, saw ECONNRESET 28× · refused: legacy plaintext_in_strict 14× · 0 bytes between web and api in clear (5,120 frames seen, 2,301 of tunnels)',
+      '01:12 · PERMISSIVE: legacy is answered · 0 handshakes · 2 renewals · web: 1,338 requests, 1,338 answered · legacy: 28 requests, 0 answered, saw ECONNRESET 28× · refused: legacy plaintext_in_strict 14× · 0 bytes between web and api in clear (5,120 frames seen, 2,301 of tunnels)',
     );
   });
 });
