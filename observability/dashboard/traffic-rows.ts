@@ -151,6 +151,19 @@ export const sidecars: Row = {
       queries: [{ expression: `count by (mode, port) (${of('remora_mode_info')})`, legend: '{{mode}} {{port}}' }],
     },
     {
+      title: 'Plaintext that STRICT would refuse',
+      kind: 'lines',
+      unit: 'ops',
+      description:
+        'Connections in plaintext by workload and port. Where there have been none for as long as anybody calls seldom, the port can be switched to STRICT; `remora strict-preview` says who they are.',
+      queries: [
+        {
+          expression: `sum by (namespace, workload, port) (${rateOf('remora_strict_preview_plaintext_connections_total')}) > 0`,
+          legend: '{{namespace}}/{{workload}} {{port}}',
+        },
+      ],
+    },
+    {
       title: 'AuthorizationPolicies',
       kind: 'lines',
       unit: 'short',

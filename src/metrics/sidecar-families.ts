@@ -127,6 +127,12 @@ export const sidecarFamilies = {
     },
     absent: 'before a policy, and while the last one cannot be enforced',
   },
+  remora_strict_preview_plaintext_connections_total: {
+    type: 'counter',
+    help: 'Connections in plaintext that were let in, which a switch of the port to STRICT would refuse',
+    labels: { port: bounded(maxPortLabels, 'ports that were called in plaintext', 'other') },
+    absent: 'for a port before the first',
+  },
   remora_policy_objects: {
     type: 'gauge',
     help: 'AuthorizationPolicies that select this workload; an invalid one that is to allow or deny denies everything',

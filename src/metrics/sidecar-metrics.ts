@@ -33,6 +33,8 @@ export interface MetricSources {
   isControlPlaneUp(): boolean;
   /** Undefined while there is none that can be enforced. */
   policy(): PolicyInForce | undefined;
+  /** Inbound, since the start, by port and `other`. */
+  plaintextConnections(): ReadonlyMap<string, number>;
   readonly memory: readonly Pick<MemoryPool, 'name' | 'limit' | 'used'>[];
   /** Connections by their two ends. */
   tcpSeries(): readonly Readonly<TcpSeries>[];
@@ -245,6 +247,9 @@ function readState(metrics: Metrics, sources: () => MetricSources): void {
     const modes = sources().policy()?.modes ?? [];
     for (const { port = '*', mode } of modes.slice(0, maxPortLabels)) set({ port: `${port}`, mode }, 1);
     for (const mode of new Set(modes.slice(maxPortLabels).map((one) => one.mode))) set({ port: 'other', mode }, 1);
+  });
+  metrics.readAtScrape('remora_strict_preview_plaintext_connections_total', (set) => {
+    for (const [port, count] of sources().plaintextConnections()) set({ port }, count);
   });
   metrics.readAtScrape('remora_policy_objects', (set) => {
     for (const [state, count] of Object.entries(sources().policy()?.policies ?? {})) set({ state }, count);

@@ -92,6 +92,7 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
     isControlPlaneUp: asked.isControlPlaneUp,
     policy: asked.policyInForce,
     tcpSeries: tcp.series,
+    plaintextConnections: () => callers.plaintextConnections(),
     memory: pools,
     interception: interception.facts,
   }));

@@ -11,6 +11,7 @@ export function sidecarMetrics(sources: Partial<MetricSources> = {}): SidecarMet
     peersByRoot: () => new Map(),
     isControlPlaneUp: () => true,
     policy: () => undefined,
+    plaintextConnections: () => new Map(),
     memory: [],
     tcpSeries: () => [],
     interception: () => ({ proofs: [], bypassed: { inbound: 0, outbound: 0 } }),

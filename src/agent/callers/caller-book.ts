@@ -53,7 +53,7 @@ export interface Shelved {
 export type SeenCaller = Readonly<Omit<Caller, 'askAgainMs'>>;
 
 /** Callers of each kind that are remembered, and ports that have a place of their own. */
-export const callerBookLimits = { plaintext: 2000, mutualTls: 2000, refused: 500, ports: 64 };
+export const callerBookLimits = { plaintext: 2000, mutualTls: 2000, refused: 500, ports: 50 };
 
 /** Milliseconds until the registry is asked again for whom it did not know, and how many of these are asked for at once. */
 export const callerNames = { askAgainMs: 60_000, askedAtOnce: 50 };

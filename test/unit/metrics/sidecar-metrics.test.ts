@@ -98,3 +98,15 @@ it('shows each readiness gate, open or closed', async () => {
   expect(text).toContain('remora_ready{gate="interception"} 0\n');
   expect(text).toContain('remora_ready{gate="not_draining"} 1\n');
 });
+
+it('counts plaintext connections by port, for those that a switch to STRICT would refuse', async () => {
+  const counts = new Map([
+    ['8080', 412],
+    ['other', 3],
+  ]);
+  const metrics = sidecarMetrics({ plaintextConnections: () => counts });
+  expect((await metrics.text('prometheus')).match(/^remora_strict_preview_\S+ .*$/gm)).toEqual([
+    'remora_strict_preview_plaintext_connections_total{port="8080"} 412',
+    'remora_strict_preview_plaintext_connections_total{port="other"} 3',
+  ]);
+});
