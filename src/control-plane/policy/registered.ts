@@ -64,31 +64,31 @@ function together(one: Registered | undefined, other: Registered | undefined): R
 
 const reserved = reservedOutbound(sidecarPorts);
 
-/** In the fewest ranges; undefined when that is too much. */
+/** Of each set of ports in the fewest ranges; undefined when that is too much. */
 function register(entries: readonly ServiceEntry[]): Registered | undefined {
   const pairs = entries.reduce(
     (sum, { ranges, ports }) => sum + ranges.length * (ports === 'every' ? 1 : ports.length),
     0,
   );
   if (pairs > registeredLimits.pairs) return undefined;
-  const everyPort = mergeRanges(entries.filter(({ ports }) => ports === 'every').flatMap(({ ranges }) => ranges));
-  const rows = new Map(everyPort.map((range) => [formatRange(range), [] as number[]]));
-  const isWhole = new Set(rows.keys());
-  for (const [port, ranges] of [...byPort(entries)].sort(([one], [other]) => one - other))
-    for (const range of mergeRanges(ranges)) {
-      const cidr = formatRange(range);
-      if (!isWhole.has(cidr)) add(rows, cidr, [port]);
-    }
-  if (rows.size > registeredLimits.ranges) return undefined;
-  return [...rows].map(([cidr, ports]) => ({ cidr, ports }));
+  const rows = byPorts(entries).flatMap(({ ports, ranges }) =>
+    mergeRanges(ranges).map((range) => ({ cidr: formatRange(range), ports })),
+  );
+  return rows.length > registeredLimits.ranges ? undefined : rows;
 }
 
-function byPort(entries: readonly ServiceEntry[]): ReadonlyMap<number, AddressRange[]> {
-  const all = new Map<number, AddressRange[]>();
-  for (const { ports, ranges } of entries)
-    for (const { number } of ports === 'every' ? [] : ports) if (!reserved.has(number)) add(all, number, ranges);
-  return all;
+/** Entries for the same ports together: there are few such sets. */
+function byPorts(entries: readonly ServiceEntry[]) {
+  const all = new Map<string, AddressRange[]>();
+  for (const { ports, ranges } of entries) {
+    const numbers =
+      ports === 'every' ? [] : ports.map(({ number }) => number).filter((number) => !reserved.has(number));
+    if (ports === 'every' || numbers.length > 0) add(all, [...new Set(numbers)].sort(ascending).join(' '), ranges);
+  }
+  return [...all].map(([key, ranges]) => ({ ports: key === '' ? [] : key.split(' ').map(Number), ranges }));
 }
+
+const ascending = (one: number, other: number) => one - other;
 
 function add<K, T>(lists: Map<K, T[]>, key: K, items: readonly T[]): void {
   const list = lists.get(key);
