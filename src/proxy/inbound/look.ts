@@ -38,7 +38,8 @@ export async function look(from: Unseen, mode: Mode, parts: CaptureParts, settin
   if (mode === 'DISABLE') return seen({ kind: 'plaintext', why: 'unseen' });
   if (mode === 'PERMISSIVE') {
     const { clock, greetings, policy } = parts;
-    const silentMs = Math.min(silenceLimits.beforeDialMs, greetings.heldMs(plaintext.destination.port));
+    // So that a greeting can be there by the time at which it is passed on.
+    const silentMs = Math.min(silenceLimits.beforeDialMs, greetings.heldMs(plaintext.destination.port) / 2);
     const first = await unproved(from, parts, settings, (signal) => detect(socket, signal, { clock, silentMs }));
     if (first.kind !== 'silent') return seen(first);
     if (decideInbound(plaintext, policy.current(), settings.floor).kind === 'permitted')
@@ -57,6 +58,8 @@ async function dialAndLook(from: Unseen, parts: CaptureParts, settings: InboundS
   const permit = authorize(plaintext, policy.current(), settings.floor);
   const gone = untilClosed(socket);
   const delivered = await deliver(permit, parts, settings, gone);
+  // Nothing carries it yet, and so nobody else listens; it shows as a close.
+  delivered.application.on('error', () => undefined);
   try {
     const leftMs = (ofMs: number) => Math.max(0, ofMs - (clock.monotonic() - acceptedAtMs));
     const ends = { heldMs: leftMs(greetings.heldMs(port)), settledMs: leftMs(settings.handshakeTimeoutMs) };

@@ -71,10 +71,12 @@ export function firstToSpeak(
     hasSpoken = true;
     if (!isHeld) resolve('settled');
   });
-  return promise.finally(() => {
+  return promise.finally(async () => {
     for (const timer of timers) timer.cancel();
     ignoreClient();
     ignoreApplication();
+    // A stream counts its listeners at the next tick: until then another one would not be told what is there to read.
+    await new Promise((soon) => setImmediate(soon));
   });
 }
 
