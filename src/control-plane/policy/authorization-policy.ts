@@ -84,6 +84,6 @@ function rulesOf(spec: AuthorizationSpec, namespace: string) {
 
 function dryRunWarnings(annotations: PolicyObject['metadata']['annotations']): readonly Finding[] {
   const value = annotations?.[dryRun];
-  if (value === undefined || yes.has(value) || no.has(value)) return [];
+  if (value === undefined || value === null || yes.has(value) || no.has(value)) return [];
   return [warning(['metadata', 'annotations', dryRun], 'is neither true nor false, so that the policy is enforced')];
 }

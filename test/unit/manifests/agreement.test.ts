@@ -94,7 +94,7 @@ describe('The control plane in a cluster', () => {
     expect(objectOf(objects, 'Secret').metadata.name).toMatch(/^remora-authority-\w+$/);
   });
 
-  it('reads a snapshot, whose taker may read six kinds of objects and write that one ConfigMap', () => {
+  it('reads a snapshot, whose taker may read nine kinds of objects and write that one ConfigMap', () => {
     const rights = (kind: string) =>
       objectOf(objects, kind).rules.map(({ resources, resourceNames, verbs }: KubernetesObject) =>
         [verbs, resources, resourceNames ?? []].map((words) => words.join(',')).join(' '),
@@ -102,6 +102,8 @@ describe('The control plane in a cluster', () => {
     expect(rights('ClusterRole')).toEqual([
       'get,list,watch namespaces,nodes,pods,services,serviceaccounts ',
       'get,list,watch endpointslices ',
+      'get,list,watch peerauthentications,authorizationpolicies ',
+      'get,list,watch serviceentries ',
     ]);
     expect(rights('Role')).toEqual(['get,patch,update configmaps remora-registry', 'create configmaps ']);
     expect(objectOf(objects, 'Role').metadata.namespace).toBe('remora-system');

@@ -102,7 +102,8 @@ describe('an AuthorizationPolicy', () => {
     expect(read({}, {}, apiVersion).problems).toEqual([]);
   });
 
-  it.each<[string, boolean | undefined, number]>([
+  it.each<[unknown, boolean | undefined, number]>([
+    [null, undefined, 0],
     ['true', true, 0],
     ['T', true, 0],
     ['1', true, 0],
@@ -186,7 +187,7 @@ describe('G6: an AuthorizationPolicy that cannot be enforced as it is written', 
     ['an action that is no word', { action: 7 }, 'spec.action is 7, expected one of ALLOW, DENY, AUDIT'],
     [
       'a provider without CUSTOM',
-      { provider: { name: 'x' } },
+      { provider: { name: 'x' }, rules: [{}] },
       'spec.provider is given, expected it with the action CUSTOM alone',
     ],
     ['a provider with a field more', { provider: { nam: 'x' } }, 'spec.provider.nam is not known, did you mean name?'],
@@ -450,7 +451,7 @@ describe('G6: an AuthorizationPolicy that cannot be enforced as it is written', 
     ['targetRefs that are no list', { targetRefs: {} }, 'spec.targetRefs is an object, expected a list'],
     [
       'a selector and a targetRef',
-      { selector: {}, targetRef: { name: 'a' } },
+      { selector: {}, targetRef: { name: 'a' }, rules: [{}] },
       'spec.selector is given together with a targetRef, expected one of the two',
     ],
   ])('%s', (_, spec, sentence) => {
