@@ -88,11 +88,13 @@ export async function dial(port: number | undefined): Promise<Socket> {
 
 export const dialCaptured = ({ addresses }: RunningDataPlane) => dial(addresses.inbound[0]?.port);
 
+const web = shown(mesh.issue({ id: 'ns/shop/sa/web' }));
+
 /** TLS as a client in the mesh begins it. */
 export function startClient(socket: Socket, options: tls.ConnectionOptions = {}): tls.TLSSocket {
   const secure = tls.connect({
     socket,
-    ...shown(mesh.issue({ id: 'ns/shop/sa/web' })),
+    ...web,
     ca: mesh.bundlePem,
     ALPNProtocols: ['istio-peer-exchange', 'istio'],
     checkServerIdentity: () => undefined,
