@@ -35,6 +35,7 @@ import { authorityPollIntervalMs } from '../../src/control-plane/follow-authorit
 import { maxListedNames } from '../../src/control-plane/listed.ts';
 import { maxMeshReplyBytes } from '../../src/control-plane/mesh/status.ts';
 import { printedAtOnceBytes } from '../../src/control-plane/policy/printed-policy.ts';
+import { registeredLimits } from '../../src/control-plane/policy/registered.ts';
 import { maxPodsNotKnown, maxPreviewedBytes } from '../../src/control-plane/preview/api.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
@@ -354,6 +355,10 @@ describe('a fixed value', () => {
     ['endpoints of one destination', [api.maxReplyBytes / 2]],
     ['a line of a stream that tells of a policy', [api.maxPolicyLineBytes]],
     ['the policy of one workload', [api.maxPolicyBytes]],
+    [
+      'ranges that ServiceEntries register for a namespace, and pairs of a range and a port as they are written',
+      [registeredLimits.ranges, registeredLimits.pairs],
+    ],
     ['AuthorizationPolicies that are printed in one turn of the event loop', [printedAtOnceBytes]],
     ['streams of one pod', [maxStreamsPerPod]],
     ['heartbeat of a stream', [api.heartbeatIntervalMs]],
