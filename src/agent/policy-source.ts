@@ -10,10 +10,12 @@ export interface ToldPolicy {
   subscribe(listener: { policyChanged(policy: PolicyState | undefined): void }): () => void;
 }
 
-/** Rules and texts of a policy that is prepared at once: some milliseconds. */
-const lightWeight = 2000;
-/** How long others wait while a heavier one is prepared. */
-const sliceMs = 2;
+export const policySourceLimits = {
+  /** Rules and texts of a policy that is prepared at once: some milliseconds. */
+  lightWeight: 2000,
+  /** How long others wait while a heavier one is prepared. */
+  sliceMs: 2,
+} as const;
 /** Steps of some microseconds between two looks at the clock. */
 const stepsAtOnce = 32;
 
@@ -52,7 +54,7 @@ export function createPolicySource(
   };
 
   const take = (policy: PolicyState | undefined) => {
-    if (policy === undefined || isLighterThan(lightWeight, policy.authorization ?? [])) {
+    if (policy === undefined || isLighterThan(policySourceLimits.lightWeight, policy.authorization ?? [])) {
       [preparing, newest] = [undefined, undefined];
       enforce(policy);
     } else if (preparing === undefined) prepare(policy);
@@ -76,7 +78,7 @@ export function createPolicySource(
 }
 
 function isDoneWithin(clock: Pick<Clock, 'monotonic'>, steps: Iterator<void>): boolean {
-  const endsAt = clock.monotonic() + sliceMs;
+  const endsAt = clock.monotonic() + policySourceLimits.sliceMs;
   do {
     for (let step = 0; step < stepsAtOnce; step += 1) if (steps.next().done === true) return true;
   } while (clock.monotonic() < endsAt);

@@ -14,6 +14,7 @@ import { socketTableLimits } from '../../src/agent/audit/socket-table.ts';
 import { callerBookLimits, callerNames } from '../../src/agent/callers/caller-book.ts';
 import { interceptionProbeLimits } from '../../src/agent/interception.ts';
 import { policyPageLimits } from '../../src/agent/policy-page.ts';
+import { policySourceLimits } from '../../src/agent/policy-source.ts';
 import { workloadBookLimits, workloadBookTimes } from '../../src/agent/registry/workload-book.ts';
 import { longestRetryMs, shortestLifetimeMs, shortestRenewalMs } from '../../src/agent/renewal-timetable.ts';
 import { longestRetryAfterMs } from '../../src/agent/reply.ts';
@@ -67,6 +68,7 @@ import { pageSpacingMs } from '../../src/metrics/shared-page.ts';
 import { maxPortLabels, maxRootLabels } from '../../src/metrics/sidecar-families.ts';
 import { maxTcpSeries } from '../../src/metrics/tcp/series.ts';
 import { tcpTrafficLimits } from '../../src/metrics/tcp/traffic.ts';
+import { maxAudited } from '../../src/policy/judge.ts';
 import { maxAuditedNames } from '../../src/proxy/connection-line.ts';
 import { longestWaitMs } from '../../src/proxy/explain/explain.ts';
 import { maxAddressesOfName } from '../../src/proxy/explain/lookup.ts';
@@ -269,6 +271,9 @@ describe('a fixed value', () => {
     ['roots with a value of their own in `remora_peers_by_root`', [maxRootLabels]],
     ['ports with a value of their own in `remora_mode_info`', [maxPortLabels]],
     ['names of AUDIT policies in the line of a connection', [maxAuditedNames]],
+    ['AUDIT policies that are looked for at one connection', [maxAudited]],
+    ['rules and texts of a policy that comes into force at once', [policySourceLimits.lightWeight]],
+    ['preparing a larger policy, in one turn of the event loop', [policySourceLimits.sliceMs]],
     ['judging what is carried after a change of the policy, in one turn of the event loop', [sliceMs]],
     [
       'modes of ports, and AuthorizationPolicies, that a page shows',

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { AuthorizationPolicy, PolicyRule, PolicySource } from '../../../src/control-api.ts';
 import type { InboundRequest } from '../../../src/policy/authorize.ts';
-import { judge, maxAudited } from '../../../src/policy/judge.ts';
+import { judge, maxAudited, preparedBytes, prepareJudging } from '../../../src/policy/judge.ts';
 
 const destination = { ip: '10.0.0.7', port: 8080 };
 const webId = 'cluster.local/ns/shop/sa/web';
@@ -94,6 +94,21 @@ describe('the order of Istio', () => {
   it('names no more AUDIT policies than anybody would read', () => {
     const audits = Array.from({ length: 100 }, () => policy('AUDIT', [{}, {}]));
     expect(judge(audits, web).audited).toEqual(audits.slice(0, maxAudited).map(({ name }) => name));
+  });
+});
+
+describe('the preparation of policies', () => {
+  it('is done once, and has a size', () => {
+    const all = [allow({ principals: [webId] }), deny({ namespaces: ['x'] }), policy('AUDIT', [{}])];
+    expect(preparedBytes(all)).toBe(0);
+    const steps = prepareJudging(all);
+    while (steps.next().done !== true) expect(preparedBytes(all)).toBe(0);
+    const bytes = preparedBytes(all);
+    expect(bytes).toBeGreaterThan(100);
+    expect(prepareJudging(all).next().done).toBe(true);
+    const onTrial = [...all, policy('DENY', [{}], { isDryRun: true })];
+    expect(judge(onTrial, web).verdict.kind).toBe('allowed');
+    expect(preparedBytes(onTrial)).toBeGreaterThan(bytes);
   });
 });
 
