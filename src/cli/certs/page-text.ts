@@ -102,7 +102,7 @@ function rootLines(root: ShownRoot, nowMs: number): string[] {
 function peerLines({ open, recent, unnamed }: ShownPeers, nowMs: number): string[] {
   if (recent.length + unnamed === 0) return [];
   return [
-    `${open} tunnel${open === 1 ? '' : 's'} open; peers of the last hour:`,
+    `${open} ${open === 1 ? 'tunnel or direct connection' : 'tunnels and direct connections'} open; peers of the last hour:`,
     ...recent.slice(0, maxPeersShown).map(({ spiffeId, lastSeen }) => {
       const agoMs = nowMs - parseDate(lastSeen);
       return `  ${printable(spiffeId)}, ${agoMs < secondMs ? 'now' : `${roughly(agoMs)} ago`}`;

@@ -20,10 +20,12 @@ const bytesOf = ({ bytesSent, bytesReceived }: ShownConnection) => bytesSent + b
 function summaryLine(connections: readonly ShownConnection[]): string {
   const inbound = connections.filter(({ direction }) => direction === 'inbound').length;
   const plaintext = connections.filter(({ security }) => security === 'plaintext').length;
+  const direct = connections.filter(({ transport }) => transport === 'direct').length;
   const tunnels = new Set(connections.flatMap(({ tunnel }) => (tunnel === undefined ? [] : [tunnel])));
   const parts = [`${inbound} inbound`, `${connections.length - inbound} outbound`];
   const carried = [
     ...(tunnels.size > 0 ? [`in ${counted(tunnels.size, 'tunnel')}`] : []),
+    ...(direct > 0 ? [`${direct} directly`] : []),
     ...(plaintext > 0 ? [`${plaintext} in plaintext`] : []),
   ];
   return [`${counted(connections.length, 'connection')}: ${parts.join(', ')}`, ...carried].join('; ');
@@ -43,7 +45,7 @@ const table: readonly Column<ShownConnection>[] = [
   { title: 'DESTINATION', text: destinationOf, least: 14 },
   { title: 'SENT', text: ({ bytesSent }) => shortBytes(bytesSent), isNumber: true },
   { title: 'RECEIVED', text: ({ bytesReceived }) => shortBytes(bytesReceived), isNumber: true },
-  { title: 'TUNNEL', text: ({ tunnel, security }) => printable(tunnel ?? security) },
+  { title: 'TUNNEL', text: ({ tunnel, transport }) => printable(tunnel ?? transport) },
   { title: 'ID', text: ({ id }) => printable(id), least: 16 },
 ];
 

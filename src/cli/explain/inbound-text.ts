@@ -38,7 +38,7 @@ function captureStep({ capture }: ShownPorts, { identity }: InboundPage): string
   const tunnel = identity === null ? [] : ['its sidecar comes through a tunnel, which is never captured'];
   if (capture === null) return step('Captured', [...tunnel, 'this sidecar has no redirect rules']);
   const plain = captureFact(capture);
-  return step('Captured', [...tunnel, identity === null ? plain : `dialled without one: ${plain}`]);
+  return step('Captured', [...tunnel, identity === null ? plain : `mutual TLS with the port itself: ${plain}`]);
 }
 
 function callerStep({ caller }: InboundPage): string[] {

@@ -46,7 +46,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     if (originalDestination === undefined)
       throw new DeniedError('no_original_destination', 'The kernel knows no original destination');
     const facts = { transport: 'plaintext', security: 'plaintext', originalDestination } as const;
-    account.learned(facts);
+    account.learned({ originalDestination });
     const destination = parts.guard.check(originalDestination);
     const mode = modeOn(destination.port, parts.policy.current(), settings.floor);
     const plaintext: InboundRequest = { destination, principal: undefined, source: peerAddress?.ip };
@@ -56,6 +56,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
       const from = { socket, account, destination, originalDestination, peerAddress, acceptedAtMs, delivered };
       return await acceptDirect({ ...from, carried: untrack }, parts, settings);
     }
+    account.learned(facts);
     refuseDetected(seen.detected, mode, destination);
     const permit = authorize(plaintext, parts.policy.current(), settings.floor);
     delivered ??= await deliver(permit, parts, settings, untilClosed(socket));

@@ -60,8 +60,10 @@ async function refusal(options: ConnectionOptions, plane?: RunningDataPlane): Pr
   const secure = startClient(await dialCaptured(taking), options);
   secure.once('secureConnect', () => secure.write('secret'));
   expect(await ending(secure)).toBe('reset');
-  const { outcome, reason } = await taking.line({ direction: 'inbound', transport: 'direct' });
+  const line = await taking.line({ direction: 'inbound', transport: 'direct' });
+  const { outcome, reason } = line;
   expect(outcome).toBe('handshake');
+  expect(line).not.toHaveProperty('security');
   expect(counted(taking)).toEqual([reason]);
   return reason;
 }

@@ -230,7 +230,7 @@ describe('a peer', () => {
       `${webId} to port 8080 would be let in`,
       '',
       'Captured    its sidecar comes through a tunnel, which is never captured',
-      "            dialled without one: yes, by the rule 'Everything else'",
+      "            mutual TLS with the port itself: yes, by the rule 'Everything else'",
       'Identity    its trust domain cluster.local has a trust bundle here',
       '            not revoked; its certificate has to prove it',
       'Mode        STRICT: --minimum-inbound-mode of this pod sets it; the policy says PERMISSIVE',
