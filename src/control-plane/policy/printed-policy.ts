@@ -46,8 +46,9 @@ export function createPolicyPrinter(maxBytes: number = maxPolicyBytes): PolicyPr
   };
   const make = ({ authorization = [], ...rest }: PolicyState): PrintedState => {
     const head = printJson(rest);
-    const bytes = bytesOf([head, ...authorization.map(textOf)]);
-    const texts = bytes <= maxBytes ? authorization.map(textOf) : [printJson(tooLarge(bytes, maxBytes))];
+    const selected = authorization.map(textOf);
+    const bytes = bytesOf([head, ...selected]);
+    const texts = bytes <= maxBytes ? selected : [printJson(tooLarge(bytes, maxBytes))];
     const lines = [head, ...texts];
     const digest = hash('sha256', lines.map((line) => line.digest).join(), 'base64');
     return { digest, ...(bytesOf(lines) + headBytes > maxPolicyLineBytes ? inParts(lines) : inOneLine(head, texts)) };
@@ -91,10 +92,20 @@ function tooLarge(bytes: number, maxBytes: number): AuthorizationPolicy {
   return { name: 'remora/policy-too-large', action: 'DENY', problem, rules: [] };
 }
 
+/** Joined when somebody is told of it: most streams have been told of the same before. */
 function inOneLine({ text }: Printed, policies: readonly Printed[]): Omit<PrintedState, 'digest'> {
-  const list = policies.map((policy) => policy.text).join();
-  const data = list === '' ? text : `${text.slice(0, -1)},"authorization":[${list}]}`;
-  return { lineCount: 1, fields: () => [`,"data":${data}`] };
+  let fields: readonly string[] | undefined;
+  const join = () => {
+    const list = policies.map((policy) => policy.text).join();
+    return [`,"data":${list === '' ? text : `${text.slice(0, -1)},"authorization":[${list}]}`}`];
+  };
+  return {
+    lineCount: 1,
+    fields() {
+      fields ??= join();
+      return fields;
+    },
+  };
 }
 
 function inParts(printed: readonly Printed[]): Omit<PrintedState, 'digest'> {

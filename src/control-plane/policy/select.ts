@@ -86,7 +86,6 @@ function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string) {
     const own = namespace === rootNamespace ? [] : [scopes(namespace)];
     const groups = [scopes(rootNamespace), ...own];
     const narrow = groups.flatMap((group) => (labels === undefined ? [] : group.selecting(labels)));
-    const wide = groups.flatMap((group) => group.wide);
     const isUnknown = labels === undefined && groups.some(({ hasSelectors }) => hasSelectors);
     const isEmpty = own.every((group) => group.wide.length === 0);
     return {
@@ -95,7 +94,10 @@ function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string) {
         ...(isUnknown ? [unknownPod.name] : []),
         ...narrow.map(({ policy }) => policy.name),
       ],
-      make: () => [...(isUnknown ? [unknownPod] : []), ...[...wide, ...narrow].map(({ policy }) => policy)],
+      make: () => {
+        const wide = groups.flatMap((group) => group.wide);
+        return [...(isUnknown ? [unknownPod] : []), ...[...wide, ...narrow].map(({ policy }) => policy)];
+      },
     };
   };
 }
