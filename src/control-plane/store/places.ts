@@ -28,7 +28,8 @@ export function offsetOf(document: Document.Parsed, path: Path, isOfKey = false)
   return path.length === 0 ? startOf(node, offset) : offset;
 }
 
-function startOf(node: unknown, otherwise: number): number {
+/** Where a node begins. */
+export function startOf(node: unknown, otherwise: number): number {
   return isNode(node) ? ((node as Node).range?.[0] ?? otherwise) : otherwise;
 }
 

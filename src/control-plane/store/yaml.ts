@@ -1,13 +1,13 @@
 import * as v from 'valibot';
 import type { Alias, Document } from 'yaml';
-import { isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
+import { isAlias, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
 import { messageOf } from '../../errors.ts';
 import type { Finding, Path } from '../policy/finding.ts';
 import { policyReader, unreadFinding } from '../policy/read.ts';
 import type { Note, Position } from './note.ts';
 import type { Kind, RegistryObject } from './objects.ts';
 import { kinds } from './objects.ts';
-import { offsetOf, positionAt, positionIn } from './places.ts';
+import { offsetOf, positionAt, positionIn, startOf } from './places.ts';
 
 export interface ReadObject {
   readonly entry: RegistryObject;
@@ -71,7 +71,7 @@ export function readText(text: string): ReadText {
         ? brokenAt({ line: 1, column: 1 }, 'the file is empty')
         : undefined;
   if (unreadable !== undefined) return { ...found, broken: [unreadable] };
-  for (const document of parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: isSameKey })) {
+  for (const document of parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })) {
     try {
       readDocument(document, lines, found);
     } catch (error) {
@@ -98,15 +98,10 @@ class BrokenYaml extends Error {
   }
 }
 
-/** Keys are names of fields in the end: `8080` and `"8080"` are the same. */
-function isSameKey(one: unknown, other: unknown): boolean {
-  return one === other || (isScalar(one) && isScalar(other) && String(one.value) === String(other.value));
-}
-
 function readDocument(document: Document.Parsed, lines: LineCounter, found: Found): void {
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new BrokenYaml(messageOf(problem), problem.pos[0]);
-  refuseRecursion(document);
+  refuseHidden(document);
   const value: unknown = document.toJS({ maxAliasCount });
   for (const { object, path } of objectsIn(value)) {
     const at = (inner: Path, isOfKey?: boolean) => positionAt(lines, offsetOf(document, [...path, ...inner], isOfKey));
@@ -116,8 +111,8 @@ function readDocument(document: Document.Parsed, lines: LineCounter, found: Foun
   }
 }
 
-/** The library hands out a structure that contains itself. */
-function refuseRecursion(document: Document.Parsed): void {
+/** The library hands out a structure that contains itself, and compares each key with every other. */
+function refuseHidden(document: Document.Parsed): void {
   visit(document, {
     Alias(_, alias: Alias, path) {
       const target = alias.resolve(document);
@@ -125,8 +120,19 @@ function refuseRecursion(document: Document.Parsed): void {
         throw new BrokenYaml(`The alias *${alias.source} has no anchor in front of it`, alias.range?.[0] ?? 0);
       }
     },
+    Map(_, { items }) {
+      const names = new Set<string>();
+      for (const { key } of items) {
+        const name = nameOfKey(isAlias(key) ? key.resolve(document) : key);
+        if (names.has(name)) throw new BrokenYaml('Map keys must be unique', startOf(key, document.range[0]));
+        names.add(name);
+      }
+    },
   });
 }
+
+/** Keys are names of fields in the end: `8080` and `"8080"` are the same. */
+const nameOfKey = (key: unknown) => String(isScalar(key) ? key.value : key);
 
 /** The objects of one document: none when it is empty, the items of a `List`. */
 function objectsIn(value: unknown): { readonly object: unknown; readonly path: Path }[] {

@@ -138,6 +138,21 @@ describe('a directory that changes', () => {
 });
 
 describe('a directory that breaks while it is used', () => {
+  it('G6: goes on with policy that cannot be followed, and logs each problem once, with its place', async () => {
+    const policy = (name: string, spec: string) =>
+      `apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}}\nspec: ${spec}\n`;
+    const logged = () => captured.lines.flatMap(({ problem }) => (problem === undefined ? [] : [`${problem}`]));
+    write('a.yaml', policy('a', '{mtls: {mode: STRIKT}}'));
+    const opened = await open();
+    expect(opened.current().peerAuthentications).toMatchObject([{ name: 'a', mode: 'STRICT' }]);
+    const first = `${join(directory, 'a.yaml')}:4:21: PeerAuthentication default/a: spec.mtls.mode is "STRIKT", `;
+    expect(logged()).toEqual([expect.stringContaining(first)]);
+    write('b.yaml', policy('b', '{mtsl: {}}'));
+    expect((await polled(opened)).peerAuthentications).toHaveLength(2);
+    const second = `${join(directory, 'b.yaml')}:4:8: PeerAuthentication default/b: spec.mtsl is not known, `;
+    expect(logged()).toEqual([expect.stringContaining(first), expect.stringContaining(second)]);
+  });
+
   it('G1: keeps the last good state of every file, and says once where it is broken', async () => {
     write('a.yaml', pod('a'));
     write('b.yaml', pod('b'));

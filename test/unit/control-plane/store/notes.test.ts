@@ -62,6 +62,14 @@ it('P4: takes 8080 and "8080" for the same key, so that neither hides behind the
   expect(readYaml(text)).toEqual({ kind: 'broken', position: { line: 4, column: 41 }, why: 'Map keys must be unique' });
 });
 
+it('G1: finds a key that is there twice among very many, in one pass', () => {
+  const keys = Array.from({ length: 20_000 }, (_, index) => `key${index}: a`);
+  const read = (lines: readonly string[]) => readYaml(`apiVersion: v1\nkind: ConfigMap\n${lines.join('\n')}\n`);
+  expect(read(keys).kind).toBe('objects');
+  expect(read([...keys, 'key7: b'])).toMatchObject({ kind: 'broken', position: { line: 20_003, column: 1 } });
+  expect(read(['a: &a x', 'x: 1', '*a : 2'])).toMatchObject({ kind: 'broken', why: 'Map keys must be unique' });
+});
+
 it('G6: keeps an object of policy that cannot be followed, and breaks no text for it', () => {
   const read = readYaml(
     `${policy('spec: {action: CUSTOM}\n')}---\n${policy('spec: []\n', 'v9').replace('name: api', 'name: b')}`,
