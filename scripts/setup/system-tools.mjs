@@ -19,12 +19,16 @@ const debianPackages = {
   'nginx-stream': 'libnginx-mod-stream',
   // With promtool.
   prometheus: 'prometheus',
+  // Without the parts that make Debian start it.
+  mariadbd: 'mariadb-server-core',
+  mariadb: 'mariadb-client-core',
+  'nats-server': 'nats-server',
 };
 
 const contenders = ['haproxy', 'nginx', 'nginx-stream'];
 
 /** Tools whose packages are servers that Debian starts as soon as they are installed, and at each boot. */
-const servers = [...contenders, 'prometheus'];
+const servers = [...contenders, 'prometheus', 'nats-server'];
 
 /** A tool that is no program on the PATH. */
 const fixedPaths = {
