@@ -5,7 +5,7 @@ import type { ScopedPolicy } from '../../../../src/control-plane/policy/authoriz
 import type { PeerAuthentication, PeerMode } from '../../../../src/control-plane/policy/peer-authentication.ts';
 import { countPolicyObjects } from '../../../../src/control-plane/policy/policy-counts.ts';
 import { createSelection } from '../../../../src/control-plane/policy/select.ts';
-import { modes } from '../../../../src/policy/mode.ts';
+import { modeOfPolicy, modes } from '../../../../src/policy/mode.ts';
 import { labelledPod, peerAuthentication, scopedPolicy } from '../../../support/policy-objects.ts';
 
 const rootNamespace = 'istio-system';
@@ -234,19 +234,20 @@ describe('beside a second implementation', () => {
     isUnique,
   );
 
-  it('selects the same, port by port and policy by policy', () => {
+  it('selects the same, port by port and policy by policy, for one workload after the other', () => {
+    const workloads = fc.array(fc.tuple(namespace, labels), { minLength: 1, maxLength: 6 });
+    const ports = [79, 80, 81];
     fc.assert(
-      fc.property(authentications, policies, namespace, labels, (peers, scoped, where, wanted) => {
-        const pod = labelledPod(`${where}/x`, wanted);
+      fc.property(authentications, policies, workloads, (peers, scoped, asking) => {
         const selection = selectionOf(peers, scoped);
-        const state = selection.policyFor(where, pod);
-        expect([79, 80, 81].map((port) => selection.modeAt(pod, port))).toEqual(
-          [79, 80, 81].map((port) => naiveMode(peers, where, wanted, port)),
-        );
-        expect(state.ports?.find(({ port }) => port === 80)?.mode ?? state.mode).toBe(
-          naiveMode(peers, where, wanted, 80),
-        );
-        expect(namesOf(state).sort()).toEqual(naivePolicies(scoped, where, wanted));
+        for (const [where, wanted] of asking) {
+          const pod = labelledPod(`${where}/x`, wanted);
+          const state = selection.policyFor(where, pod);
+          const expected = ports.map((port) => naiveMode(peers, where, wanted, port));
+          expect(ports.map((port) => selection.modeAt(pod, port))).toEqual(expected);
+          expect(ports.map((port) => modeOfPolicy(state, port).mode)).toEqual(expected);
+          expect(namesOf(state).sort()).toEqual(naivePolicies(scoped, where, wanted));
+        }
       }),
       { numRuns: 500 },
     );
