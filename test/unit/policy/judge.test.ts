@@ -112,6 +112,18 @@ describe('the preparation of policies', () => {
   });
 });
 
+describe('a policy with long lists', () => {
+  it('is prepared in many steps', () => {
+    const blocks = Array.from({ length: 9600 }, (_, at) => `10.${at >> 8}.${at & 255}.1`);
+    const steps = prepareJudging([deny({ ipBlocks: blocks })]);
+    let count = 0;
+    while (steps.next().done !== true) count += 1;
+    // To read them, to list them, and to find keys, paths and places for them, which are gone through in the end.
+    expect(count).toBeGreaterThanOrEqual(6 * 300);
+    expect(count).toBeLessThan(6.3 * 300);
+  });
+});
+
 describe('what a rule says', () => {
   it.each<[string, PolicyRule, boolean]>([
     ['one of the sources', { from: [{ namespaces: ['x'] }, { serviceAccounts: ['shop/web'] }] }, true],
