@@ -15,6 +15,8 @@ import { startPods } from './pods.ts';
 export interface MeshPodSpec extends Required<PodAddresses> {
   /** Whether it has a sidecar. */
   readonly isMeshed: boolean;
+  /** Its labels, where they are not those of `isMeshed`. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** Further settings of its sidecar. */
   readonly agent?: readonly string[];
   /** Further settings of its rules. */
@@ -194,14 +196,14 @@ const serviceAccount = (name: string) => ({
   metadata: { name, namespace: 'shop' },
 });
 
-const pod = (name: string, { v4, v6, isMeshed }: MeshPodSpec) => ({
+const pod = (name: string, { v4, v6, isMeshed, labels }: MeshPodSpec) => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: {
     name,
     namespace: 'shop',
     uid: `uid-${name}`,
-    labels: isMeshed ? { 'networking.istio.io/tunnel': 'http' } : {},
+    labels: labels ?? (isMeshed ? { 'networking.istio.io/tunnel': 'http' } : {}),
   },
   spec: { serviceAccountName: name, containers: [{ name: 'app', image: 'app' }] },
   status: {
