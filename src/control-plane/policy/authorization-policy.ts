@@ -1,12 +1,12 @@
 import * as v from 'valibot';
-import type { AuthorizationPolicy } from '../../control-api.ts';
+import type { AuthorizationPolicy, PolicyRule } from '../../control-api.ts';
 import type { AuthorizationSpec } from './authorization-schema.ts';
-import { authorizationPolicySchema, authorizationSpec } from './authorization-schema.ts';
+import { authorizationPolicySchema, authorizationSpec, targetedSpec } from './authorization-schema.ts';
 import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, warning } from './finding.ts';
 import { wireRule } from './rules.ts';
 import type { PolicyObject, Scope } from './scope.ts';
-import { problemsOfObject, scopeOf } from './scope.ts';
+import { isOfKnownVersion, problemsOfObject, scopeOf } from './scope.ts';
 
 /** Istio's AuthorizationPolicy as sidecars get it, and whom it is about. */
 export interface ScopedPolicy extends Scope {
@@ -26,14 +26,10 @@ const no: ReadonlySet<unknown> = new Set(['0', 'f', 'F', 'false', 'FALSE', 'Fals
  */
 export function readAuthorizationPolicy(object: PolicyObject): Read<ScopedPolicy> {
   const { metadata } = object;
-  const findings = problemsOfObject(authorizationPolicySchema, object);
-  const parsed = v.safeParse(v.nullish(authorizationSpec, {}), object.spec);
-  const spec = parsed.success ? (parsed.output ?? {}) : undefined;
-  const problems = [...findings, ...(spec === undefined ? [] : problemsOfSpec(spec))];
-  const { rules, warnings } =
-    spec === undefined || problems.length > 0 ? { rules: [], warnings: [] } : rulesOf(spec, metadata.namespace);
-  const all = [...problems, ...warnings, ...dryRunWarnings(metadata.annotations)];
-  const text = problemOf(all) ?? (spec === undefined ? 'spec cannot be read' : undefined);
+  const target = isOfKnownVersion(object) ? targetOf(object.spec) : undefined;
+  const { rules, findings } = target === undefined ? enforceable(object) : skippedFor(target);
+  const all = [...findings, ...dryRunWarnings(metadata.annotations)];
+  const text = problemOf(all);
   const policy: AuthorizationPolicy = {
     name: `${metadata.namespace}/${metadata.name}`,
     action: actionOf(object.spec),
@@ -41,8 +37,36 @@ export function readAuthorizationPolicy(object: PolicyObject): Read<ScopedPolicy
     ...(text !== undefined && { problem: text }),
     rules,
   };
-  const isSkipped = problems.length === 0 && spec !== undefined && hasTarget(spec);
-  return { object: { ...scopeOf(object), policy, isSkipped }, findings: all };
+  return { object: { ...scopeOf(object), policy, isSkipped: target !== undefined }, findings: all };
+}
+
+interface Enforceable {
+  readonly rules: PolicyRule[];
+  readonly findings: readonly Finding[];
+}
+
+function enforceable(object: PolicyObject): Enforceable {
+  const findings = problemsOfObject(authorizationPolicySchema, object);
+  const parsed = v.safeParse(v.nullish(authorizationSpec, {}), object.spec);
+  if (!parsed.success)
+    return { rules: [], findings: findings.length > 0 ? findings : [problem(['spec'], 'cannot be read')] };
+  const spec = parsed.output ?? {};
+  const problems = [...findings, ...problemsOfSpec(spec)];
+  return problems.length > 0 ? { rules: [], findings: problems } : rulesOf(spec, object.metadata.namespace);
+}
+
+/** What it is for is no matter of sidecars, and neither is what else stands in it, such as CUSTOM for a gateway. */
+function skippedFor(target: keyof AuthorizationSpec): Enforceable {
+  const why = 'selects a gateway or a waypoint and no workload, so that the policy is skipped';
+  return { rules: [], findings: [warning(['spec', target], why)] };
+}
+
+/** The field by which a policy selects something else than workloads; undefined when it may be about these all the same. */
+function targetOf(spec: unknown): 'targetRef' | 'targetRefs' | undefined {
+  const parsed = v.safeParse(targetedSpec, spec);
+  if (!parsed.success) return undefined;
+  if (parsed.output.targetRef) return 'targetRef';
+  return parsed.output.targetRefs?.length ? 'targetRefs' : undefined;
 }
 
 /** What cannot be read denies, if it decides at all. */
@@ -52,34 +76,24 @@ function actionOf(spec: unknown): AuthorizationPolicy['action'] {
   return action === 'ALLOW' || action === 'AUDIT' ? action : 'DENY';
 }
 
-const hasTarget = ({ targetRef, targetRefs }: AuthorizationSpec) =>
-  (targetRef ?? undefined) !== undefined || (targetRefs ?? []).length > 0;
-
 function problemsOfSpec(spec: AuthorizationSpec): readonly Finding[] {
-  const { selector, action, provider, rules } = spec;
+  const { selector, targetRef, targetRefs, action, provider, rules } = spec;
   const found: Finding[] = [];
   if (provider) found.push(problem(['spec', 'provider'], 'is given, expected it with the action CUSTOM alone'));
   if (action === 'DENY' && !rules?.length)
     found.push(problem(['spec'], 'denies and has no rules, expected at least one; the rule {} matches everything'));
-  if (hasTarget(spec) && selector)
+  if (selector && (targetRef || targetRefs?.length))
     found.push(problem(['spec', 'selector'], 'is given together with a targetRef, expected one of the two'));
   return found;
 }
 
-function rulesOf(spec: AuthorizationSpec, namespace: string) {
+function rulesOf(spec: AuthorizationSpec, namespace: string): Enforceable {
   const action = spec.action ?? 'ALLOW';
   const read = (spec.rules ?? []).map((rule, index) =>
     wireRule(rule, { action, namespace, path: ['spec', 'rules', index] }),
   );
   const rules = read.flatMap(({ rule }) => (rule === undefined ? [] : [rule]));
-  const warnings = read.flatMap((one) => one.warnings);
-  if (!hasTarget(spec)) return { rules, warnings };
-  const at = spec.targetRef ? 'targetRef' : 'targetRefs';
-  const skipped = warning(
-    ['spec', at],
-    'selects a gateway or a waypoint and no workload, so that the policy is skipped',
-  );
-  return { rules, warnings: [skipped, ...warnings] };
+  return { rules, findings: read.flatMap(({ warnings }) => warnings) };
 }
 
 function dryRunWarnings(annotations: PolicyObject['metadata']['annotations']): readonly Finding[] {

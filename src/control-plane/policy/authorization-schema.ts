@@ -102,11 +102,13 @@ const rule = closed({
   when: list(condition),
 });
 
-const targetRef = closed({
-  group: v.nullish(text),
-  kind: v.nullish(text),
-  name: v.nullish(text),
-  namespace: v.nullish(text),
+const targetRef = closed({ group: v.nullish(text), kind: value, name: value, namespace: v.nullish(text) });
+
+/** What of a policy tells that it is about no workload. */
+export const targetedSpec = v.looseObject({
+  selector: v.nullish(v.null()),
+  targetRef: v.nullish(targetRef),
+  targetRefs: list(targetRef),
 });
 
 const actions = ['ALLOW', 'DENY', 'AUDIT'] as const;

@@ -447,11 +447,16 @@ describe('G6: an AuthorizationPolicy that cannot be enforced as it is written', 
       { selector: { matchLabels: { v: 1 } } },
       'spec.selector.matchLabels.v is 1, expected a string',
     ],
-    ['a targetRef with a slip', { targetRef: { nmae: 'a' } }, 'spec.targetRef.nmae is not known, did you mean name?'],
+    [
+      'a targetRef with a slip',
+      { targetRef: { kind: 'Gateway', name: 'a', nmae: 'a' } },
+      'spec.targetRef.nmae is not known, did you mean name?',
+    ],
+    ['a targetRef to nothing', { targetRef: { kind: 'Gateway' } }, 'spec.targetRef.name is missing'],
     ['targetRefs that are no list', { targetRefs: {} }, 'spec.targetRefs is an object, expected a list'],
     [
       'a selector and a targetRef',
-      { selector: {}, targetRef: { name: 'a' }, rules: [{}] },
+      { selector: {}, targetRef: { kind: 'Gateway', name: 'a' }, rules: [{}] },
       'spec.selector is given together with a targetRef, expected one of the two',
     ],
   ])('%s', (_, spec, sentence) => {
@@ -572,6 +577,15 @@ describe('what is only worth a warning', () => {
       problems: [],
       warnings: [`spec.${at} selects a gateway or a waypoint and no workload, so that the policy is skipped`],
     });
+  });
+
+  it('is what else stands in a policy for a gateway: nothing of it is a matter of workloads', () => {
+    const targetRefs = [{ kind: 'Gateway', name: 'a' }];
+    const { scoped, problems } = read({ targetRefs, action: 'CUSTOM', provider: { name: 'x' }, rules: [{ from: [] }] });
+    expect(problems).toEqual([]);
+    expect(scoped).toMatchObject({ isSkipped: true, policy: { rules: [] } });
+    expect(scoped.policy.problem).toBeUndefined();
+    expect(read({ targetRefs }, {}, 'security.istio.io/v2').scoped.isSkipped).toBe(false);
   });
 
   it('is no empty targetRefs: the policy is about workloads', () => {
