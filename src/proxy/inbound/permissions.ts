@@ -41,7 +41,8 @@ export function createPermissions(
   const judge = ({ permit, cut }: Held, current: PolicyState) => {
     const decision = decideInbound(permit.request, current, floor);
     if (decision.kind === 'permitted') return;
-    const facts = { decision: policyDecisionOf(decision) };
+    // Where no policy is to be named, the one that allowed it is not to be named either.
+    const facts = { decision: policyDecisionOf(decision) ?? {} };
     const { detail = '' } = outcomeOf(new DeniedError(decision.reason, decision.why));
     cut('policy_change', { detail, facts });
   };

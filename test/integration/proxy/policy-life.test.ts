@@ -162,6 +162,22 @@ describe.each(ways)('what came by %s', (way) => {
     while (api.parts.connections.inUse > 0) await setImmediate();
   });
 
+  it('is cut where it is allowed no more, and the policy that allowed it is not named', async () => {
+    const app = await application(echo);
+    const api = await sidecarOf(app);
+    becomes(api, under({ ...denyAll, name: 'shop/all', action: 'ALLOW' }));
+    const { socket } = await dial(way, 'web', api, app);
+    expect(await answers(socket)).toBe(true);
+    const [live] = api.accounts.live();
+    expect(live?.facts.decision).toMatchObject({ policy: 'shop/all' });
+    const ended = ending(socket);
+    becomes(api, under(policyOf('some', 'ALLOW', idOf('somebody-else'))));
+    expect(await ended).toBe('reset');
+    const line = await api.line({ reason: 'policy_change' });
+    expect(line).toMatchObject({ detail: `AuthorizationPolicies allow some, and none of them ${whoOf(way)}` });
+    expect(line).not.toHaveProperty('policy');
+  });
+
   it('G8: is refused when the policy is tightened while the application is dialled, which sees no byte and a reset', async () => {
     const app = await application();
     const slots = createSlots(10);

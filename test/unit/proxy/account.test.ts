@@ -254,3 +254,46 @@ describe('an account', () => {
     expect(outcomeOf(new Error('a\nb'))).toEqual({ kind: 'denied', reason: 'internal', detail: 'a b' });
   });
 });
+
+describe('what policies say of a connection', () => {
+  const bytes = { bytesSent: 0, bytesReceived: 0 };
+  const audited = { audited: ['shop/watch'] };
+
+  it('is that of the last decision, so that the line of one that was cut names the policy that cut it', () => {
+    const { accounts, lines } = scene();
+    for (const decision of [{ policy: 'shop/deny' }, undefined]) {
+      const account = accounts.open({ direction: 'inbound', peerAddress: from(1) });
+      account.established({ ...facts, decision: { policy: 'shop/allow' } }, bytes);
+      account.close({ kind: 'closed', reason: 'policy_change', facts: { decision } });
+    }
+    expect(lines.map(({ policy }) => policy)).toEqual(['shop/deny', 'shop/allow']);
+  });
+
+  it('is counted once: when it is carried, or when it is refused', () => {
+    const { accounts, events } = scene();
+    const carried = accounts.open({ direction: 'inbound', peerAddress: from(1) });
+    carried.established({ ...facts, decision: audited }, bytes);
+    carried.close({ kind: 'closed', reason: 'policy_change', facts: { decision: audited } });
+    const refused = accounts.open({ direction: 'inbound', peerAddress: from(2) });
+    refused.close({ kind: 'denied', reason: 'policy_deny', facts: { decision: audited } });
+    accounts.open({ direction: 'inbound', peerAddress: from(3) }).close({ kind: 'denied', reason: 'draining' });
+    expect(events.filter(([event]) => event === 'connectionJudged')).toEqual([
+      ['connectionJudged', audited, 'allowed'],
+      ['connectionJudged', audited, 'denied'],
+    ]);
+  });
+
+  it.each([
+    ['all', 2],
+    ['failures', 1],
+    ['off', 0],
+  ] as const)('has its line when it is audited, unless the access log is off: %s, %i lines', (accessLog, count) => {
+    const { accounts, lines } = scene(accessLog);
+    for (const decision of [audited, undefined]) {
+      const account = accounts.open({ direction: 'inbound', peerAddress: from(1) });
+      account.established({ ...facts, decision }, bytes);
+      account.close({ kind: 'closed', reason: 'eof' });
+    }
+    expect(lines).toHaveLength(count);
+  });
+});
