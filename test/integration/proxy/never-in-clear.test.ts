@@ -5,8 +5,9 @@ import * as tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Address } from '../../../src/addresses.ts';
 import { formatAddress } from '../../../src/addresses.ts';
+import { createRegistry } from '../../../src/agent/registry/registry.ts';
 import { systemClock } from '../../../src/clock.ts';
-import type { Endpoint, PolicyState } from '../../../src/control-api.ts';
+import type { Destination, Endpoint, PolicyState } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import type { Lookup } from '../../../src/proxy/outbound/resolve.ts';
 import type { DataPlaneOptions, RunningDataPlane } from '../../support/data-plane.ts';
@@ -119,6 +120,12 @@ function sayTo({ addresses }: RunningDataPlane): Promise<string> {
 
 const say = async (...parts: Parameters<typeof caller>) => sayTo(await caller(...parts));
 
+async function destinationOf(endpoint: Partial<Endpoint>): Promise<Destination> {
+  const found = await registryOf(endpoint).lookup();
+  if (found.kind !== 'known') throw new TypeError('A registry that knows it knows it');
+  return found.destination;
+}
+
 const strict: PolicyState = { mode: 'STRICT' };
 const inClear = (address: Address): Partial<Endpoint> => ({
   address: formatAddress(address),
@@ -204,6 +211,35 @@ describe('what must be mutual TLS', () => {
       expect(await plane.line({ direction: 'outbound' })).toMatchObject({ outcome: 'closed', reason: 'policy_change' });
       expect(endpoint.seen()).toBe('');
     });
+  });
+
+  it('is not sent in clear any more once the sidecar was told so, also when the control plane goes away then', async () => {
+    const endpoint = await listener();
+    const told: { receive: ((destination: Destination) => void) | undefined } = { receive: undefined };
+    let isUp = true;
+    const client = {
+      async destinations() {
+        if (!isUp) throw new Error('it is away');
+        return [await destinationOf(inClear(endpoint.address))];
+      },
+    };
+    const stream = {
+      isUp: () => isUp,
+      watch: () => undefined,
+      subscribe(listeners: { destinationReceived?: (destination: Destination) => void }) {
+        told.receive = listeners.destinationReceived;
+        return () => undefined;
+      },
+    };
+    const registry = createRegistry({ clock: systemClock, client, stream }, { maxDestinations: 10, idleMs: 600_000 });
+    later(() => void registry.close());
+    const plane = await caller(registry as unknown as ReturnType<typeof registryOf>, quick());
+    void sayTo(plane);
+    await expect.poll(endpoint.seen).toBe(secret);
+    told.receive?.(await destinationOf({ address: formatAddress(endpoint.address), transport: 'direct' }));
+    isUp = false;
+    expect(await sayTo(plane)).toBe('reset');
+    expect(endpoint.seen().split(secret)).toHaveLength(2);
   });
 
   it.each<[string, Lookup['kind'], string]>([

@@ -231,7 +231,7 @@ describe('an endpoint of a ServiceEntry in the mesh', () => {
 });
 
 describe('a ServiceEntry with a problem', () => {
-  it.each(['fields: true', 'resolution: DNS', 'ports: all', 'location: ELSEWHERE'])(
+  it.each(['fields: true', 'resolution: DNS', 'ports: all', 'location: ELSEWHERE', 'exportTo: ["*", other]'])(
     'that says %s is known and has no endpoint, and says why',
     (rest) => {
       const spec = `${rest.startsWith('ports') ? 'addresses: [203.0.113.0/24]' : external}, ${rest}`;
