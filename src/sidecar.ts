@@ -115,7 +115,7 @@ async function startSidecar(
   const { policy, revocations, reporting, workloads } = sources;
   workloads.subscribe(books.tcp.answered);
   workloads.subscribe(books.callers.answered);
-  const nodes = createNodeAddresses(clock);
+  const nodes = createNodeAddresses(clock, settings.nodeAddress);
   const policyInForce = watchPolicy(clock, policy, settings.minimumInboundMode, readiness);
 
   const held = () => identity && { current: identity.current(), renewal: identity.renewal() };

@@ -37,6 +37,11 @@ const workload = {
   workloadName: optional(address.objectName, 'unknown', 'Name of the workload in metrics and logs'),
   workloadNamespace: optional(address.objectName, 'unknown', 'Namespace of the workload in metrics and logs'),
   podName: optional(address.objectName, 'unknown', 'Name of the pod in logs'),
+  nodeAddress: optional(
+    address.ipAddress,
+    'the gateway of the default route alone',
+    'Address of the node: whoever calls from it is shown as the kubelet',
+  ),
 };
 
 const controlPlane = {

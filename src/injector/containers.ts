@@ -100,6 +100,7 @@ function environment(probes: AppProbes) {
   return [
     field(variableOf('podName'), 'metadata.name'),
     field(variableOf('workloadNamespace'), 'metadata.namespace'),
+    field(variableOf('nodeAddress'), 'status.hostIP'),
     ...(Object.keys(probes).length === 0 ? [] : [{ name: variableOf('appProbes'), value: probesVariable(probes) }]),
   ];
 }

@@ -14,7 +14,7 @@ const routeFiles = { v4: '/proc/net/route', v6: '/proc/net/ipv6_route' } as cons
  */
 export function createNodeAddresses(
   clock: Pick<Clock, 'monotonic'>,
-  given: readonly string[] = [],
+  given: string | undefined,
   read: (path: string) => string = readRoutes,
 ): { has(ip: string): boolean } {
   let known: ReadonlySet<string> = new Set();
@@ -23,7 +23,11 @@ export function createNodeAddresses(
     has(ip) {
       if (clock.monotonic() - readAtMs >= maxAgeMs) {
         readAtMs = clock.monotonic();
-        known = new Set([...given, ...gatewaysOfIpv4(read(routeFiles.v4)), ...gatewaysOfIpv6(read(routeFiles.v6))]);
+        known = new Set([
+          ...(given === undefined ? [] : [given]),
+          ...gatewaysOfIpv4(read(routeFiles.v4)),
+          ...gatewaysOfIpv6(read(routeFiles.v6)),
+        ]);
       }
       return known.has(ip);
     },

@@ -141,7 +141,9 @@ describe('remora strict-preview of a namespace or the mesh', () => {
   });
 
   it('exits with 0 when nothing would break and everything is known', async () => {
-    await (await sidecar('stock', 'db-0'))(callers([batch({ principal: 'spiffe://cluster.local/ns/ns/sa/web' })]));
+    await (await sidecar('stock', 'db-0'))(
+      callers([batch({ principal: 'spiffe://cluster.local/ns/ns/sa/web' }), batch({ isRefused: true })]),
+    );
     expect(await strict('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
   });
 

@@ -161,7 +161,11 @@ function containerForPodman(
   { configMaps, images }: Surroundings,
 ): Written {
   const { ports, restartPolicy, startupProbe, readinessProbe, livenessProbe, lifecycle, ...kept } = written;
-  const fields: Record<string, string> = { 'metadata.name': pod.name, 'metadata.namespace': pod.namespace };
+  const fields: Record<string, string> = {
+    'metadata.name': pod.name,
+    'metadata.namespace': pod.namespace,
+    'status.hostIP': '192.0.2.10',
+  };
   const env: { name: string; value: string }[] = (written.env ?? []).map(({ name, value, valueFrom }: Written) => {
     const { fieldRef, configMapKeyRef } = valueFrom ?? {};
     const given = fieldRef ? fields[fieldRef.fieldPath] : configMaps[configMapKeyRef?.name]?.[configMapKeyRef?.key];

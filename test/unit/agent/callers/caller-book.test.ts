@@ -221,6 +221,16 @@ describe('the bounds of the book', () => {
     expect(book.plaintext().callers.map(({ open: now }) => now)).toEqual([0, 0]);
   });
 
+  it('let nobody be forgotten who is connected once more', () => {
+    const { book, call } = start({ ...callerBookLimits, plaintext: 2 });
+    const [one, two] = [connection('10.0.0.1'), connection('10.0.0.1')];
+    book.connectionOpened(one);
+    book.connectionOpened(two);
+    book.connectionClosed(one);
+    for (let n = 2; n < 9; n += 1) call(connection(`10.0.0.${n}`));
+    expect(book.plaintext().callers).toMatchObject([{ ip: '10.0.0.1', open: 1 }, { ip: '10.0.0.8' }]);
+  });
+
   it('put ports beyond the bound together as other ones', () => {
     const { book, call } = start({ ...callerBookLimits, plaintext: 3, ports: 2 });
     for (let port = 1; port <= 6; port += 1) call(connection('10.0.0.9', port));

@@ -4,6 +4,7 @@ import { createFakeClock } from '../../../support/fake-clock.ts';
 
 const v4 = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
 eth0	00000000	0101F40A	0003	0	0	0	00000000	0	0	0
+eth0	00000000	0901F40A	0003	0	0	0	00000080	0	0	0
 eth0	0001F40A	00000000	0001	0	0	0	00FFFFFF	0	0	0
 eth0	0002F40A	0201F40A	0003	0	0	0	00FFFFFF	0	0	0
 `;
@@ -15,14 +16,14 @@ const files: Readonly<Record<string, string>> = { '/proc/net/route': v4, '/proc/
 
 describe('the addresses of the node', () => {
   it('are the gateways of the default routes, IPv4 and IPv6, and what the settings name', () => {
-    const nodes = createNodeAddresses(createFakeClock(), ['192.0.2.7'], (path) => files[path] ?? '');
+    const nodes = createNodeAddresses(createFakeClock(), '192.0.2.7', (path) => files[path] ?? '');
     expect(['10.244.1.1', 'fd00::1', '192.0.2.7'].map(nodes.has)).toEqual([true, true, true]);
-    expect(['10.244.1.2', '10.244.1.0', '0.0.0.0', '::', 'fd00::'].map(nodes.has)).toEqual(Array(5).fill(false));
+    expect(['10.244.1.2', '10.244.1.9', '0.0.0.0', '::', 'fd00::'].map(nodes.has)).toEqual(Array(5).fill(false));
   });
 
   it('are none where the kernel has no such table, or one that cannot be read', () => {
-    const without = createNodeAddresses(createFakeClock(), [], () => '');
-    const strange = createNodeAddresses(createFakeClock(), [], () => 'a\tb\nx 00000000 zz 1 1 1 1 00000000\n');
+    const without = createNodeAddresses(createFakeClock(), undefined, () => '');
+    const strange = createNodeAddresses(createFakeClock(), undefined, () => 'a\tb\nx 00000000 zz 1 1 1 1 00000000\n');
     expect(without.has('10.244.1.1')).toBe(false);
     expect(strange.has('10.244.1.1')).toBe(false);
   });
@@ -30,7 +31,7 @@ describe('the addresses of the node', () => {
   it('are read once a minute at most, and after that again', async () => {
     const clock = createFakeClock();
     let reads = 0;
-    const nodes = createNodeAddresses(clock, [], () => {
+    const nodes = createNodeAddresses(clock, undefined, () => {
       reads += 1;
       return '';
     });
