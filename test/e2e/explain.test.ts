@@ -122,7 +122,9 @@ describe.skipIf(noPodsBecause !== undefined)(`what is explained in a mesh of pod
     expect(explained).toMatchObject({ status: 1, stderr: '' });
     expect(explained.stdout).toContain('plaintext_in_strict: Port 7001 is STRICT and the peer speaks plaintext');
     expect(explained.stdout).toContain('If it were made now:');
-    expect(explained.stdout).toContain(`What to do: ${pods.legacy.v4} is a pod without a sidecar: inject one\n`);
+    expect(explained.stdout).toContain(
+      `What to do: ${pods.legacy.v4} is a pod without a sidecar: inject one, or let the mode be PERMISSIVE while it moves\n`,
+    );
     const elsewhere = await explain('web', String(id));
     expect(elsewhere.status).toBe(1);
     expect(elsewhere.stdout).toContain('The sidecar of the other side may know it by the same id');
