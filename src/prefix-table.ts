@@ -80,21 +80,31 @@ export interface PrefixTable<T> {
   matches(ip: string): Iterable<T>;
 }
 
-/** A question costs one look for each length of a prefix that there is, however many ranges there are. */
 export function createPrefixTable<T>(ranges: Iterable<readonly [AddressRange, T]>): PrefixTable<T> {
-  const tables = { 4: new Map<number, Map<bigint, T[]>>(), 6: new Map<number, Map<bigint, T[]>>() };
-  for (const [{ family, prefix, length }, value] of ranges) {
-    const ofLength = tables[family].get(length) ?? new Map<bigint, T[]>();
-    tables[family].set(length, ofLength);
-    const values = ofLength.get(prefix);
-    if (values === undefined) ofLength.set(prefix, [value]);
-    else values.push(value);
-  }
-  const ordered = {
-    4: [...tables[4]].sort(([one], [other]) => other - one),
-    6: [...tables[6]].sort(([one], [other]) => other - one),
+  const table = growingPrefixTable<T>();
+  for (const [range, value] of ranges) table.add(range, value);
+  return table;
+}
+
+/** A question costs one look for each length of a prefix that there is, however many ranges there are. */
+export function growingPrefixTable<T>(): PrefixTable<T> & { add(range: AddressRange, value: T): void } {
+  /** Of each family by length, the longest first. */
+  const ordered: Record<4 | 6, [length: number, byPrefix: Map<bigint, T[]>][]> = { 4: [], 6: [] };
+  const ofLength = (family: 4 | 6, length: number): Map<bigint, T[]> => {
+    const known = ordered[family].find(([one]) => one === length);
+    if (known !== undefined) return known[1];
+    const made = new Map<bigint, T[]>();
+    ordered[family].push([length, made]);
+    ordered[family].sort(([one], [other]) => other - one);
+    return made;
   };
   return {
+    add({ family, prefix, length }, value) {
+      const byPrefix = ofLength(family, length);
+      const values = byPrefix.get(prefix);
+      if (values === undefined) byPrefix.set(prefix, [value]);
+      else values.push(value);
+    },
     *matches(ip) {
       const family = isIPv4(ip) ? 4 : 6;
       if (ordered[family].length === 0) return;

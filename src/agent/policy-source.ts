@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import { prepareJudging } from '../policy/judge.ts';
+import { prepareRegistered } from '../policy/registered.ts';
 import { isLighterThan } from '../policy/weight.ts';
 import type { Sources } from './sources.ts';
 
@@ -13,6 +14,8 @@ export interface ToldPolicy {
 export const policySourceLimits = {
   /** Rules and texts of a policy that is prepared at once: some milliseconds. */
   lightWeight: 2000,
+  /** Ranges that ServiceEntries register, likewise. */
+  lightRanges: 500,
   /** How long others wait while a heavier one is prepared. */
   sliceMs: 2,
 } as const;
@@ -39,7 +42,7 @@ export function createPolicySource(
   };
 
   const prepare = (policy: PolicyState) => {
-    preparing = { policy, steps: prepareJudging(policy.authorization ?? []) };
+    preparing = { policy, steps: stepsOf(policy) };
     setImmediate(goOn, preparing);
   };
 
@@ -54,7 +57,7 @@ export function createPolicySource(
   };
 
   const take = (policy: PolicyState | undefined) => {
-    if (policy === undefined || isLighterThan(policySourceLimits.lightWeight, policy.authorization ?? [])) {
+    if (policy === undefined || isLight(policy)) {
       [preparing, newest] = [undefined, undefined];
       enforce(policy);
     } else if (preparing === undefined) prepare(policy);
@@ -75,6 +78,17 @@ export function createPolicySource(
       [preparing, newest] = [undefined, undefined];
     },
   };
+}
+
+function isLight({ authorization = [], registered = [] }: PolicyState): boolean {
+  return (
+    registered.length < policySourceLimits.lightRanges && isLighterThan(policySourceLimits.lightWeight, authorization)
+  );
+}
+
+function* stepsOf(policy: PolicyState): Generator<void> {
+  yield* prepareJudging(policy.authorization ?? []);
+  yield* prepareRegistered(policy);
 }
 
 function isDoneWithin(clock: Pick<Clock, 'monotonic'>, steps: Iterator<void>): boolean {

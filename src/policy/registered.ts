@@ -2,7 +2,7 @@ import type { Address } from '../addresses.ts';
 import { isGlobal } from '../addresses.ts';
 import type { PolicyState } from '../control-api.ts';
 import type { PrefixTable } from '../prefix-table.ts';
-import { createPrefixTable, parseRange } from '../prefix-table.ts';
+import { growingPrefixTable, parseRange } from '../prefix-table.ts';
 
 type Registered = NonNullable<PolicyState['registered']>;
 
@@ -19,14 +19,22 @@ export function isRegistered({ registered }: PolicyState, { ip, port }: Address)
   return false;
 }
 
+/** Makes what destinations are looked up in, in steps of some microseconds; else the first look does it at once. */
+export function* prepareRegistered({ registered = [] }: Pick<PolicyState, 'registered'>): Generator<void> {
+  if (registered.length === 0 || tables.has(registered)) return;
+  const table = growingPrefixTable<ReadonlySet<number>>();
+  for (const { cidr, ports } of registered) {
+    const range = parseRange(cidr);
+    if (range !== undefined) table.add(range, new Set(ports));
+    yield;
+  }
+  tables.set(registered, table);
+}
+
 function tableOf(registered: Registered): PrefixTable<ReadonlySet<number>> {
   const known = tables.get(registered);
   if (known !== undefined) return known;
-  const ranges = registered.flatMap(({ cidr, ports }) => {
-    const range = parseRange(cidr);
-    return range === undefined ? [] : [[range, new Set(ports)] as const];
-  });
-  const made = createPrefixTable(ranges);
-  tables.set(registered, made);
-  return made;
+  const steps = prepareRegistered({ registered });
+  while (steps.next().done !== true);
+  return tables.get(registered) as PrefixTable<ReadonlySet<number>>;
 }

@@ -273,6 +273,7 @@ describe('a fixed value', () => {
     ['names of AUDIT policies in the line of a connection', [maxAuditedNames]],
     ['AUDIT policies that are looked for at one connection', [maxAudited]],
     ['rules and texts of a policy that comes into force at once', [policySourceLimits.lightWeight]],
+    ['ranges that ServiceEntries register in one that does', [policySourceLimits.lightRanges]],
     ['preparing a larger policy, in one turn of the event loop', [policySourceLimits.sliceMs]],
     ['judging what is carried after a change of the policy, in one turn of the event loop', [sliceMs]],
     [

@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { createPolicySource } from '../../../src/agent/policy-source.ts';
 import type { PolicyState } from '../../../src/control-api.ts';
 import { prepareJudging } from '../../../src/policy/judge.ts';
+import { prepareRegistered } from '../../../src/policy/registered.ts';
 
 /** Each look at the clock takes a millisecond, so that a slice is a few steps long. */
 function slowClock() {
@@ -48,6 +49,12 @@ function start(first?: PolicyState) {
       return turns;
     },
   };
+}
+
+/** As many ranges as ServiceEntries may register. */
+function wide(name: string): PolicyState {
+  const range = (number: number) => ({ cidr: `10.${number >> 8}.${number & 255}.0/24`, ports: [443] });
+  return { mode: 'STRICT', modeSetBy: name, registered: Array.from({ length: 2000 }, (_, number) => range(number)) };
 }
 
 const isPrepared = (policy: PolicyState | undefined) => prepareJudging(policy?.authorization ?? []).next().done;
@@ -156,5 +163,15 @@ describe('the policy in force', () => {
     end();
     tell(small('one'));
     expect(said).toEqual([undefined]);
+  });
+
+  it('with many registered ranges is prepared in slices, while the one before holds', async () => {
+    const { source, said, tell, turnsUntil } = start(small('first'));
+    const policy = wide('second');
+    tell(policy);
+    expect(source.current()?.modeSetBy).toBe('first');
+    expect(await turnsUntil(() => said.length === 2)).toBeGreaterThan(10);
+    expect(source.current()).toBe(policy);
+    expect(prepareRegistered(policy).next().done).toBe(true);
   });
 });
