@@ -1,6 +1,8 @@
+import { formatRange } from '../../prefix-table.ts';
 import { hasSidecar } from '../pod-endpoint.ts';
 import type { ScopedPolicy } from '../policy/authorization-policy.ts';
 import type { PeerAuthentication } from '../policy/peer-authentication.ts';
+import type { ServiceEntry } from '../policy/service-entry.ts';
 import { indexRegistry } from '../registry-index.ts';
 import { hasReadyEndpoint, isReady } from '../service-endpoints.ts';
 import type { EndpointSlice, Named, Pod, RegistryObjects, Service } from './objects.ts';
@@ -39,7 +41,7 @@ export function changesBetween(before: RegistryObjects, after: RegistryObjects):
     kindChanges('Namespace', before.namespaces, after.namespaces, () => ({})),
     kindChanges('PeerAuthentication', before.peerAuthentications, after.peerAuthentications, modeFacts),
     kindChanges('AuthorizationPolicy', before.authorizationPolicies, after.authorizationPolicies, policyFacts),
-    kindChanges('ServiceEntry', before.serviceEntries, after.serviceEntries, () => ({})),
+    kindChanges('ServiceEntry', before.serviceEntries, after.serviceEntries, entryFacts),
   ];
   return {
     kinds: kinds.filter(({ added, removed, changed }) => added.length + removed.length + changed.length > 0),
@@ -163,6 +165,15 @@ function policyFacts({ policy, selector, isSkipped }: ScopedPolicy): Facts {
     selector: labelTexts(selector),
     problem: policy.problem === undefined ? [] : [policy.problem],
     skipped: isSkipped ? ['yes'] : [],
+  };
+}
+
+function entryFacts({ ranges, exportTo, target, problem }: ServiceEntry): Facts {
+  return {
+    addresses: ranges.map(formatRange),
+    'visible in': exportTo === 'all' ? ['all namespaces'] : exportTo,
+    endpoints: target.kind === 'endpoints' ? target.endpoints.map(({ ip }) => ip) : [],
+    problem: problem === undefined ? [] : [problem],
   };
 }
 

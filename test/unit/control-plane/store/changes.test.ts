@@ -49,6 +49,9 @@ describe('what is told of a change of the registry', () => {
     expect(
       changed(rules('{}'), rules('{action: DENY, rules: [{}]}', ', annotations: {istio.io/dry-run: "true"}')),
     ).toEqual([['default/a: action ALLOW became DENY on trial; rules none became {}']]);
+    expect(changed(mode('{mtls: {mode: STRICT}}'), mode('{mtls: {mode: OFF}}'))).toEqual([
+      ['default/a: problem none became spec.mtls.mode is "OFF", expected one of UNSET, DISABLE, PERMISSIVE, STRICT'],
+    ]);
     expect(changed(rules('{}'), rules('{rule: []}'))).toEqual([
       ['default/a: problem none became spec.rule is not known, did you mean rules?'],
     ]);
@@ -59,6 +62,21 @@ describe('what is told of a change of the registry', () => {
       ['PeerAuthentication', ['default/a']],
       ['AuthorizationPolicy', ['default/a']],
     ]);
+  });
+
+  it('tells how a ServiceEntry changed', () => {
+    const entry = (more: string) =>
+      `apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: a}\nspec: {hosts: [a.example], addresses: [192.0.2.1], resolution: STATIC, ${more}}\n`;
+    const changed = (before: string, after: string) =>
+      between([entry(before)], [entry(after)]).kinds.map((one) => one.changed);
+    const endpoint = (ip: string) => `ports: [{number: 80, name: a}], endpoints: [{address: ${ip}}]`;
+    expect(changed(endpoint('198.51.100.1'), endpoint('198.51.100.2'))).toEqual([
+      ['default/a: endpoints 198.51.100.1 became 198.51.100.2'],
+    ]);
+    const one = endpoint('198.51.100.1');
+    expect(between([], [entry(one)]).kinds).toMatchObject([{ added: ['default/a (192.0.2.1/32)'] }]);
+    expect(changed(one, `${one}, exportTo: ["."]`)).toEqual([['default/a: visible in all namespaces became default']]);
+    expect(changed(one, `${one}, x: 1`)[0]?.[0]).toContain('; problem none became spec.x is not known');
   });
 
   it.each<[string, Partial<PodParts>, string]>([
