@@ -85,6 +85,7 @@ function summaryOf(sidecars: readonly MeshSidecar[], nowMs: number): string {
       count(({ renewalFailure }, { revokedAt }) => renewalFailure !== undefined && revokedAt === null),
       'failing to renew',
     ],
+    [count(({ invalidPolicies = 0 }) => invalidPolicies > 0), 'with INVALID policies'],
     [count(({ failures }) => failures.some((one) => isRecent(one, nowMs))), 'with failures in the last 10 minutes'],
     [silent, 'without a report'],
   ];

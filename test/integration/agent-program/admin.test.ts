@@ -100,7 +100,7 @@ describe('a running sidecar', () => {
     expect(status).toMatchObject({
       isReady: true,
       identity: { spiffeId: idOf('db'), isExpired: false, nextRenewal: null, lastFailure: null },
-      mode: 'STRICT',
+      modes: [{ port: '*', mode: 'STRICT', setBy: null, fromPolicy: 'STRICT' }],
       controlPlane: { address: null, isUp: false },
       connections: { inbound: 1, outbound: 0 },
       tunnels: { inbound: 1, outbound: 0 },

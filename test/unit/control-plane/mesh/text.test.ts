@@ -64,7 +64,7 @@ describe('the list of sidecars', () => {
     [
       'ports with a mode of their own',
       { modes: [...fine.modes, { port: '8080', mode: 'DISABLE' }], modesLeftOut: 3, invalidPolicies: 2 },
-      /nothing/,
+      /^1 sidecar; 1 with INVALID policies$/,
       /STRICT, 8080 DISABLE, 3 more ports, 2 policies INVALID/,
     ],
     ['nothing yet', { notAfter: undefined, modes: [] }, /nothing/, /none yet +none yet/],
@@ -220,5 +220,16 @@ describe('edges', () => {
       /plaintext +spiffe:\S+\/api +plaintext +5 +now +called$/,
     );
     expect(edgesText(mesh(sidecar('api-0', null)))).toEqual(['No connection was reported']);
+  });
+
+  it('names what sets the mode of each port, where the report has it', () => {
+    const modes = [
+      { port: '*', mode: 'PERMISSIVE' },
+      { port: '8080', mode: 'STRICT', setBy: 'shop/api' },
+      { port: '9090', mode: 'PERMISSIVE', setBy: 'floor' },
+    ];
+    expect(podText(mesh(sidecar('web-0', { ...fine, modes })))).toContain(
+      '  mode         PERMISSIVE, 8080 STRICT (shop/api), 9090 PERMISSIVE (floor)',
+    );
   });
 });
