@@ -37,7 +37,7 @@ import { maxListedNames } from '../../src/control-plane/listed.ts';
 import { maxMeshReplyBytes } from '../../src/control-plane/mesh/status.ts';
 import { printedAtOnceBytes } from '../../src/control-plane/policy/printed-policy.ts';
 import { registeredLimits } from '../../src/control-plane/policy/registered.ts';
-import { maxPodsNotKnown, maxPreviewedBytes } from '../../src/control-plane/preview/api.ts';
+import { maxPodsNotKnown, maxPreviewedBytes, maxPreviewedCallers } from '../../src/control-plane/preview/api.ts';
 import { listLimits } from '../../src/control-plane/revocation/list.ts';
 import { lockPatienceMs } from '../../src/control-plane/revocation/list-file.ts';
 import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
@@ -76,7 +76,7 @@ import { explainLimits } from '../../src/proxy/explain/outbound.ts';
 import { maxHelloBytes, maxHelloRecordBytes } from '../../src/proxy/inbound/client-hello.ts';
 import { dialLimits } from '../../src/proxy/inbound/dials.ts';
 import { maxHandshakesInFlight } from '../../src/proxy/inbound/handshakes.ts';
-import { sliceMs } from '../../src/proxy/inbound/permissions.ts';
+import { sliceLimits } from '../../src/proxy/inbound/permissions.ts';
 import { silenceLimits } from '../../src/proxy/inbound/silence.ts';
 import { maxAffinities } from '../../src/proxy/outbound/affinities.ts';
 import { setAsideLimits } from '../../src/proxy/outbound/endpoint-book.ts';
@@ -275,7 +275,8 @@ describe('a fixed value', () => {
     ['rules and texts of a policy that comes into force at once', [policySourceLimits.lightWeight]],
     ['ranges that ServiceEntries register in one that does', [policySourceLimits.lightRanges]],
     ['preparing a larger policy, in one turn of the event loop', [policySourceLimits.sliceMs]],
-    ['judging what is carried after a change of the policy, in one turn of the event loop', [sliceMs]],
+    ['judging what is carried after a change of the policy, in one turn of the event loop', [sliceLimits.ms]],
+    ['cutting what is not permitted any more, in one turn of the event loop', [sliceLimits.cuts]],
     [
       'modes of ports, and AuthorizationPolicies, that a page shows',
       [policyPageLimits.modes, policyPageLimits.policies],
@@ -390,6 +391,7 @@ describe('a fixed value', () => {
     ['between two looks at the token keys', [tokenKeyPollIntervalMs]],
     ['between two looks at the roots of an authority that somebody else keeps', [authorityPollIntervalMs]],
     ['policy that is previewed', [maxPreviewedBytes]],
+    ['callers of one port of a workload that a preview of STRICT names', [maxPreviewedCallers]],
     ['pods that a preview names because too little is known of their callers', [maxPodsNotKnown]],
     ['sidecars that are known by name, with what they reported last', [maxNamedSidecars]],
     ['sidecars that stand in the way of a step, in one answer', [maxListedObstacles]],

@@ -23,8 +23,11 @@ export interface Permissions {
   readonly size: number;
 }
 
-/** A decision takes microseconds, a cut with its line some hundred times as long. What is carried waits for a slice at most. */
-export const sliceMs = 5;
+/**
+ * A decision takes microseconds; what a cut brings about, with two sockets and a line, up to a millisecond, most of it after the slice. What
+ * is carried waits for one slice at most.
+ */
+export const sliceLimits = { ms: 5, cuts: 10 };
 
 interface Held {
   readonly permit: InboundPermit;
@@ -38,25 +41,28 @@ export function createPermissions(
   const held = new Set<Held>();
   let waiting: Iterator<Held> | undefined;
 
-  const judge = ({ permit, cut }: Held, current: PolicyState) => {
+  /** Whether it is cut. */
+  const judge = ({ permit, cut }: Held, current: PolicyState): boolean => {
     const decision = decideInbound(permit.request, current, floor);
-    if (decision.kind === 'permitted') return;
+    if (decision.kind === 'permitted') return false;
     // Where no policy is to be named, the one that allowed it is not to be named either.
     const facts = { decision: policyDecisionOf(decision) ?? {} };
     const { detail = '' } = outcomeOf(new DeniedError(decision.reason, decision.why));
     cut('policy_change', { detail, facts });
+    return true;
   };
 
   const judgeSlice = () => {
     const current = policy.current();
     const sinceMs = clock.monotonic();
-    while (current !== undefined && clock.monotonic() - sinceMs < sliceMs) {
+    let cuts = 0;
+    while (current !== undefined && cuts < sliceLimits.cuts && clock.monotonic() - sinceMs < sliceLimits.ms) {
       const next = waiting?.next();
       if (next === undefined || next.done === true) {
         waiting = undefined;
         return;
       }
-      if (held.has(next.value)) judge(next.value, current);
+      if (held.has(next.value) && judge(next.value, current)) cuts += 1;
     }
     // When one arrives that can be enforced, all begins anew.
     if (current === undefined) waiting = undefined;

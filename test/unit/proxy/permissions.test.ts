@@ -4,7 +4,7 @@ import type { ClosedReason } from '../../../src/outcomes.ts';
 import type { InboundFloor } from '../../../src/policy/authorize.ts';
 import { authorize } from '../../../src/policy/authorize.ts';
 import type { Outcome } from '../../../src/proxy/account.ts';
-import { createPermissions, sliceMs } from '../../../src/proxy/inbound/permissions.ts';
+import { createPermissions, sliceLimits } from '../../../src/proxy/inbound/permissions.ts';
 
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
 const db = 'spiffe://cluster.local/ns/shop/sa/db';
@@ -151,17 +151,17 @@ describe('a connection that begins', () => {
 });
 
 describe('very many connections', () => {
-  const crowd = 10 * sliceMs;
+  const crowd = 10 * sliceLimits.ms;
 
   it('are judged a slice in each turn', async () => {
     const { carry, becomes, cuts } = held(permissive, 1);
     for (let n = 0; n < crowd; n += 1) carry(web, `${n}`);
     becomes(denies(web));
     expect(cuts.length).toBeGreaterThan(0);
-    expect(cuts.length).toBeLessThanOrEqual(sliceMs);
+    expect(cuts.length).toBeLessThanOrEqual(sliceLimits.ms);
     const before = cuts.length;
     await turn();
-    expect(cuts.length).toBeLessThanOrEqual(before + sliceMs);
+    expect(cuts.length).toBeLessThanOrEqual(before + sliceLimits.ms);
     while (cuts.length < crowd) await turn();
     expect(new Set(cuts.map(({ who }) => who)).size).toBe(crowd);
   });
@@ -179,6 +179,16 @@ describe('very many connections', () => {
     expect(cuts.filter(({ who }) => who.startsWith('web'))).toHaveLength(early);
   });
 
+  it('are cut a few in each turn, however quickly they are judged', async () => {
+    const { carry, becomes, cuts } = held(permissive);
+    for (let n = 0; n < 5 * sliceLimits.cuts; n += 1) carry(web, `${n}`);
+    becomes(denies(web));
+    expect(cuts).toHaveLength(sliceLimits.cuts);
+    await turn();
+    expect(cuts).toHaveLength(2 * sliceLimits.cuts);
+    while (cuts.length < 5 * sliceLimits.cuts) await turn();
+  });
+
   it('are judged no faster when the policy changes again meanwhile', async () => {
     const { carry, becomes, cuts } = held(permissive, 1);
     for (let n = 0; n < crowd; n += 1) carry(web, `${n}`);
@@ -186,7 +196,7 @@ describe('very many connections', () => {
     for (let changes = 0; changes < 5; changes += 1) becomes(denies(web));
     const before = cuts.length;
     await turn();
-    expect(cuts.length - before).toBeLessThanOrEqual(sliceMs);
+    expect(cuts.length - before).toBeLessThanOrEqual(sliceLimits.ms);
     while (new Set(cuts.map(({ who }) => who)).size < crowd) await turn();
   });
 
