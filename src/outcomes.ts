@@ -146,7 +146,7 @@ export const deniedReasons = {
   policy_unavailable: {
     happened: 'No policy has arrived yet that is complete and understood',
     remedy:
-      '`remora status` says whether the control plane answers; if it does, the log says what is not understood of its policy. Without one nobody new is let in, nor out to what no registry is asked about',
+      '`remora status` says whether the control plane answers; if it does, the log says what is not understood of its policy, and without one nobody new is let in, nor out to what no registry is asked about',
   },
   policy_error: {
     happened: 'A policy of the workload cannot be understood, so it denies everything',

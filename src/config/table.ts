@@ -206,7 +206,7 @@ const traffic = {
   outboundPolicy: setting(
     oneOf('an outbound policy', outboundPolicies),
     'ALLOW_ANY',
-    'What happens to a destination outside the mesh networks',
+    'What happens to a destination outside the mesh networks that no ServiceEntry registers',
   ),
   minimumInboundMode: setting(
     oneOf('a mode', modes),
