@@ -327,6 +327,13 @@ describe('the connections for a person', () => {
     ]);
   });
 
+  it('tell direct ones from those in tunnels', () => {
+    const { tunnel: _, ...direct } = connection({ id: 'direct', transport: 'direct' });
+    const lines = connectionsText({ now, connections: [connection({}), direct], leftOut: 0 }, 100);
+    expect(lines[0]).toBe('2 connections: 0 inbound, 2 outbound; in 1 tunnel; 1 directly');
+    expect(lines.find((line) => line.endsWith(' direct'))).toMatch(/ direct +direct$/);
+  });
+
   it('fit 100 columns with long names, and keep the ids of connections', () => {
     const long = connection({
       peerId: `spiffe://a-very-long-trust-domain.example.org/ns/${'n'.repeat(63)}/sa/${'s'.repeat(63)}`,

@@ -319,6 +319,15 @@ describe('the proofs of all tunnels', () => {
     expect(lines).toMatchObject([refused, refused]);
   });
 
+  it('are not proved anew where they are of a direct connection, whoever holds it', () => {
+    const { proofs, open, results } = board();
+    const direct = proofs.open({ ...tunnelOf(peerOf()), isProvable: false });
+    const fresh = open();
+    const proof = proofFor(direct.end, fresh.proof.end);
+    expect(proofs.proveOlder({ tunnel: direct.end.keys.name, proof }, fresh.proof)).toBeUndefined();
+    expect(results).toEqual(['inbound refused']);
+  });
+
   it('are judged when they are opened: what has changed during the handshake counts', () => {
     const { open, revoke } = board();
     revoke(apiId);
