@@ -32,8 +32,9 @@ export async function callAdmin<S extends v.GenericSchema>(
   schema: S,
   body?: unknown,
   maxReplyBytes = maxAdminReplyBytes,
+  timeoutMs = answerTimeoutMs,
 ): Promise<v.InferOutput<S>> {
-  const { statusCode, text } = await ask(socketPath, path, body, maxReplyBytes).catch((error: unknown) => {
+  const { statusCode, text } = await ask(socketPath, path, body, maxReplyBytes, timeoutMs).catch((error: unknown) => {
     throw failureOf(error, socketPath);
   });
   const parsed = v.safeParse(statusCode === 200 ? schema : problem, parse(text));
@@ -48,11 +49,12 @@ async function ask(
   path: string,
   body: unknown,
   maxBytes: number,
+  timeout: number,
 ): Promise<{ statusCode: number; text: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
   const headers = { 'content-type': 'application/json' };
   const method = body === undefined ? 'GET' : 'POST';
-  const request = httpRequest({ socketPath, path, method, headers, agent: false, timeout: answerTimeoutMs }, resolve);
+  const request = httpRequest({ socketPath, path, method, headers, agent: false, timeout }, resolve);
   request.on('error', reject).on('timeout', () => request.destroy(new Error('it does not answer')));
   request.end(body === undefined ? undefined : JSON.stringify(body));
   const response = await promise;

@@ -8,6 +8,12 @@ export const previewPaths = { strict: '/strict-preview', policy: '/policy-previe
 /** Bytes of the largest answer: what ten thousand sidecars of a usual size report of their callers. */
 export const maxPreviewReplyBytes = 64 * 1024 * 1024;
 
+/** Ten thousand sidecars with a hundred callers each take a minute; milliseconds. */
+export const previewTimeoutMs = 300_000;
+
+/** So many callers of one port of a workload are named, those who would lose first; the others are counted. */
+export const maxPreviewedCallers = 200;
+
 /** So many pods of which too little is known are named; of the others it is said how many there are. */
 export const maxPodsNotKnown = 1000;
 

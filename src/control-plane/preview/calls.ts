@@ -18,10 +18,11 @@ import {
   strictPreviewRequest,
 } from './api.ts';
 import type { AllCallers, KnownCallers, KnownCallersParts } from './known-callers.ts';
-import { allCallers } from './known-callers.ts';
+import { allCallers, nextTurn, sidecarsInOneTurn } from './known-callers.ts';
 import { applied, isSamePolicy, namesOf, policyChangeOf } from './policy-change.ts';
 import { changeForCallers, joinedChanges } from './policy-preview.ts';
-import { previewWorkload } from './strict-preview.ts';
+import type { PodPreview } from './strict-preview.ts';
+import { podPreview, workloadPreview } from './strict-preview.ts';
 
 export interface PreviewParts extends KnownCallersParts {
   readonly clock: Clock;
@@ -56,22 +57,25 @@ export function previewCalls(parts: PreviewParts, settings: SelectionSettings): 
 /** Within JSON a character of text takes up to six bytes; what people write takes one or two. */
 const maxPreviewRequestBytes = 2 * maxPreviewedBytes;
 
-/** Streams and certificates go on in between. */
-const nextTurn = () => new Promise<void>((resolve) => void setImmediate(resolve));
-const workloadsInOneGo = 20;
-
 async function strictPreviewOf(
   parts: PreviewParts,
   settings: SelectionSettings,
   namespace: string | undefined,
 ): Promise<StrictPreview> {
   const { clock, store } = parts;
-  const selection = createSelection(store.current(), settings);
-  const { known, notKnown } = allCallers(parts, namespace);
+  const objects = store.current();
+  const selection = createSelection(objects, settings);
+  // Of the same state of the registry, also when another one comes meanwhile.
+  const { known, notKnown } = await allCallers({ ...parts, store: { current: () => objects } }, namespace);
+  const pods: PodPreview[] = [];
+  for (const one of known) {
+    pods.push(podPreview(one, selection.policyFor(one.namespace, one.pod)));
+    if (pods.length % sidecarsInOneTurn === 0) await nextTurn();
+  }
   const workloads: StrictPreview['workloads'] = [];
-  for (const sidecars of Map.groupBy(known, (one) => `${one.namespace}/${one.workload}`).values()) {
-    workloads.push(previewWorkload(sidecars, selection));
-    if (workloads.length % workloadsInOneGo === 0) await nextTurn();
+  for (const some of Map.groupBy(pods, ({ sidecar }) => `${sidecar.namespace}/${sidecar.workload}`).values()) {
+    workloads.push(workloadPreview(some));
+    await nextTurn();
   }
   return { now: timestamp(clock.now()), workloads, notKnown: boundedNotKnown(notKnown) };
 }
@@ -95,7 +99,7 @@ async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings,
     const [now, then] = [before.policyFor(namespace, pod), after.policyFor(namespace, pod)];
     return isSamePolicy(now, then) ? undefined : { now, then };
   };
-  const { known, notKnown } = allCallers(parts, undefined);
+  const { known, notKnown } = await allCallers({ ...parts, store: { current: () => objects } }, undefined);
   const refused: ChangedCaller[] = [];
   const permitted: ChangedCaller[] = [];
   const concerned: KnownCallers[] = [];

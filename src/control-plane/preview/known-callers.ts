@@ -1,6 +1,5 @@
 import type { Clock } from '../../clock.ts';
 import type { ReportedCallers } from '../../control-api.ts';
-import { parseJson, reportedCallers } from '../../control-api.ts';
 import { workloadOf } from '../../pod-workload.ts';
 import { isStale } from '../mesh/calls.ts';
 import { hasSidecar } from '../pod-endpoint.ts';
@@ -39,8 +38,17 @@ export interface KnownCallersParts {
   readonly store: { current(): RegistryObjects };
 }
 
+/** Streams and certificates go on in between. */
+export const nextTurn = () => new Promise<void>((resolve) => void setImmediate(resolve));
+
+/** As many sidecars with a hundred callers each are read, or judged, in one turn of the event loop. */
+export const sidecarsInOneTurn = 10;
+
 /** Who has called the pods of a namespace, or of the whole mesh, as their sidecars told it. */
-export function allCallers({ clock, book, store }: KnownCallersParts, namespace: string | undefined): AllCallers {
+export async function allCallers(
+  { clock, book, store }: KnownCallersParts,
+  namespace: string | undefined,
+): Promise<AllCallers> {
   const { pods } = store.current();
   const podOf = createPodOfToken(store);
   const { sidecars } = book.living();
@@ -54,10 +62,10 @@ export function allCallers({ clock, book, store }: KnownCallersParts, namespace:
     if (one.streams === 0 && isGone(one, pod, clock.now())) continue;
     if (pod !== undefined) living.add(pod);
     const workload = pod === undefined ? one.podName : workloadOf(pod).name;
-    if (one.callers !== undefined)
-      known.push({ namespace: one.namespace, workload, pod, told: parseJson(reportedCallers, one.callers) });
+    if (one.callers !== undefined) known.push({ namespace: one.namespace, workload, pod, told: readBack(one.callers) });
     const why = whyNotKnown(one, isStale(one, clock.now(), hasStreams));
     if (why !== undefined) notKnown.push({ name: one.pod, namespace: one.namespace, pod, why });
+    if (known.length % sidecarsInOneTurn === 0) await nextTurn();
   }
   for (const pod of pods) {
     if (namespace !== undefined && pod.metadata.namespace !== namespace) continue;
@@ -71,6 +79,9 @@ export function allCallers({ clock, book, store }: KnownCallersParts, namespace:
     notKnown: notKnown.sort((one, other) => (one.name < other.name ? -1 : 1)),
   };
 }
+
+/** It was read with care when it came, and is ours since. */
+const readBack = (text: string): ReportedCallers => JSON.parse(text);
 
 const nameOf = ({ namespace, workload }: KnownCallers) => `${namespace}/${workload}`;
 

@@ -8,7 +8,7 @@ import { duplicates } from '../store/files.ts';
 import type { FileNote } from '../store/note.ts';
 import { noteText } from '../store/note.ts';
 import { notesOf, readInputs } from '../validate/inputs.ts';
-import { maxPreviewReplyBytes, policyPreview, previewPaths } from './api.ts';
+import { maxPreviewReplyBytes, policyPreview, previewPaths, previewTimeoutMs } from './api.ts';
 import { policyChangeOf } from './policy-change.ts';
 import { isBreaking, policyPreviewText } from './policy-text.ts';
 
@@ -44,7 +44,14 @@ export const run: Subcommand = async (host) => {
   if (change.authorizationPolicies.length + change.peerAuthentications.length === 0)
     throw new FailureError(`${printable(file)} holds neither an AuthorizationPolicy nor a PeerAuthentication`);
   const body = { text: await readFile(file, 'utf8') };
-  const preview = await callAdmin(socket, previewPaths.policy, policyPreview, body, maxPreviewReplyBytes);
+  const preview = await callAdmin(
+    socket,
+    previewPaths.policy,
+    policyPreview,
+    body,
+    maxPreviewReplyBytes,
+    previewTimeoutMs,
+  );
   host.stdout.write(`${json ? printableJson(preview, 2) : policyPreviewText(preview).join('\n')}\n`);
   return isBreaking(preview) ? exitCodes.failure : exitCodes.ok;
 };

@@ -2,7 +2,7 @@ import { exitCodes, FailureError } from '../../errors.ts';
 import type { Host } from '../../host.ts';
 import { printableJson } from '../../printable.ts';
 import { adminSocketOf, callAdmin } from '../admin-client.ts';
-import { maxPreviewReplyBytes, previewPaths, strictPreview } from './api.ts';
+import { maxPreviewReplyBytes, previewPaths, previewTimeoutMs, strictPreview } from './api.ts';
 import { isInTheWay, strictPreviewText } from './strict-text.ts';
 
 export interface StrictPreviewOptions {
@@ -19,7 +19,14 @@ export interface StrictPreviewOptions {
  */
 export async function previewMesh(host: Host, { namespace, json, ...place }: StrictPreviewOptions): Promise<number> {
   const body = namespace === undefined ? {} : { namespace };
-  const preview = await callAdmin(adminSocketOf(place), previewPaths.strict, strictPreview, body, maxPreviewReplyBytes);
+  const preview = await callAdmin(
+    adminSocketOf(place),
+    previewPaths.strict,
+    strictPreview,
+    body,
+    maxPreviewReplyBytes,
+    previewTimeoutMs,
+  );
   if (preview.workloads.length === 0 && preview.notKnown.pods.length === 0)
     throw new FailureError(
       `This control plane knows no sidecar ${namespace === undefined ? 'at all' : `in the namespace ${namespace}`}, expected one with a certificate or in the registry`,

@@ -5,18 +5,15 @@ import type { Mode } from '../../policy/mode.ts';
 import { modeInForce, modes } from '../../policy/mode.ts';
 import type { UnderStrict } from '../../policy/strict-preview.ts';
 import { underStrict } from '../../policy/strict-preview.ts';
-import type { PolicySelection } from '../policy/select.ts';
 import type { Pod } from '../store/objects.ts';
 import type { PreviewedCaller, PreviewedWorkload } from './api.ts';
+import { maxPreviewedCallers } from './api.ts';
 import type { KnownCallers } from './known-callers.ts';
 
-/** What switching the ports of one workload to STRICT now would break, as its sidecars told of their callers; never none. */
-export function previewWorkload(
-  sidecars: readonly KnownCallers[],
-  selection: Pick<PolicySelection, 'policyFor'>,
-): PreviewedWorkload {
+/** What switching the ports of one workload to STRICT now would break, as its pods have it; never none. */
+export function workloadPreview(pods: readonly PodPreview[]): PreviewedWorkload {
+  const sidecars = pods.map(({ sidecar }) => sidecar);
   const { namespace = '', workload = '' } = sidecars[0] ?? {};
-  const pods = sidecars.map((one) => podPreview(one, selection.policyFor(one.namespace, one.pod)));
   const ports = new Set(pods.flatMap((pod) => pod.ports));
   return {
     namespace,
@@ -27,23 +24,31 @@ export function previewWorkload(
     mode: weakest(pods.map((pod) => pod.modeOf(0))),
     ports: [...ports]
       .sort((one, other) => one - other)
-      .map((port) => ({
-        port,
-        mode: weakest(pods.map((pod) => pod.modeOf(port))),
-        callers: joined(pods.flatMap((pod) => pod.callersOf(port))),
-        further: furtherAt(sidecars, port),
-      })),
+      .map((port) => {
+        const callers = joined(pods.flatMap((pod) => pod.callers.get(port) ?? []));
+        const left = callers.slice(maxPreviewedCallers).filter(({ breaks }) => breaks);
+        return {
+          port,
+          mode: weakest(pods.map((pod) => pod.modeOf(port))),
+          callers: callers.slice(0, maxPreviewedCallers),
+          further: furtherAt(sidecars, port, left),
+        };
+      }),
     further: furtherAt(sidecars, undefined),
   };
 }
 
-interface PodPreview {
+/** The same of one pod. */
+export interface PodPreview {
+  readonly sidecar: KnownCallers;
   readonly ports: readonly number[];
   modeOf(port: number): Mode;
-  callersOf(port: number): readonly PreviewedCaller[];
+  /** By port. */
+  readonly callers: ReadonlyMap<number, readonly PreviewedCaller[]>;
 }
 
-function podPreview({ pod, told }: KnownCallers, policy: PolicyState): PodPreview {
+export function podPreview(sidecar: KnownCallers, policy: PolicyState): PodPreview {
+  const { pod, told } = sidecar;
   const { minimumMode, callers, further } = told;
   const plaintext = callers.filter((one) => one.principal === undefined && one.isRefused !== true);
   const byPort = Map.groupBy(plaintext, ({ port }) => port);
@@ -54,9 +59,12 @@ function podPreview({ pod, told }: KnownCallers, policy: PolicyState): PodPrevie
       ? { breaks: false, why: 'The port is STRICT already' }
       : underStrict(plaintextCaller(caller, pod), policy, { minimumMode, allowedPeers: undefined });
   return {
+    sidecar,
     ports: [...byPort.keys(), ...untold, ...(policy.ports ?? []).map(({ port }) => port)],
     modeOf,
-    callersOf: (port) => (byPort.get(port) ?? []).map((caller) => previewed(caller, effectOn(caller))),
+    callers: new Map(
+      [...byPort].map(([port, some]) => [port, some.map((caller) => previewed(caller, effectOn(caller)))]),
+    ),
   };
 }
 
@@ -101,11 +109,18 @@ function joined(callers: readonly PreviewedCaller[]): PreviewedCaller[] {
           },
     );
   }
-  return [...byCaller.values()].sort((one, other) => (one.lastAt > other.lastAt ? -1 : 1));
+  return [...byCaller.values()].sort(
+    (one, other) => Number(other.breaks) - Number(one.breaks) || (one.lastAt > other.lastAt ? -1 : 1),
+  );
 }
 
-function furtherAt(sidecars: readonly KnownCallers[], port: number | undefined): PreviewedWorkload['further'] {
-  const all = sidecars.flatMap(({ told }) => told.further).filter((one) => one.isPlaintext && one.port === port);
+function furtherAt(
+  sidecars: readonly KnownCallers[],
+  port: number | undefined,
+  left: readonly PreviewedCaller[] = [],
+): PreviewedWorkload['further'] {
+  const untold = sidecars.flatMap(({ told }) => told.further).filter((one) => one.isPlaintext && one.port === port);
+  const all = [...untold, ...left.map(({ lastAt }) => ({ callers: 1, lastAt }))];
   if (all.length === 0) return null;
   return {
     callers: all.reduce((sum, { callers }) => sum + callers, 0),
