@@ -16,6 +16,7 @@ import {
   shown,
   unreachable,
 } from '../../support/direct-peers.ts';
+import { explaining } from '../../support/explaining.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createTestAuthority, createTestIdentity } from '../../support/identities.ts';
 import { ending, readAll } from '../../support/sockets.ts';
@@ -72,6 +73,20 @@ describe('an endpoint that takes mutual TLS on its own port', () => {
     const refused = await caller(registryOf({ address: formatAddress(other.address) }));
     expect(await ending(await dialService(refused))).toBe('reset');
     expect(await refused.line({ direction: 'outbound' })).toMatchObject({ outcome: 'handshake', reason: 'alpn' });
+  });
+
+  it('is explained as what becomes of it', async () => {
+    const api = await directServer();
+    const plane = await caller(registryOf({ address: formatAddress(api.address) }));
+    await dialService(plane);
+    await api.next();
+    const { verdict, endpoints } = await explaining(plane).to('10.96.0.10:80');
+    expect(verdict.sentence).toBe(
+      `10.96.0.10:80 (api.shop) would be reached through mutual TLS at ${formatAddress(api.address)} as ${idOf('api')}`,
+    );
+    expect(endpoints).toMatchObject([
+      { transport: 'direct', expectedId: idOf('api'), use: 'chosen_from', connections: 1, tunnels: 0 },
+    ]);
   });
 
   it('carries what it says first, before the application has said anything', async () => {
