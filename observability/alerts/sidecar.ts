@@ -88,7 +88,7 @@ export function sidecarAlerts(): readonly Alert[] {
         find: [
           `${atControlPlane('mesh')}: is it this pod alone, or many at once?`,
           `${beside('status')}: each shut gate says what it waits for.`,
-          '`identity`: the runbook of [RemoraIdentityLost](RemoraIdentityLost.md). `policy`: that of [RemoraControlPlaneLost](RemoraControlPlaneLost.md). `interception`: that of [RemoraInterceptionLost](RemoraInterceptionLost.md).',
+          '`identity`: the runbook of [RemoraIdentityLost](RemoraIdentityLost.md). `policy`: that of [RemoraControlPlaneLost](RemoraControlPlaneLost.md), unless the log says that a policy is not understood: then the control plane is newer than the sidecar, which an image of the same version puts right. `interception`: that of [RemoraInterceptionLost](RemoraInterceptionLost.md).',
           '`listeners`: another program of the pod has a port of the sidecar; the log names it.',
         ],
         fix: ['By gate, as above. All gates open by themselves when the cause is gone.'],
