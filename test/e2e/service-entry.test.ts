@@ -57,7 +57,9 @@ describe.skipIf(noPodsBecause !== undefined)(`a destination outside the mesh net
       '1',
       'secret',
     ]);
-    return JSON.parse(await program.line((line) => line.startsWith('{')));
+    const answer = JSON.parse(await program.line((line) => line.startsWith('{')));
+    // A reset can be quicker than the client, which takes it for one of its dial then.
+    return answer.failed === 'ECONNRESET' ? refused : answer;
   };
   const reached = { text: 'secret', ended: 'end' };
   const refused = { text: '', ended: 'ECONNRESET' };
@@ -81,6 +83,18 @@ describe.skipIf(noPodsBecause !== undefined)(`a destination outside the mesh net
     await becomes('kept', pods.outside.v4, 7001, reached);
     expect(await ask('kept', pods.outside.v4, 7002)).toEqual(refused);
     expect(await ask('kept', other, 7001)).toEqual(refused);
+  });
+
+  it('L6: is reached by its entry beside thousands of others, which a sidecar is told of in parts', async () => {
+    const scattered = Array.from(
+      { length: 9000 },
+      (_, i) => `198.${18 + (i >> 14)}.${(i >> 7) & 127}.${(2 * i) & 255}`,
+    );
+    await write('many', { addresses: [...scattered, other], ports: [{ number: 7001, name: 'tcp' }] });
+    await becomes('kept', other, 7001, reached);
+    expect(await ask('kept', other, 7002)).toEqual(refused);
+    await rm(entry('many'));
+    await becomes('kept', other, 7001, refused);
   });
 
   it('L6: is refused again when the entry is gone, and what is open goes on', async () => {
