@@ -91,6 +91,8 @@ export function startControlStream({ clock, client, observer }: Parts): ControlS
       }
       const ageMs = clock.monotonic() - session.startedMs;
       await clock.sleep(Math.max(debounceMs, reopenIntervalMs - ageMs), stopping.signal);
+      // The next stream begins a large policy anew: with a set that changes all the time it would never be whole.
+      while (state.isHalfTold() && session === current) await clock.sleep(debounceMs, stopping.signal);
       if (!isSame(wanted, session.destinations)) return 'changed';
     }
   };

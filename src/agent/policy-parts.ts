@@ -18,6 +18,8 @@ export interface PolicyParts {
   add(part: PolicyPart): PartOutcome;
   /** Lets go of what is not complete. */
   forget(): void;
+  /** Whether some parts are here, and more are to come. */
+  readonly isIncomplete: boolean;
 }
 
 /** A policy of which some parts are here. */
@@ -46,7 +48,9 @@ export function createPolicyParts(maxLength: number = maxPolicyBytes): PolicyPar
     half.rest = lines.pop() ?? '';
     for (const line of lines) read(half, line);
     if (half.part < half.of) return { kind: 'incomplete' };
-    return { kind: 'complete', ...finished(half) };
+    const whole = finished(half);
+    half = undefined;
+    return { kind: 'complete', ...whole };
   };
   return {
     add(part) {
@@ -64,6 +68,9 @@ export function createPolicyParts(maxLength: number = maxPolicyBytes): PolicyPar
     forget() {
       half = undefined;
       isRefused = false;
+    },
+    get isIncomplete() {
+      return half !== undefined;
     },
   };
 }

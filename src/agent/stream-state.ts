@@ -21,6 +21,8 @@ export interface StreamState {
   policy(): PolicyState | undefined;
   trustBundles(): PemBundles | undefined;
   revocations(): RevocationState | undefined;
+  /** Whether the rest of a policy is on its way. */
+  isHalfTold(): boolean;
   /** Returns the function that ends the subscription. */
   subscribe(listener: StreamListener): () => void;
   apply(line: StreamLine): void;
@@ -90,6 +92,7 @@ export function createStreamState({ lineRefused }: { lineRefused(why: string): v
     policy: () => policy,
     trustBundles: () => bundles,
     revocations: () => revocations,
+    isHalfTold: () => parts.isIncomplete,
     subscribe(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);

@@ -213,6 +213,18 @@ describe('a policy in parts', () => {
     expect(stream.policy()).toEqual(whole);
   });
 
+  it('is told to its end before a changed set of destinations opens another stream', async () => {
+    const first = await opened(0);
+    await send(first, ...partsOf(3).slice(0, 2));
+    stream.watch(['10.0.0.7:80']);
+    for (let waits = 0; waits < 20; waits += 1) await clock.advance(1000);
+    expect(control.streams).toHaveLength(1);
+    await send(first, ...partsOf(3).slice(2));
+    await clock.advance(1000);
+    expect((await opened(1)).destinations).toEqual(['10.0.0.7:80']);
+    expect(stream.policy()).toEqual(whole);
+  });
+
   const [one, two, three] = partsOf(3);
   const [, twoOfNext] = partsOf(3, 2);
   const [, , threeOfFour] = partsOf(4);
