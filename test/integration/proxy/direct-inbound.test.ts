@@ -5,9 +5,11 @@ import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { formatAddress } from '../../../src/addresses.ts';
+import { systemClock } from '../../../src/clock.ts';
 import type { PolicyState } from '../../../src/control-api.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { resetSocket } from '../../../src/proxy/leg.ts';
+import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { CertificateSpec } from '../../support/certificates.ts';
 import { ed25519Key } from '../../support/certificates.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
@@ -338,8 +340,14 @@ describe('a direct connection', () => {
   });
 
   it('N3: is reset when the application resets it, 40 times, and leaves nothing behind', async () => {
-    const plane = await capturedPort(await application((socket) => resetSocket(socket)));
-    for (let i = 0; i < 40; i += 1) expect(await ending(await client(plane))).toBe('reset');
+    const behind = await application((socket) => socket.once('data', () => resetSocket(socket)));
+    const plane = await capturedPort(behind);
+    for (let i = 0; i < 40; i += 1) {
+      const secure = await client(plane);
+      secure.write('x');
+      expect(await ending(secure)).toBe('reset');
+    }
+    await untilStill(() => plane.parts.connections.inUse);
     expect([...plane.accounts.live()]).toEqual([]);
     expect([plane.drain.size, plane.parts.connections.inUse]).toEqual([0, 0]);
   });
@@ -514,7 +522,8 @@ describe('a direct connection', () => {
   });
 
   it('X6: leaves nothing behind, however it ends and whenever', async () => {
-    const plane = await capturedPort(await echo());
+    const peers = createPeerBook(systemClock);
+    const plane = await capturedPort(await echo(), { parts: { peers } });
     const ends: readonly ((socket: Socket) => Promise<unknown>)[] = [
       async (socket) => socket.resetAndDestroy(),
       async (socket) => startClient(socket) && socket.resetAndDestroy(),
@@ -542,6 +551,7 @@ describe('a direct connection', () => {
     const before = await churn(60);
     expect(await churn(600)).toBeLessThanOrEqual(before);
     expect([...plane.accounts.live()]).toEqual([]);
+    expect([...peers.byRoot().values()]).toMatchObject([{ open: 0 }]);
     const opened = plane.observed.filter(({ event }) => event === 'connectionOpened').length;
     expect(plane.observed.filter(({ event }) => event === 'connectionClosed')).toHaveLength(opened);
   });

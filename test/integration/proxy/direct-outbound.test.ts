@@ -1,8 +1,10 @@
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { formatAddress } from '../../../src/addresses.ts';
+import { systemClock } from '../../../src/clock.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { resetSocket } from '../../../src/proxy/leg.ts';
+import { createPeerBook } from '../../../src/proxy/peer-book.ts';
 import type { Observed } from '../../support/data-plane.ts';
 import {
   application,
@@ -35,12 +37,17 @@ const handshakesOf = (observed: readonly Observed[]) =>
 describe('an endpoint that takes mutual TLS on its own port', () => {
   it('is dialled there as the identity that is expected, and shown ours', async () => {
     const api = await directServer();
-    const plane = await caller(registryOf({ address: formatAddress(api.address) }));
+    const peers = createPeerBook(systemClock);
+    const plane = await caller(registryOf({ address: formatAddress(api.address) }), { parts: { peers } });
+    const openNow = () => [...peers.byRoot().values()].map(({ open }) => open);
     const socket = await dialService(plane);
     const far = await api.next();
     expect(far.alpnProtocol).toBe('istio');
     expect(far.getPeerX509Certificate()?.subjectAltName).toBe(`URI:${idOf('web')}`);
     expect(far.getProtocol()).toBe('TLSv1.3');
+    far.write('!');
+    await once(socket, 'data');
+    expect(openNow()).toEqual([1]);
     socket.end('from the application');
     expect((await readAll(far)).toString()).toBe('from the application');
     far.end('and back');
@@ -54,10 +61,11 @@ describe('an endpoint that takes mutual TLS on its own port', () => {
       endpoint: formatAddress(api.address),
       tlsVersion: 'TLSv1.3',
       bytesSent: 20,
-      bytesReceived: 8,
+      bytesReceived: 9,
       reason: 'eof',
     });
     expect(await plane.line({ direction: 'outbound' })).not.toHaveProperty('tunnel');
+    await expect.poll(openNow).toEqual([0]);
     expect(handshakesOf(plane.observed)).toMatchObject([['handshakeSucceeded', 'outbound', expect.any(Number)]]);
   });
 
