@@ -12,6 +12,7 @@ export default defineConfig({
       'test/unit/agent/identity-sources/{bundles,revoked}.test.ts',
       'test/unit/backoff.test.ts',
       'test/unit/control-plane/{root-set,rotation-rules}.test.ts',
+      'test/unit/policy/{address-bits,authorize,judge,judge-properties,mode,weight}.test.ts',
       'test/unit/proxy/{proof,proof-timetable}.test.ts',
     ],
     exclude: ['test/unit/identity/{csr,refusal}.test.ts'],

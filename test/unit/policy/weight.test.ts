@@ -11,6 +11,8 @@ it.each<[number, AuthorizationPolicy[]]>([
   [5, policies({ from: [{ principals: ['a'], notIpBlocks: ['::1', '::2'] }] })],
   [4, policies({ to: [{ ports: [1] }, { notPorts: [2] }] })],
   [5, policies({ when: [{ key: 'source.ip', values: ['::1'], notValues: ['::2', '::3'] }] })],
+  [3, policies({ when: [{ key: 'source.ip', notValues: ['::2'] }] })],
+  [3, policies({ from: [{ principals: undefined, namespaces: ['a'] }] })],
   [4, policies({ from: [{ namespaces: ['a'] }], when: [{ key: 'source.ip', values: ['::1'] }] })],
   [6, [...policies({}), ...policies({ to: [{ ports: [1, 2] }] })]],
 ])('counts %i policies, rules and texts', (weight, all) => {
