@@ -66,7 +66,7 @@ async function strictPreviewOf(
   const objects = store.current();
   const selection = createSelection(objects, settings);
   // Of the same state of the registry, also when another one comes meanwhile.
-  const { known, notKnown } = await allCallers({ ...parts, store: { current: () => objects } }, namespace);
+  const { known, notKnown, unnamed } = await allCallers({ ...parts, store: { current: () => objects } }, namespace);
   const pods: PodPreview[] = [];
   for (const one of known) {
     pods.push(podPreview(one, selection.policyFor(one.namespace, one.pod)));
@@ -77,13 +77,13 @@ async function strictPreviewOf(
     workloads.push(workloadPreview(some));
     await nextTurn();
   }
-  return { now: timestamp(clock.now()), workloads, notKnown: boundedNotKnown(notKnown) };
+  return { now: timestamp(clock.now()), workloads, notKnown: boundedNotKnown(notKnown, unnamed) };
 }
 
-function boundedNotKnown(notKnown: AllCallers['notKnown']): StrictPreview['notKnown'] {
+function boundedNotKnown(notKnown: AllCallers['notKnown'], unnamed: number): StrictPreview['notKnown'] {
   return {
     pods: notKnown.slice(0, maxPodsNotKnown).map(({ name: pod, why }) => ({ pod, why })),
-    more: Math.max(0, notKnown.length - maxPodsNotKnown),
+    more: Math.max(0, notKnown.length - maxPodsNotKnown) + unnamed,
   };
 }
 
@@ -99,7 +99,7 @@ async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings,
     const [now, then] = [before.policyFor(namespace, pod), after.policyFor(namespace, pod)];
     return isSamePolicy(now, then) ? undefined : { now, then };
   };
-  const { known, notKnown } = await allCallers({ ...parts, store: { current: () => objects } }, undefined);
+  const { known, notKnown, unnamed } = await allCallers({ ...parts, store: { current: () => objects } }, undefined);
   const refused: ChangedCaller[] = [];
   const permitted: ChangedCaller[] = [];
   const concerned: KnownCallers[] = [];
@@ -120,7 +120,10 @@ async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings,
     refused: joinedChanges(refused),
     permitted: joinedChanges(permitted),
     further: concerned.flatMap(furtherOf),
-    notKnown: boundedNotKnown(notKnown.filter((one) => policiesOf(one) !== undefined)),
+    notKnown: boundedNotKnown(
+      notKnown.filter((one) => policiesOf(one) !== undefined),
+      unnamed,
+    ),
   };
 }
 

@@ -30,6 +30,8 @@ export interface AllCallers {
   readonly known: readonly KnownCallers[];
   /** By name. */
   readonly notKnown: readonly UnknownCallers[];
+  /** At least so many sidecars of some namespace have no name here, because there are too many. */
+  readonly unnamed: number;
 }
 
 export interface KnownCallersParts {
@@ -51,7 +53,7 @@ export async function allCallers(
 ): Promise<AllCallers> {
   const { pods } = store.current();
   const podOf = createPodOfToken(store);
-  const { sidecars } = book.living();
+  const { sidecars, unnamedUntilMs } = book.living();
   const hasStreams = sidecars.some(({ streams }) => streams > 0);
   const known: KnownCallers[] = [];
   const notKnown: UnknownCallers[] = [];
@@ -77,6 +79,7 @@ export async function allCallers(
   return {
     known: known.sort((one, other) => (nameOf(one) < nameOf(other) ? -1 : 1)),
     notKnown: notKnown.sort((one, other) => (one.name < other.name ? -1 : 1)),
+    unnamed: unnamedUntilMs.size,
   };
 }
 

@@ -6,7 +6,7 @@ import { notKnownLines } from './strict-text.ts';
 
 /** Whether a change of policy would refuse somebody who is permitted now, or it is not known whether. */
 export function isBreaking({ refused, further, notKnown }: PolicyPreview): boolean {
-  return refused.length > 0 || further.length > 0 || notKnown.pods.length > 0;
+  return refused.length > 0 || further.length > 0 || notKnown.pods.length + notKnown.more > 0;
 }
 
 /** The answer for a person: who would be refused, where and by what; who would be let in; what is not known. */

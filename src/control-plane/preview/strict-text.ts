@@ -8,7 +8,7 @@ type Port = PreviewedWorkload['ports'][number];
 
 /** Whether a switch to STRICT now would break something, or it is not known whether. */
 export function isInTheWay({ workloads, notKnown }: StrictPreview): boolean {
-  return notKnown.pods.length > 0 || workloads.some(wouldBreak);
+  return notKnown.pods.length + notKnown.more > 0 || workloads.some(wouldBreak);
 }
 
 function wouldBreak({ ports, mode, further }: PreviewedWorkload): boolean {
