@@ -81,16 +81,16 @@ export const destination = v.object({
   address: v.string(),
   /** `name.namespace` when the address belongs to a Service; absent for a pod address. */
   service: v.optional(v.string()),
-  /** Absent or empty when the registry knows the address but has no endpoint for it. */
-  endpoints: v.array(endpoint),
-  /** Connections of one client go to one endpoint until it has made none for this long: `sessionAffinity: ClientIP`. */
-  affinitySeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
   /** `namespace/name` of the ServiceEntry that knows the address; absent where a Service or a pod does. */
   entry: v.optional(v.string()),
-  /** How long the answer may be used while it cannot be refreshed; seconds. */
-  ttlSeconds: v.number(),
+  /** Absent or empty when the registry knows the address but has no endpoint for it. */
+  endpoints: v.array(endpoint),
   /** One sentence why there is no endpoint, where somebody has to be told. */
   problem: v.optional(v.string()),
+  /** Connections of one client go to one endpoint until it has made none for this long: `sessionAffinity: ClientIP`. */
+  affinitySeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  /** How long the answer may be used while it cannot be refreshed; seconds. */
+  ttlSeconds: v.number(),
   /** False when the registry does not know the address at all. */
   known: v.optional(v.boolean(), true),
 });

@@ -58,9 +58,9 @@ function registryStep({ registry, endpoints }: ShownOutbound): string[] {
           : `knows it by the ServiceEntry ${printable(entry)}; ${source}`,
       ]);
     case 'unknown':
-      return step('Registry', ['inside the mesh networks, and the control plane does not know it']);
+      return step('Registry', [`${where}, and the control plane does not know it`]);
     case 'unavailable':
-      return step('Registry', [`inside the mesh networks, and there is no answer: ${printable(why ?? '')}`]);
+      return step('Registry', [`${where}, and there is no answer: ${printable(why ?? '')}`]);
     default:
       return answer satisfies never;
   }
