@@ -43,17 +43,9 @@ const all = [
     'tunnel-proof',
     'verify-peer',
   ].map((name) => `src/identity/${name}.ts`),
-  ...[
-    'address-bits',
-    'authorize',
-    'facts',
-    'judge',
-    'mode',
-    'pattern',
-    'policy-index',
-    'rule',
-    'weight',
-  ].map((name) => `src/policy/${name}.ts`),
+  ...['address-bits', 'authorize', 'facts', 'judge', 'mode', 'pattern', 'policy-index', 'rule', 'weight'].map(
+    (name) => `src/policy/${name}.ts`,
+  ),
 ];
 
 type Mutant = Awaited<ReturnType<Stryker['runMutationTest']>>[number];
