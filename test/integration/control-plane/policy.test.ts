@@ -166,7 +166,7 @@ describe('a policy that is longer than a line', () => {
   it('G5: comes in parts that a sidecar puts together, with other topics between them', async () => {
     const stream = await streamOf(await start(largeStore(1500)), 'web-0', ['10.0.0.1:80', '10.0.0.2:80']);
     const messages: StreamMessage[] = [...(await stream.take(3))];
-    const first = messages.find(isPart);
+    const first = messages.find((message): message is StreamMessage & PolicyPart => isPart(message));
     messages.push(...(await stream.take((first?.of ?? 0) + 1)));
     expect(Math.max(...messages.map((one) => Buffer.byteLength(JSON.stringify(one))))).toBeLessThan(maxPolicyLineBytes);
     expect(messages.slice(0, 6).map(({ topic }) => topic)).toEqual([
