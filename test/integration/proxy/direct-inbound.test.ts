@@ -10,6 +10,8 @@ import type { PolicyState } from '../../../src/control-api.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
 import { resetSocket } from '../../../src/proxy/leg.ts';
 import { createPeerBook } from '../../../src/proxy/peer-book.ts';
+import type { Slots } from '../../../src/proxy/slots.ts';
+import { createSlots } from '../../../src/proxy/slots.ts';
 import type { CertificateSpec } from '../../support/certificates.ts';
 import { ed25519Key } from '../../support/certificates.ts';
 import type { RunningDataPlane } from '../../support/data-plane.ts';
@@ -444,6 +446,22 @@ describe('a direct connection', () => {
         one.plane.policyChanged();
       }),
     ).toBe('policy_change');
+  });
+
+  it('G8: is refused when the policy has changed while the application was dialled, which is left at once', async () => {
+    const gone = Promise.withResolvers<void>();
+    const behind = await application((socket) => socket.resume().once('close', () => gone.resolve()));
+    const slots = createSlots(10);
+    const dialling = () => {
+      plane.policy = allowing('db');
+      return slots.tryTake();
+    };
+    const connections: Slots = Object.create(slots, { tryTake: { value: dialling } });
+    const plane = await capturedPort(behind, { parts: { connections } });
+    expect(await ending(await client(plane))).toBe('reset');
+    await gone.promise;
+    expect(await plane.line({ direction: 'inbound' })).toMatchObject({ outcome: 'denied', reason: 'default_deny' });
+    expect(slots.inUse).toBe(0);
   });
 
   it('C28: is cut as `revoked` when its peer is revoked, and refused as that from then on', async () => {
