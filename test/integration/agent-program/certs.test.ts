@@ -154,6 +154,7 @@ describe('a sidecar of a control plane', () => {
       controlPlaneRoots: [fingerprintOf(plane.caPem)],
       peersByRoot: [],
       state: expect.objectContaining({ notAfter: shown.notAfter }),
+      callers: { since: expect.any(String), minimumMode: 'DISABLE', callers: [], further: [] },
     });
     expect((await agent.stop()).code).toBe(0);
   });
