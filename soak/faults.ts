@@ -1,4 +1,5 @@
 import type { Symptom } from './apps/channel.ts';
+import type { Failure } from './apps/reports.ts';
 
 /*
  * Every fault: on whom, for how long, and the errors of applications that it explains. This table is the whole verdict: an
@@ -19,6 +20,8 @@ export type Permitted = 'refused' | 'reset-open' | 'reset-carried';
 
 export interface Permission {
   readonly symptoms: readonly Permitted[];
+  /** Which end of a connection may see it; absent for both. */
+  readonly side?: Failure['side'];
   /** How long after the fault was undone. */
   readonly afterMs: number;
   /** What is carried goes on for so long after the fault began. */
@@ -111,6 +114,15 @@ export const faults = {
     longestMs: 2000,
     peer: { symptoms: ['reset-open', 'reset-carried'], afterMs: atOnce },
   },
+  /** A DENY for the identity of this pod: what it dials is cut and refused, and neither what dials it nor anything else. */
+  'identity-denied': {
+    lane: 'disruptive',
+    pods: clients,
+    shortestMs: 1000,
+    longestMs: 6000,
+    own: { symptoms: ['reset-open', 'reset-carried'], side: 'client', afterMs: atOnce, isTheEnd: true },
+    peer: { symptoms: ['reset-carried'], side: 'server', afterMs: atOnce },
+  },
   /** The pod is taken out of the Service, or is said to terminate: what is open goes on, what begins goes elsewhere. */
   'endpoint-removed': { lane: 'harmless', pods: servers, shortestMs: 1000, longestMs: 8000 },
   'endpoint-terminating': { lane: 'harmless', pods: servers, shortestMs: 1000, longestMs: 8000 },
@@ -118,6 +130,9 @@ export const faults = {
   strangers: { lane: 'harmless', pods: podNames, shortestMs: 1000, longestMs: 6000 },
   /** A hundred scrapes a second. */
   'scrape-flood': { lane: 'harmless', pods: podNames, shortestMs: 1000, longestMs: 6000 },
+  /** Hundreds of policies that refuse no client, and PERMISSIVE and STRICT by turns: written anew again and again. */
+  'policies-rewritten': { lane: 'harmless', shortestMs: 2000, longestMs: 8000 },
+  'modes-switched': { lane: 'harmless', shortestMs: 2000, longestMs: 6000 },
 } as const satisfies Record<string, FaultRow>;
 
 export type FaultKind = keyof typeof faults;

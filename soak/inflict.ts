@@ -4,6 +4,7 @@ import type { PodName } from './faults.ts';
 import { servers } from './faults.ts';
 import type { SoakMesh } from './mesh.ts';
 import { allEndpoints, applicationPort, pods } from './mesh.ts';
+import { denyIdentity, rewritePolicies, switchModes } from './reload.ts';
 import type { PlannedFault } from './schedule.ts';
 
 /** Takes a fault back, and resolves when what it had stopped is ready again. */
@@ -11,13 +12,19 @@ export type Undo = () => Promise<void>;
 
 export interface Victims {
   readonly mesh: SoakMesh;
+  /** Aborted when the load is over, however it ends. */
+  readonly over: AbortSignal;
   /** Ends the server application of a pod in its way, and starts it again. */
   endServer(pod: PodName): Promise<void>;
   startServer(pod: PodName): Promise<void>;
 }
 
 /** Does what a fault says; resolves when it is in force. */
-export async function inflict({ kind, pod = 'api' }: PlannedFault, { mesh, ...applications }: Victims): Promise<Undo> {
+export async function inflict(
+  // The time is drawn from the seed of the run, so what is drawn from it is as well.
+  { kind, pod = 'api', atMs: seed }: PlannedFault,
+  { mesh, over, ...applications }: Victims,
+): Promise<Undo> {
   const sidecar = mesh.sidecars[pod];
   switch (kind) {
     case 'sidecar-killed':
@@ -41,6 +48,8 @@ export async function inflict({ kind, pod = 'api' }: PlannedFault, { mesh, ...ap
     case 'server-restarted':
       await applications.endServer(pod);
       return () => applications.startServer(pod);
+    case 'identity-denied':
+      return denyIdentity({ mesh, over }, pod);
     case 'endpoint-removed':
       await mesh.register({ behind: servers.filter((name) => name !== pod), terminating: [] });
       return () => mesh.register(allEndpoints);
@@ -51,6 +60,10 @@ export async function inflict({ kind, pod = 'api' }: PlannedFault, { mesh, ...ap
       return stopping(runInPod(mesh.pods.stranger, 'strangers', [15006, 15008, applicationPort].map(at(pod))));
     case 'scrape-flood':
       return stopping(runInPod(mesh.pods.stranger, 'scrapers', [15020, 15021].map(pageAt(pod))));
+    case 'policies-rewritten':
+      return rewritePolicies({ mesh, over }, seed);
+    case 'modes-switched':
+      return switchModes({ mesh, over }, seed);
     default:
       return kind satisfies never;
   }

@@ -57,8 +57,10 @@ export interface SoakMesh {
   onLink(script: string): Promise<void>;
   /** The interface of a pod at the link. */
   linkPort(pod: PodName): string;
-  /** Writes the registry anew, in one step. */
+  /** Says anew, in one step, which pods are behind the Service. */
   register(endpoints: Endpoints): Promise<void>;
+  /** Writes a further file of the registry in one step; without objects it removes it. */
+  write(name: string, objects: readonly object[]): Promise<void>;
   /** The metrics page of a sidecar; undefined when it does not answer. */
   metrics(pod: PodName): Promise<string | undefined>;
   /** Removes everything; throws when something is left. */
@@ -106,10 +108,12 @@ export async function startSoakMesh(folder: string, onLost: (why: string) => voi
     linkPort: (pod) => `pod${podNames.indexOf(pod)}`,
     async register({ behind, terminating }) {
       const service = { name: 'shop', ...serviceAddresses, pods: behind, terminating, ports: [applicationPort] };
-      // Not below the registry, which would read it.
-      const draft = join(folder, 'draft.yaml');
-      await writeFile(draft, registryText({ pods, services: [service] }));
-      await rename(draft, join(folder, 'registry/mesh.yaml'));
+      await replace(folder, 'mesh', registryText({ pods, services: [service] }));
+    },
+    async write(name, objects) {
+      if (objects.length === 0) await rm(join(folder, `registry/${name}.yaml`));
+      // JSON is YAML.
+      else await replace(folder, name, objects.map((object) => JSON.stringify(object)).join('\n---\n'));
     },
     metrics: (pod) =>
       running.pods.control
@@ -136,6 +140,13 @@ async function start(mesh: SoakMesh, folder: string): Promise<void> {
     if (init.status !== 0) throw new SoakError(`remora init failed in ${name}: ${init.stderr}`);
   }
   await Promise.all(podNames.map((name) => mesh.sidecars[name].start()));
+}
+
+async function replace(folder: string, name: string, text: string): Promise<void> {
+  // Not below the registry, which would read it.
+  const draft = join(folder, `${name}-draft.yaml`);
+  await writeFile(draft, text);
+  await rename(draft, join(folder, `registry/${name}.yaml`));
 }
 
 /** The bundle as the image has it: one state of the source, whenever a sidecar is started again. */

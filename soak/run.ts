@@ -159,15 +159,16 @@ async function load(
 ): Promise<void> {
   // A fault that cannot be inflicted or undone ends both lanes.
   const failed = new AbortController();
+  const over = AbortSignal.any([signal, failed.signal, lost]);
   const pause: Pause = (ms) =>
-    wait(Math.max(0, ms), undefined, { signal: AbortSignal.any([signal, failed.signal, lost]) }).catch((error) => {
+    wait(Math.max(0, ms), undefined, { signal: over }).catch((error) => {
       if (signal.aborted || failed.signal.aborted) throw error;
     });
   const lane = async (name: FaultRow['lane']) => {
     for (const fault of scheduleOf(seed, durationMs).filter((one) => one.lane === name)) {
       await pause(beganMs + fault.atMs - nowMs());
       if (lost.aborted) return;
-      await endure(fault, faults, () => inflict(fault, { mesh, ...applications }), pause);
+      await endure(fault, faults, () => inflict(fault, { mesh, over, ...applications }), pause);
     }
     await pause(beganMs + durationMs - nowMs());
   };

@@ -46,7 +46,9 @@ function permissionsOf({ kind, pod }: Fault, failure: Failure): Permission[] {
     failure.at === pod ? own : undefined,
     pod !== undefined && mayBePeer(failure, pod) ? peer : undefined,
   ];
-  return permissions.filter((permission) => permission !== undefined);
+  return permissions
+    .filter((permission) => permission !== undefined)
+    .filter(({ side = failure.side }) => side === failure.side);
 }
 
 /** Before the server is heard, a client of the Service may have been led to any of its pods. */

@@ -1,15 +1,18 @@
 import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { Failure } from '../../soak/apps/reports.ts';
+import { denyPolicy } from '../../soak/policies.ts';
 import { noPodsBecause } from '../support/pods.ts';
 
 /*
  * Goal: the soak runs, finds nothing wrong with a sound mesh, finds what is wrong with another, and leaves nothing behind.
- * Method: the real command with a fixed seed for half a minute; the same while a sidecar is killed from outside; Ctrl-C.
+ * Method: the real command with a fixed seed for half a minute; the same while a sidecar is killed, or a policy written, from
+ * outside; Ctrl-C.
  */
 const main = resolve(import.meta.dirname, '../../soak/main.ts');
 
@@ -55,11 +58,12 @@ function sidecarOf(pid: number, pod: string): number {
 
 describe.skipIf(noPodsBecause !== undefined)(`the soak ${noPodsBecause ?? ''}`, () => {
   it('runs for half a minute under faults of a fixed seed with no error that is unexplained, and leaves nothing behind', async () => {
-    const { pid, ended } = soak('--minutes', '0.5', '--seed', '7', '--json');
+    const { pid, ended } = soak('--minutes', '0.5', '--seed', '309', '--json');
     const { code, stdout, stderr } = await ended;
     expect(code, stdout + stderr).toBe(0);
     const result = JSON.parse(stdout);
-    expect(result).toMatchObject({ seed: 7, isSound: true, unexplained: [], problems: [] });
+    expect(result).toMatchObject({ seed: 309, isSound: true, unexplained: [], problems: [] });
+    expect(result.faults).toMatchObject({ 'modes-switched': 1, 'policies-rewritten': 1, 'identity-denied': 1 });
     expect(Object.keys(result.connections).length).toBeGreaterThanOrEqual(8);
     expect(Object.keys(result.faults).length).toBeGreaterThanOrEqual(5);
     expect(namespacesOf(pid)).toEqual([]);
@@ -78,6 +82,18 @@ describe.skipIf(noPodsBecause !== undefined)(`the soak ${noPodsBecause ?? ''}`, 
     expect(stderr).toContain('failed; the same again: npm run soak -- --minutes 0.4 --seed 7; the logs are in');
     expect(readdirSync(join(folderOf(pid), 'logs'))).toContain('sidecar-api.log');
     expect(namespacesOf(pid)).toEqual([]);
+    rmSync(folderOf(pid), { recursive: true });
+  });
+
+  it('fails when a changed policy cuts somebody whom no fault explains', async () => {
+    const { pid, ended, until } = soak('--minutes', '0.25', '--seed', '34', '--json');
+    await until('the load begins');
+    writeFileSync(join(folderOf(pid), 'registry/from-outside.yaml'), JSON.stringify(denyPolicy('web')));
+    const { code, stdout } = await ended;
+    const { unexplained, problems } = JSON.parse(stdout);
+    expect([code, problems]).toEqual([1, []]);
+    expect(new Set(unexplained.map(({ phase }: Failure) => phase))).toEqual(new Set(['open', 'carried']));
+    expect(unexplained.every(({ at, peer }: Failure) => [at, peer].includes('web'))).toBe(true);
     rmSync(folderOf(pid), { recursive: true });
   });
 

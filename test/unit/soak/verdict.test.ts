@@ -92,6 +92,28 @@ describe('the verdict of a soak', () => {
     }
   });
 
+  it('explains a DENY at both ends of what its identity dials, while it lasts', () => {
+    const denied = fault('identity-denied', 'web');
+    const atServer: Partial<Failure> = { at: 'db', side: 'server', peer: 'web' };
+    for (const seen of [{}, { phase: 'open' }, { phase: 'open', peer: service }, atServer] as const) {
+      expect(isExplained(failure(seen), denied)).toBe(true);
+      expect(isExplained(failure({ ...seen, atMs: 8999 }), denied)).toBe(false);
+      // Begun after it was lifted: it works again.
+      expect(isExplained(failure({ ...seen, atMs: 15_000, startedMs: 11_001 }), denied)).toBe(false);
+    }
+    expect(isExplained(failure({ symptom: 'refused', phase: 'open' }), denied)).toBe(false);
+  });
+
+  it('explains nothing of another identity by a DENY, nor of those that dial the pod of that identity', () => {
+    const denied = fault('identity-denied', 'api');
+    expect(isExplained(failure({ at: 'api' }), denied)).toBe(true);
+    for (const phase of ['open', 'carried'] as const) {
+      expect(isExplained(failure({ peer: 'api', phase }), denied)).toBe(false);
+      expect(isExplained(failure({ peer: service, phase }), denied)).toBe(false);
+      expect(isExplained(failure({ at: 'api', side: 'server', peer: 'web', phase }), denied)).toBe(false);
+    }
+  });
+
   it('explains nothing by what is harmless', () => {
     for (const at of everywhere.filter(({ kind }) => rowOf(kind).lane === 'harmless')) {
       for (const symptom of ['refused', 'reset', 'early-end'] as const) {
