@@ -30,7 +30,7 @@ export function indexScopes<T extends Scope>(objects: readonly T[]): (namespace:
 }
 
 /** What no API server has seen is as old as can be. A difference of such is a number, unlike one of infinities. */
-function ageOf({ creationTimestamp = '' }: Scope): number {
+export function ageOf({ creationTimestamp = '' }: Scope): number {
   const ms = parseDate(creationTimestamp);
   return Number.isNaN(ms) ? Number.MIN_SAFE_INTEGER : ms;
 }
