@@ -37,10 +37,17 @@ export interface ControlPlanePlan {
   readonly uid: number;
 }
 
+const stateFolder = 'control-plane';
+
+/** Where the control plane of the demo keeps its state, and is asked for what it knows. */
+export function stateDirectoryIn({ path }: Pick<Folder, 'path'>): string {
+  return join(path, stateFolder);
+}
+
 /** Starts the control plane and resolves when it serves. */
 export async function startControlPlane(crew: Crew, plan: ControlPlanePlan): Promise<ControlPlaneSite> {
   const { place, folder, uid, listen, metricsListen, servingName } = plan;
-  const stateDirectory = await folder.makeFolder('control-plane', uid);
+  const stateDirectory = await folder.makeFolder(stateFolder, uid);
   const ownRootFile = join(stateDirectory, 'root.pem');
   const child = place.remora([
     'control-plane',

@@ -1,6 +1,6 @@
 import { controlPlanePorts, sidecarPorts } from '../../ports.ts';
 import type { ControlPlaneSite } from './launch.ts';
-import { sidecarArgs, startControlPlane, startServer, writeToken } from './launch.ts';
+import { sidecarArgs, startControlPlane, startServer, stateDirectoryIn, writeToken } from './launch.ts';
 import type { Eyes, SidecarSite } from './look.ts';
 import { lookAt, untilReady } from './look.ts';
 import type { ClientName, Mesh, MeshParts } from './mesh.ts';
@@ -162,7 +162,8 @@ function hintsFor({ name, folder }: MeshParts): readonly Hint[] {
     { title: 'status', command: inPod('web', `${remoraOfCheckout} status`) },
     { title: 'rules', command: inPod('api', 'nft list table inet remora') },
     { title: 'call api', command: inPod('web', `curl -sSi http://${service.v4}/`) },
-    { title: 'be refused', command: inPod('legacy', `curl -sSi http://${api.v4}:${applicationPorts.http}/`) },
+    { title: 'as legacy', command: inPod('legacy', `curl -sSi http://${api.v4}:${applicationPorts.http}/`) },
+    { title: 'mesh', command: `${remoraOfCheckout} mesh --state-dir ${stateDirectoryIn(folder)}` },
     { title: 'who breaks', command: inPod('api', `${remoraOfCheckout} strict-preview`) },
     { title: 'registry', command: `${folder.registry} (change a file and see)` },
   ];

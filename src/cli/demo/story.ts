@@ -31,7 +31,10 @@ export async function tellStory(
   partMs: number,
   lastMs: number,
 ): Promise<StoryFacts> {
-  const permissive = await show('PERMISSIVE: legacy, which has no sidecar, is answered in plaintext', partMs);
+  const permissive = await show(
+    'PERMISSIVE: legacy, which has no sidecar, is answered in plaintext; its calls of 15008, without a certificate, never are',
+    partMs,
+  );
   const preview = await mesh.preview();
   await folder.editRegistry('peer-authentication.yaml', (text) => text.replace('mode: PERMISSIVE', 'mode: STRICT'));
   const strict = await show(`${wordsOf(preview)} Now peer-authentication.yaml says STRICT: legacy is refused`, partMs);

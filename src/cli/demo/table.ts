@@ -13,11 +13,11 @@ export function renderTable(picture: Picture, columns: number): string[] {
     '',
     ...applicationLines(picture),
     '',
+    ...columnsOf([['TRY', 'IN ANOTHER TERMINAL'], ...picture.hints.map(({ title, command }) => [title, command])]),
+    '',
     ...edgeLines(picture),
     '',
     ...refusalLines(picture.refusals),
-    '',
-    ...columnsOf([['TRY', 'IN ANOTHER TERMINAL'], ...picture.hints.map(({ title, command }) => [title, command])]),
     ...(picture.notes.length === 0 ? [] : ['', ...picture.notes]),
   ];
   return lines.map((line) => shortened(printable(line), columns));
@@ -91,8 +91,13 @@ function workloadOf(identity: string): string {
 }
 
 function refusalLines(refusals: readonly RefusalPicture[]): string[] {
-  if (refusals.length === 0) return ['REFUSED', 'nobody yet'];
-  return columnsOf([['REFUSED', 'TIMES', 'REASON', 'WHY, AND WHAT TO DO'], ...refusals.flatMap(refusalRows)]);
+  // Who refused has said so already; the other end only tells of it.
+  const told = refusals.filter(({ reason }) => reason !== 'peer_refused');
+  if (told.length === 0) return ['REFUSED SINCE THE START', 'nobody yet'];
+  return columnsOf([
+    ['REFUSED SINCE THE START', 'TIMES', 'REASON', 'WHY, AND WHAT TO DO'],
+    ...told.flatMap(refusalRows),
+  ]);
 }
 
 function refusalRows({ peer, sidecar, reason, count }: RefusalPicture): string[][] {

@@ -69,6 +69,12 @@ describe('the table', () => {
     expect(text).toMatch(/→ Inject a sidecar into the peer/);
   });
 
+  it('tells of a refusal once, by the side that refused', () => {
+    const told = { sidecar: 'batch', peer: 'batch', reason: 'peer_refused', count: 3 };
+    const refusals = [...picture.refusals, told];
+    expect(renderTable({ ...picture, refusals }, 200).join('\n')).toBe(text);
+  });
+
   it('shows the applications, the wire, and what to try', () => {
     expect(text).toMatch(/web +1,338 requests, 1,338 answered/);
     expect(text).toMatch(/legacy +28 requests, 0 answered, saw ECONNRESET 28×/);
