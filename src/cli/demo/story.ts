@@ -18,8 +18,8 @@ export interface StoryFacts {
 export interface StoryParts {
   readonly mesh: Mesh;
   readonly folder: Pick<Folder, 'editRegistry' | 'addToRegistry'>;
-  /** Shows the mesh under this sentence for so long, and resolves with what was seen last. */
-  show(sentence: string, forMs: number): Promise<Look>;
+  /** Shows the mesh under this sentence for so long, and until that is seen, and resolves with what was seen last. */
+  show(sentence: string, forMs: number, isSeen?: (look: Look) => boolean): Promise<Look>;
 }
 
 /**
@@ -36,12 +36,21 @@ export async function tellStory(
     partMs,
   );
   const preview = await mesh.preview();
+  // More than once, so that what legacy said last of itself is from then.
+  const isRefused = ({ refusals }: Look) =>
+    !mesh.isCaptured || refusals.some(({ reason, count }) => reason === mesh.requiredRefusal && count > 3);
   await folder.editRegistry('peer-authentication.yaml', (text) => text.replace('mode: PERMISSIVE', 'mode: STRICT'));
-  const strict = await show(`${wordsOf(preview)} Now peer-authentication.yaml says STRICT: legacy is refused`, partMs);
+  const strict = await show(
+    `${wordsOf(preview)}peer-authentication.yaml says STRICT now: legacy is refused`,
+    partMs,
+    isRefused,
+  );
   await folder.addToRegistry('deny-batch.yaml');
   const denied = await show(
     'deny-batch.yaml was added: what batch had open is cut, and the long connection of web goes on',
     lastMs,
+    ({ policyClosed, refusals }) =>
+      policyClosed > strict.policyClosed && refusals.some(({ reason }) => reason === 'policy_deny'),
   );
   return {
     legacyOkPermissive: answered(permissive, 'legacy'),
@@ -56,7 +65,7 @@ const answered = ({ clients }: Look, name: string) => clients[name]?.ok ?? 0;
 
 function wordsOf(preview: readonly Previewed[]): string {
   const callers = preview.map(
-    ({ caller, port, connections }) => `${caller} (port ${port}, ${connections} connections)`,
+    ({ caller, port, connections }) => `${caller} (${connections} connections to port ${port})`,
   );
-  return callers.length === 0 ? '' : `The preview said that STRICT would break ${callers.join(' and ')}.`;
+  return callers.length === 0 ? '' : `The preview named ${callers.join(' and ')}; `;
 }

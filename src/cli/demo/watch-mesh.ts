@@ -5,6 +5,7 @@ import type { Look, Mesh } from './mesh.ts';
 import type { Picture } from './picture.ts';
 import type { Presenter } from './presenter.ts';
 import type { RunFacts } from './report.ts';
+import type { StoryParts } from './story.ts';
 
 export interface Watch {
   readonly mesh: Mesh;
@@ -16,21 +17,18 @@ export interface Watch {
 
 const intervalMs = 1000;
 
+/** How much longer than asked for something is waited for that should be seen. */
+const patienceMs = 20_000;
+
 /**
- * Shows the mesh every second, under a sentence and for so long, and resolves with what was seen last. Rejects when the
- * signal is aborted.
+ * Shows the mesh every second, under a sentence, for so long and until something is seen, and resolves with what was seen
+ * last; it may be that it was not seen. Rejects when the signal is aborted.
  */
-export function watchMesh({
-  mesh,
-  crew,
-  clock,
-  presenter,
-  signal,
-}: Watch): (now: string, forMs: number) => Promise<Look> {
+export function watchMesh({ mesh, crew, clock, presenter, signal }: Watch): StoryParts['show'] {
   const startedMs = clock.monotonic();
   const notes: string[] = [];
   crew.failure.catch((error: unknown) => notes.push(messageOf(error)));
-  return async (now, forMs) => {
+  return async (now, forMs, isSeen = () => true) => {
     const untilMs = clock.monotonic() + forMs;
     for (;;) {
       const look = await mesh.look();
@@ -38,8 +36,8 @@ export function watchMesh({
       const elapsedMs = clock.monotonic() - startedMs;
       presenter.show(pictureOf(look, mesh, { nowMs: clock.now(), elapsedMs, now, notes }));
       const leftMs = untilMs - clock.monotonic();
-      if (leftMs <= 0) return look;
-      await clock.sleep(Math.min(intervalMs, leftMs), signal);
+      if (leftMs <= 0 && (isSeen(look) || leftMs < -patienceMs)) return look;
+      await clock.sleep(leftMs > 0 ? Math.min(intervalMs, leftMs) : intervalMs, signal);
     }
   };
 }
