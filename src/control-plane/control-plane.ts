@@ -18,6 +18,7 @@ import { startMetricsServer } from './metrics-server.ts';
 import { openAuthority } from './open-authority.ts';
 import type { RotationSettings } from './open-rotation.ts';
 import { openRotation } from './open-rotation.ts';
+import { defaultRootNamespace } from './policy/not-in-force.ts';
 import { countPolicyObjects } from './policy/policy-counts.ts';
 import { watchRegistered } from './policy/registered-watch.ts';
 import { createPublication } from './publication.ts';
@@ -88,7 +89,7 @@ export const controlPlaneDefaults = {
   staleCrl: 'accept',
   destinationTtlSeconds: 300,
   clusterName: 'Kubernetes',
-  rootNamespace: 'istio-system',
+  rootNamespace: defaultRootNamespace,
 } as const satisfies Partial<ControlPlaneSettings>;
 
 export interface ControlPlaneCollaborators {
@@ -217,10 +218,11 @@ async function startWebhook(
 }
 
 async function openRegistry(
-  { registry }: ControlPlaneSettings,
+  { registry, rootNamespace }: ControlPlaneSettings,
   { clock, log }: ControlPlaneCollaborators,
 ): Promise<Store> {
-  if (registry !== undefined) return openDirectoryStore({ clock, log }, { path: registry, ...directoryStoreDefaults });
+  if (registry !== undefined)
+    return openDirectoryStore({ clock, log }, { path: registry, rootNamespace, ...directoryStoreDefaults });
   log.warn('No registry is given, every destination is unknown');
   return fixedStore(noObjects);
 }

@@ -18,6 +18,8 @@ export interface DirectoryStoreSettings {
   readonly pollIntervalMs: number;
   /** A burst of changes is read once, this long after its last. */
   readonly debounceMs: number;
+  /** The namespace whose policies hold for the whole mesh. */
+  readonly rootNamespace: string;
 }
 
 export const directoryStoreDefaults = { pollIntervalMs: 5_000, debounceMs: 200 } as const;
@@ -33,9 +35,9 @@ export interface DirectoryStoreCollaborators {
  */
 export async function openDirectoryStore(
   { clock, log }: DirectoryStoreCollaborators,
-  { path, pollIntervalMs, debounceMs }: DirectoryStoreSettings,
+  { path, pollIntervalMs, debounceMs, rootNamespace }: DirectoryStoreSettings,
 ): Promise<Store> {
-  const reader = createRegistryReader();
+  const reader = createRegistryReader(rootNamespace);
   const listeners = new Set<(objects: RegistryObjects) => void>();
   const reportNotes = createNotesLog(log);
   const first = await readFirst(path, reader, log);

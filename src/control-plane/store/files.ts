@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../errors.ts';
+import { notInForce } from '../policy/not-in-force.ts';
 import type { FileNote, Note } from './note.ts';
 import type { RegistryObject, RegistryObjects } from './objects.ts';
 import { collectObjects } from './objects.ts';
@@ -52,7 +53,8 @@ export interface RegistryReader {
   load(files: readonly FileState[]): Promise<LoadResult>;
 }
 
-export function createRegistryReader(): RegistryReader {
+/** Policies of the root namespace are about the whole mesh. */
+export function createRegistryReader(rootNamespace: string): RegistryReader {
   let remembered = new Map<string, ReadText>();
   return {
     async load(files) {
@@ -66,7 +68,7 @@ export function createRegistryReader(): RegistryReader {
         texts.push({ path, read });
       }
       remembered = results;
-      return merge(texts);
+      return merge(texts, rootNamespace);
     },
   };
 }
@@ -95,14 +97,14 @@ export async function readFileText(path: string): Promise<ReadText> {
   }
 }
 
-function merge(files: readonly NamedText[]): LoadResult {
+function merge(files: readonly NamedText[], rootNamespace: string): LoadResult {
   const problems = [...files.flatMap(({ path, read }) => inFile(path, read.broken)), ...duplicates(files)];
   if (problems.length > 0) return { kind: 'broken', problems };
   return {
     kind: 'loaded',
     objects: collectObjects(files.flatMap(({ read }) => read.objects.map(({ entry }) => entry))),
     ignored: [...new Set(files.flatMap(({ read }) => read.ignored))],
-    notes: files.flatMap(({ path, read }) => inFile(path, read.notes)),
+    notes: [...files.flatMap(({ path, read }) => inFile(path, read.notes)), ...withoutEffect(files, rootNamespace)],
   };
 }
 
@@ -129,6 +131,26 @@ export function duplicates(files: readonly NamedText[]): readonly FileNote[] {
     }
   }
   return found;
+}
+
+const peerKind = 'security.istio.io/v1/PeerAuthentication';
+
+/** PeerAuthentications that count for no workload because of others in these files, or of the namespace they are in. */
+export function withoutEffect(files: readonly NamedText[], rootNamespace: string): readonly FileNote[] {
+  const found = files.flatMap(({ path, read }) =>
+    read.objects.flatMap(({ entry, position }) =>
+      entry.kind === peerKind ? [{ file: path, position, object: entry.object }] : [],
+    ),
+  );
+  const reasons = notInForce(
+    found.map(({ object }) => object),
+    rootNamespace,
+  );
+  return found.flatMap(({ file, position, object }) => {
+    const why = reasons.get(object);
+    const name = `${object.namespace}/${object.name}`;
+    return why === undefined ? [] : [{ severity: 'warning', file, position, kind: peerKind, name, path: [], why }];
+  });
 }
 
 /** Objects that belong to no namespace. */

@@ -1,14 +1,18 @@
 import { createCommand, parseCommandLine } from '../../command-line.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
 import type { Subcommand } from '../../host.ts';
+import { printable } from '../../printable.ts';
+import { isDnsLabel } from '../names.ts';
 import { pathText } from '../policy/finding.ts';
-import { duplicates } from '../store/files.ts';
+import { defaultRootNamespace } from '../policy/not-in-force.ts';
+import { duplicates, withoutEffect } from '../store/files.ts';
 import type { FileNote } from '../store/note.ts';
 import { noteText } from '../store/note.ts';
 import { notesOf, readInputs } from './inputs.ts';
 
 interface ValidateFlags {
   readonly json?: true;
+  readonly rootNamespace: string;
 }
 
 /** `remora validate`: what the control plane would make of objects, and what is wrong with them, each with its place. */
@@ -17,15 +21,18 @@ export const run: Subcommand = async (host) => {
   if (parsed.kind === 'done') return parsed.exitCode;
   if (parsed.arguments.length === 0)
     throw new UsageError('Expected at least one file, directory, or - for standard input');
+  const { json, rootNamespace } = parsed.options;
+  if (!isDnsLabel(rootNamespace))
+    throw new UsageError(
+      `--root-namespace is '${printable(rootNamespace, 80)}', expected the name of a namespace such as istio-system`,
+    );
   const { texts, notes: unread } = await readInputs(parsed.arguments, host.stdin);
-  const notes = [...unread, ...notesOf(texts), ...duplicates(texts)];
+  const notes = [...unread, ...notesOf(texts), ...duplicates(texts), ...withoutEffect(texts, rootNamespace)];
   const objects = texts.reduce((sum, { read }) => sum + read.objects.length, 0);
   const problems = notes.filter(({ severity }) => severity === 'problem').length;
   const counts = { files: texts.length, objects, problems, warnings: notes.length - problems };
-  host.stdout.write(
-    parsed.options.json ? `${JSON.stringify({ ...counts, notes: notes.map(shownNote) })}\n` : linesOf(notes),
-  );
-  if (!parsed.options.json) host.stderr.write(`${summary(counts)}\n`);
+  host.stdout.write(json ? `${JSON.stringify({ ...counts, notes: notes.map(shownNote) })}\n` : linesOf(notes));
+  if (!json) host.stderr.write(`${summary(counts)}\n`);
   return problems > 0 ? exitCodes.failure : exitCodes.ok;
 };
 
@@ -55,6 +62,7 @@ Exit code 0 with nothing but warnings, 1 with a problem (a file that cannot be r
 function commandLine() {
   return createCommand('validate', "Checks Istio's policy and the other objects of a registry")
     .argument('[files...]', 'files, directories, or - for standard input')
+    .option('--root-namespace <name>', 'namespace whose policies hold for the whole mesh', defaultRootNamespace)
     .option('--json', 'one JSON object instead of lines')
     .addHelpText('after', notice);
 }

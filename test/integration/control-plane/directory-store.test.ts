@@ -11,7 +11,7 @@ import { captureLog } from '../../support/captured-log.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-const settings = { pollIntervalMs: 5_000, debounceMs: 200 };
+const settings = { pollIntervalMs: 5_000, debounceMs: 200, rootNamespace: 'istio-system' };
 const broken = 'The registry is broken, its last good state stays';
 
 const pod = (name: string) => `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, namespace: shop}\nspec: {}\n`;
@@ -75,12 +75,22 @@ describe('a registry directory', () => {
   it('is read again soon after the kernel reports a change', async () => {
     const opened = await openDirectoryStore(
       { clock: systemClock, log: captured.log },
-      { path: directory, pollIntervalMs: 3_600_000, debounceMs: 1 },
+      { ...settings, path: directory, pollIntervalMs: 3_600_000, debounceMs: 1 },
     );
     store = opened;
     const changed = new Promise<RegistryObjects>((resolve) => opened.subscribe(resolve));
     write('a.yaml', pod('a'));
     expect(podsOf(await changed)).toEqual(['a']);
+  });
+
+  it('has a line in the log for a PeerAuthentication that is not in force', async () => {
+    const peer = (name: string) =>
+      `apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}, namespace: demo}\nspec: {}\n`;
+    write('a.yaml', `${peer('z-strict')}---\n${peer('default')}`);
+    await open();
+    expect(captured.lines.flatMap(({ warning }) => warning ?? [])).toEqual([
+      `${join(directory, 'a.yaml')}:1:1: PeerAuthentication demo/z-strict: is not in force: demo/default is as old, and the first by name`,
+    ]);
   });
 
   it('is followed through the symlink swap of a ConfigMap volume', async () => {

@@ -50,7 +50,7 @@ describe('remora validate', () => {
   it('G2: names every mistake in a folder of broken policies, with its place and what was meant', async () => {
     const { code, out, summary } = await validate([join(golden, 'broken')]);
     await expect(out).toMatchFileSnapshot(join(golden, 'broken.txt'));
-    expect({ code, summary }).toEqual({ code: 1, summary: '39 problems and 10 warnings in 16 objects of 8 files\n' });
+    expect({ code, summary }).toEqual({ code: 1, summary: '39 problems and 16 warnings in 16 objects of 8 files\n' });
   });
 
   it('accepts what is sound, a warning included', async () => {
@@ -97,6 +97,26 @@ describe('remora validate', () => {
         ],
       },
     });
+  });
+
+  it('warns of PeerAuthentications that are not in force beside the others, or in the root namespace', async () => {
+    const peer = (name: string, rest = '') =>
+      `apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}}\nspec:\n  mtls: {mode: STRICT}\n${rest}`;
+    const folder = await folderWith({
+      'a.yaml': peer('default, namespace: demo, creationTimestamp: "2024-01-01T00:00:00Z"'),
+      'b.yaml': peer('a-strict, namespace: demo, creationTimestamp: "2025-01-01T00:00:00Z"'),
+      'c.yaml': peer('api, namespace: mesh-root', '  selector: {matchLabels: {app: api}}\n'),
+    });
+    const behind = 'b.yaml:1:1: PeerAuthentication demo/a-strict: is not in force: demo/default is older (warning)\n';
+    expect(await validate([folder])).toMatchObject({ code: 0, out: behind });
+    expect(await validate([folder, '--root-namespace', 'mesh-root'])).toMatchObject({
+      code: 0,
+      out: `${behind}c.yaml:1:1: PeerAuthentication mesh-root/api: is not in force: in the root namespace mesh-root one with a selector counts for nobody (warning)\n`,
+      summary: '0 problems and 2 warnings in 3 objects of 3 files\n',
+    });
+    await expect(validate([folder, '--root-namespace', 'A.b'])).rejects.toThrow(
+      "--root-namespace is 'A.b', expected the name of a namespace such as istio-system",
+    );
   });
 
   it('finds an object that stands in two files', async () => {

@@ -2,9 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { PolicyState } from '../../../../src/control-api.ts';
 import type { ScopedPolicy } from '../../../../src/control-plane/policy/authorization-policy.ts';
+import { notInForce } from '../../../../src/control-plane/policy/not-in-force.ts';
 import type { PeerAuthentication, PeerMode } from '../../../../src/control-plane/policy/peer-authentication.ts';
 import { countPolicyObjects } from '../../../../src/control-plane/policy/policy-counts.ts';
 import { createSelection } from '../../../../src/control-plane/policy/select.ts';
+import { createDeciding } from '../../../../src/control-plane/policy/workload-modes.ts';
 import { modeOfPolicy, modes } from '../../../../src/policy/mode.ts';
 import { labelledPod, peerAuthentication, scopedPolicy } from '../../../support/policy-objects.ts';
 
@@ -189,7 +191,7 @@ describe('the mode of a port of a pod', () => {
   });
 });
 
-it('counts objects as accepted, invalid, or skipped because they are for no workload', () => {
+it('counts objects as accepted, invalid, or skipped because they count for no workload', () => {
   const problem = 'It is wrong';
   const peerAuthentications = [
     peerAuthentication('istio-system/default', 'STRICT'),
@@ -203,7 +205,47 @@ it('counts objects as accepted, invalid, or skipped because they are for no work
     scopedPolicy('istio-system/narrow', ofApi),
   ];
   const counts = countPolicyObjects({ peerAuthentications, authorizationPolicies }, rootNamespace);
-  expect(counts).toEqual({ accepted: 3, invalid: 2, skipped: 2 });
+  expect(counts).toEqual({ accepted: 3, invalid: 2, skipped: 3 });
+});
+
+describe('a PeerAuthentication that is not in force', () => {
+  const reasons = (...all: readonly PeerAuthentication[]) =>
+    Object.fromEntries(
+      [...notInForce(all, rootNamespace)].map(([{ namespace, name }, why]) => [`${namespace}/${name}`, why]),
+    );
+  const of = (name: string, rest: Partial<PeerAuthentication> = {}) => peerAuthentication(name, 'STRICT', rest);
+
+  it('is one behind an older one of the whole namespace', () => {
+    const all = [of('demo/a-strict', young), of('demo/default', old), of('shop/default', young)];
+    expect(reasons(...all)).toEqual({ 'demo/a-strict': 'is not in force: demo/default is older' });
+  });
+
+  it('is the later by name of two that are equally old', () => {
+    expect(reasons(of('demo/z', { selector: {} }), of('demo/default'))).toEqual({
+      'demo/z': 'is not in force: demo/default is as old, and the first by name',
+    });
+  });
+
+  it('is one behind an older one with the same labels, or with some of them, and not behind one with others', () => {
+    const selector = { app: 'api', tier: 'back' };
+    const all = [
+      of('shop/wide', { ...old }),
+      of('shop/api', { ...old, ...ofApi }),
+      of('shop/same', { ...young, ...ofApi }),
+      of('shop/narrow', { ...young, selector }),
+      of('shop/other', { ...young, selector: { app: 'web' } }),
+      of('shop/part', { ...young, selector: { tier: 'back' } }),
+    ];
+    const why = 'is not in force: shop/api is older';
+    expect(reasons(...all)).toEqual({ 'shop/same': why, 'shop/narrow': why });
+  });
+
+  it('is one with a selector in the root namespace', () => {
+    expect(reasons(of('istio-system/narrow', ofApi), of('istio-system/wide', young))).toEqual({
+      'istio-system/narrow':
+        'is not in force: in the root namespace istio-system one with a selector counts for nobody',
+    });
+  });
 });
 
 describe('beside a second implementation', () => {
@@ -215,6 +257,7 @@ describe('beside a second implementation', () => {
     name: fc.constantFrom('a', 'b', 'c', 'd'),
     creationTimestamp: fc.constantFrom(undefined, '2024-01-01T00:00:00Z', '2025-01-01T00:00:00Z'),
     selector: fc.option(labels, { nil: undefined }),
+    peerAuthentication('shop/z-behind', 'STRICT'),
   });
   const isUnique = { selector: (one: { namespace: string; name: string }) => `${one.namespace}/${one.name}` };
   const authentications = fc.uniqueArray(
@@ -272,8 +315,29 @@ function naiveMode(
       const [first = '', second = ''] = [one.creationTimestamp, other.creationTimestamp];
       if (first !== second) return first < second ? -1 : 1;
       return one.name.localeCompare(other.name);
+
+  it('tells of every PeerAuthentication that decides for no workload, and of no other', () => {
+    fc.assert(
+      fc.property(authentications, (peers) => {
+        const without = notInForce(peers, rootNamespace);
+        const deciding = createDeciding(peers, rootNamespace);
+        const used = new Set(
+          ['istio-system', 'shop', 'other'].flatMap((where) =>
+            allLabels.flatMap((labels) => Object.values(deciding(where, labels))),
+          ),
+        );
+        expect(peers.filter((one) => !without.has(one))).toEqual(peers.filter((one) => used.has(one)));
+      }),
+      { numRuns: 500 },
+    );
+  });
     })[0];
   const mesh = oldest(all.filter((one) => one.namespace === rootNamespace && !isSelector(one)));
+/** What pods can wear of the labels that are drawn. */
+const allLabels = [undefined, 'a', 'b'].flatMap((app) =>
+  [undefined, 'a', 'b'].map((tier) => ({ ...(app && { app }), ...(tier && { tier }) })),
+);
+
   const own = where === rootNamespace ? [] : all.filter((one) => one.namespace === where);
   const namespaceWide = oldest(own.filter((one) => !isSelector(one)));
   const workload = oldest(own.filter((one) => isSelector(one) && matchesAll(one.selector, wanted)));
