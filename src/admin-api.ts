@@ -203,6 +203,8 @@ export const shownPortMode = v.object({
   setBy: v.nullable(v.string()),
   /** What the policy says, before the floor. */
   fromPolicy: policyMode,
+  /** Why that PeerAuthentication cannot be followed as it is written, so that it means STRICT. */
+  problem: v.optional(v.string()),
 });
 export type ShownPortMode = v.InferOutput<typeof shownPortMode>;
 
@@ -327,8 +329,13 @@ export const statusPage = v.object({
   modes: v.array(shownPortMode),
   /** What no control plane can lower. */
   minimumInboundMode: policyMode,
-  /** How many AuthorizationPolicies there are, by what they do; null while none can be enforced. */
+  /**
+   * How many AuthorizationPolicies there are, by what they do; null while none can be enforced. The PeerAuthentication that
+   * sets the mode is among the invalid ones where it is invalid.
+   */
   policies: v.nullable(policyCounts),
+  /** With its kind, and why; absent when all are valid. */
+  firstInvalidPolicy: v.optional(v.object({ name: v.string(), problem: v.string() })),
   minimumOutbound: v.string(),
   outboundPolicy: v.string(),
   /** The address is null without one. */
@@ -467,6 +474,8 @@ export const strictPreviewPage = v.object({
   pod: v.object({ name: v.nullable(v.string()), namespace: v.nullable(v.string()), workload: v.nullable(v.string()) }),
   /** Of every port that has none of its own. */
   mode: shownMode,
+  /** The PeerAuthentication that makes it STRICT because it cannot be followed as it is written. */
+  invalidMode: v.optional(v.object({ name: v.string(), problem: v.string() })),
   /** Those that somebody called in plaintext, and those with a mode of their own. */
   ports: v.array(
     v.object({

@@ -54,3 +54,12 @@ function nameOf({ address, workload, namespace, kind }: BreakingCaller): string 
   if (kind === 'kubelet') return `the kubelet, or something else on the node (${printable(address)})`;
   return printable(workload === undefined ? address : `${namespace ?? ''}/${workload}`);
 }
+
+/** What is STRICT by mistake: who reads that it is STRICT would take it for done. `own` is the workload. */
+export function invalidModeLines(
+  own: string,
+  invalid: { readonly name: string; readonly problem: string } | undefined,
+): string[] {
+  if (invalid === undefined) return [];
+  return [`${own} is STRICT because the ${printable(invalid.name)} is INVALID: ${printable(invalid.problem)}`];
+}

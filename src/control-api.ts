@@ -227,6 +227,8 @@ export const policyState = v.strictObject({
   mode: policyMode,
   /** The PeerAuthentication that sets it; absent when none does. */
   modeSetBy: v.optional(policyName),
+  /** One sentence why that one cannot be followed as it is written: then it means STRICT. Absent when it can. */
+  modeProblem: v.optional(v.pipe(v.string(), v.maxLength(1000))),
   ports: v.optional(v.array(v.strictObject({ port: policyPort, mode: policyMode, setBy: policyName }))),
   authorization: v.optional(v.array(authorizationPolicy)),
   /** What ServiceEntries register, as CIDRs with their ports, where none is every port: sidecars ask for these wherever they lie. */

@@ -125,9 +125,12 @@ export const shownPorts = v.object({
   capture: v.nullable(shownCapture),
   /**
    * Null before the first policy. `setBy` is `namespace/name` of the PeerAuthentication, `floor`: what the pod itself demands, or null for the
-   * default of the mesh; `fromPolicy` what it was before the floor.
+   * default of the mesh; `fromPolicy` what it was before the floor; `problem` why that
+   * PeerAuthentication cannot be followed as it is written.
    */
-  mode: v.nullable(v.object({ mode, setBy: v.nullable(v.string()), fromPolicy: mode })),
+  mode: v.nullable(
+    v.object({ mode, setBy: v.nullable(v.string()), fromPolicy: mode, problem: v.optional(v.string()) }),
+  ),
   /** The AuthorizationPolicies of the workload, and what they say; absent without any, and where nobody came to ask them. */
   policies: v.optional(v.object({ ...policyCounts.entries, ...policyFacts })),
   /** What permits it, in one sentence. */

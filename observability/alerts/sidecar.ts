@@ -141,23 +141,23 @@ export function sidecarAlerts(): readonly Alert[] {
       severity: 'critical',
       expression: `max by (${whose}) (remora_policy_objects{state="invalid"}) > 0`,
       forSeconds: minute,
-      summary: 'AuthorizationPolicies of {{ $labels.namespace }}/{{ $labels.pod }} cannot be enforced',
+      summary: 'Policies of {{ $labels.namespace }}/{{ $labels.pod }} cannot be enforced',
       description:
-        '{{ $value }} AuthorizationPolicies have something in them that is not supported. One that is to allow or deny denies everybody until it is put right; one of AUDIT or on trial does nothing.',
+        '{{ $value }} policies have something in them that is not supported. An AuthorizationPolicy that is to allow or deny denies everybody until it is put right; one of AUDIT or on trial does nothing; a PeerAuthentication means STRICT.',
       runbook: {
         means:
-          'A policy has an action, a field or a value that the mesh does not support: CUSTOM, a misspelt field, an address that is none. What it was meant to allow or deny is not known for certain, so it denies everything in its scope, and cuts what is open there.',
+          'A policy has an action, a field or a value that the mesh does not support: CUSTOM, a misspelt field, an address that is none. What it was meant to allow or deny is not known for certain, so an AuthorizationPolicy denies everything in its scope, and cuts what is open there. A PeerAuthentication means STRICT.',
         users:
-          'All connections to the pod are refused as `policy_error`, or cut as `policy_change`, if the policy is to allow or deny.',
+          'All connections to the pod are refused as `policy_error`, or cut as `policy_change`, if it is an AuthorizationPolicy that is to allow or deny. Under an invalid PeerAuthentication those without mutual TLS are: as `plaintext_in_strict`, or `alpn`.',
         find: [
-          `${beside('status')}: how many are **INVALID**. \`GET /policy\` of the admin port names each, with what is wrong and where in the object.`,
+          `${beside('status')}: how many are **INVALID**, and the first of them with what is wrong and where in the object. \`GET /policy\` of the admin port names each.`,
           '`remora validate FILE` says the same of the file, with line and column; so does the log of the control plane.',
-          `${beside('explain --from SPIFFE-ID')}: whether it is this policy that decides.`,
+          `${beside('explain --from SPIFFE-ID')}: whether it is this policy that decides, or sets the mode.`,
         ],
         fix: [
           'Correct the policy, or delete it. Sidecars hear of it within seconds.',
           'Check policies with `remora validate` before they are applied.',
-          'To try a policy without enforcing it, annotate it with `istio.io/dry-run: "true"`.',
+          'To try an AuthorizationPolicy without enforcing it, annotate it with `istio.io/dry-run: "true"`.',
         ],
         falseAlarm: 'One of AUDIT or on trial denies nothing; it is no use as it is either.',
       },

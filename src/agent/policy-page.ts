@@ -54,11 +54,12 @@ export function policyPageOf({ nowMs, policy, inForce, settings }: PolicyShown):
 
 /** As many as a page has room for. */
 export function shownModes(modes: readonly ModeInForce[]): ShownPortMode[] {
-  return modes.slice(0, policyPageLimits.modes).map(({ port = '*', mode, setBy = null, fromPolicy }) => ({
+  return modes.slice(0, policyPageLimits.modes).map(({ port = '*', mode, setBy = null, fromPolicy, problem }) => ({
     port: `${port}`,
     mode,
     setBy,
     fromPolicy,
+    ...(problem !== undefined && { problem }),
   }));
 }
 

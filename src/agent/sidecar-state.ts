@@ -6,7 +6,7 @@ import type { Readiness } from '../lifecycle.ts';
 import type { Direction } from '../outcomes.ts';
 import type { Mode } from '../policy/mode.ts';
 import { modesInForce } from '../policy/mode.ts';
-import { countPolicies } from '../policy/policy-states.ts';
+import { invalidPolicies } from '../policy/policy-states.ts';
 import type { RenewalState } from './identity-sources/source.ts';
 import type { InterceptionBook } from './interception-book.ts';
 import type { TrafficBook } from './traffic-book.ts';
@@ -53,7 +53,7 @@ export function policyStateOf(
 ): Pick<SidecarState, 'modes' | 'modesLeftOut' | 'invalidPolicies'> {
   const modes = modesInForce(policy, minimumMode);
   const leftOut = modes.length - maxReportedModes;
-  const { invalid } = countPolicies(policy.authorization ?? []);
+  const invalid = invalidPolicies(policy).length;
   return {
     modes: modes.slice(0, maxReportedModes).map(({ port = '*', mode, setBy }) => ({
       port: `${port}`,

@@ -44,7 +44,7 @@ export interface StatusShown {
   readonly identity: HeldIdentity | undefined;
   readonly revocations: Pick<Revocations, 'whyRevoked'>;
   /** Undefined while no policy can be enforced. */
-  readonly policyInForce: Pick<PolicyInForce, 'modes' | 'policies'> | undefined;
+  readonly policyInForce: Pick<PolicyInForce, 'modes' | 'policies' | 'firstInvalid'> | undefined;
   readonly isControlPlaneUp: boolean;
   /** Undefined without one. */
   readonly controlPlaneFacts: ControlPlaneFacts | undefined;
@@ -62,6 +62,7 @@ export interface StatusShown {
 export function statusPageOf(shown: StatusShown): StatusPage {
   const { nowMs, startedAtMs, settings, readiness, interception } = shown;
   const closed = readiness.closed();
+  const invalid = shown.policyInForce?.firstInvalid;
   return {
     now: timestamp(nowMs),
     version,
@@ -83,6 +84,7 @@ export function statusPageOf(shown: StatusShown): StatusPage {
     modes: shownModes(shown.policyInForce?.modes ?? []),
     minimumInboundMode: settings.minimumInboundMode,
     policies: shown.policyInForce?.policies ?? null,
+    ...(invalid && { firstInvalidPolicy: invalid }),
     minimumOutbound: settings.minimumOutbound,
     outboundPolicy: settings.outboundPolicy,
     controlPlane: controlPlaneOf(shown),

@@ -3,6 +3,7 @@ import { timestamp } from '../clock.ts';
 import type { PolicyState } from '../control-api.ts';
 import type { InboundFloor } from '../policy/authorize.ts';
 import { modeInForce } from '../policy/mode.ts';
+import { invalidModeOf } from '../policy/policy-states.ts';
 import { underStrict } from '../policy/strict-preview.ts';
 import type { CallerBook, SeenCaller } from './callers/caller-book.ts';
 import { kindOf } from './callers/caller-kind.ts';
@@ -32,6 +33,7 @@ export function strictPreviewPageOf({
   const byPort = Map.groupBy(callers, ({ port }) => port);
   const named = [...(policy?.ports ?? []), ...forgotten].flatMap(({ port }) => (port === undefined ? [] : [port]));
   const modeOf = (port: number) => (policy === undefined ? null : modeInForce(policy, port, floor.minimumMode).mode);
+  const invalidMode = policy && invalidModeOf(policy);
   const shown = (caller: SeenCaller) => shownCaller(caller, nodes.has(caller.ip), policy, floor);
   return {
     now: timestamp(nowMs),
@@ -39,6 +41,7 @@ export function strictPreviewPageOf({
     pod,
     // No port has this number, so none has a mode of its own for it.
     mode: modeOf(0),
+    ...(invalidMode && { invalidMode }),
     ports: [...new Set([...byPort.keys(), ...named])]
       .sort((one, other) => one - other)
       .map((port) => ({

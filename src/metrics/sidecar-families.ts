@@ -135,7 +135,7 @@ export const sidecarFamilies = {
   },
   remora_policy_objects: {
     type: 'gauge',
-    help: 'AuthorizationPolicies that select this workload; an invalid one that is to allow or deny denies everything',
+    help: 'AuthorizationPolicies that select this workload; an invalid one that is to allow or deny denies everything. The PeerAuthentication that sets its mode counts where it is invalid, and means STRICT',
     labels: { state: every<PolicyObjectState>({ enforced: true, audit: true, dry_run: true, invalid: true }) },
     absent: 'before a policy, and while the last one cannot be enforced',
   },

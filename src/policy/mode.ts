@@ -19,11 +19,13 @@ export interface PortMode {
   readonly mode: Mode;
   /** The PeerAuthentication that sets it, or `floor`, or undefined when none does. */
   readonly setBy: string | undefined;
+  /** Why that PeerAuthentication cannot be followed as it is written, so that it means STRICT. */
+  readonly problem?: string | undefined;
 }
 
 /** What the policy says of a port, before the floor of the pod. */
-export function modeOfPolicy({ mode, modeSetBy, ports }: PolicyState, port: number): PortMode {
-  return (ports && byPort(ports).get(port)) ?? { mode, setBy: modeSetBy };
+export function modeOfPolicy({ mode, modeSetBy, modeProblem, ports }: PolicyState, port: number): PortMode {
+  return (ports && byPort(ports).get(port)) ?? { mode, setBy: modeSetBy, problem: modeProblem };
 }
 
 const modesByPort = new WeakMap<NonNullable<PolicyState['ports']>, ReadonlyMap<number, PortMode>>();
@@ -53,11 +55,11 @@ export interface ModeInForce extends PortMode {
 
 /** Every mode that is in force: that of most ports first, then those of ports that have one of their own. */
 export function modesInForce(policy: PolicyState, minimum: Mode): readonly ModeInForce[] {
-  const { mode, modeSetBy: setBy, ports = [] } = policy;
-  const all = [{ port: undefined, mode, setBy }, ...ports];
-  return all.map(({ port, mode: fromPolicy, setBy }) => ({
+  const { mode, modeSetBy: setBy, modeProblem: problem, ports = [] } = policy;
+  const all: (PortMode & { port?: number })[] = [{ mode, setBy, problem }, ...ports];
+  return all.map(({ port, mode: fromPolicy, setBy, problem }) => ({
     port,
     fromPolicy,
-    ...(isSetByFloor(fromPolicy, minimum) ? { mode: minimum, setBy: 'floor' } : { mode: fromPolicy, setBy }),
+    ...(isSetByFloor(fromPolicy, minimum) ? { mode: minimum, setBy: 'floor' } : { mode: fromPolicy, setBy, problem }),
   }));
 }

@@ -1,4 +1,4 @@
-import type { AuthorizationPolicy } from '../control-api.ts';
+import type { AuthorizationPolicy, PolicyState } from '../control-api.ts';
 
 /** What an AuthorizationPolicy does: it decides, it notes, it is on trial, or it cannot be understood. */
 export type PolicyObjectState = 'enforced' | 'audit' | 'dry_run' | 'invalid';
@@ -20,6 +20,31 @@ export function countPolicies(policies: readonly AuthorizationPolicy[]): PolicyC
   const counts = { enforced: 0, audit: 0, dry_run: 0, invalid: 0 };
   for (const policy of policies) counts[stateOfPolicy(policy)] += 1;
   return counts;
+}
+
+/** An object of policy that cannot be followed as it is written. */
+export interface InvalidPolicy {
+  /** With its kind: `PeerAuthentication shop/api`. */
+  readonly name: string;
+  readonly problem: string;
+}
+
+/** The PeerAuthentication that sets the mode, where it is invalid. */
+export function invalidModeOf({ modeSetBy, modeProblem }: PolicyState): InvalidPolicy | undefined {
+  return modeProblem === undefined
+    ? undefined
+    : { name: `PeerAuthentication ${modeSetBy ?? ''}`, problem: modeProblem };
+}
+
+/** The one that sets the mode first, then AuthorizationPolicies in the order in which they are judged. */
+export function invalidPolicies(policy: PolicyState): readonly InvalidPolicy[] {
+  const { authorization = [] } = policy;
+  const ofMode = invalidModeOf(policy);
+  const others = inOrderOfJudgement(authorization.filter(({ problem }) => problem !== undefined));
+  return [
+    ...(ofMode === undefined ? [] : [ofMode]),
+    ...others.map(({ name, problem = '' }) => ({ name: `AuthorizationPolicy ${name}`, problem })),
+  ];
 }
 
 /** In the order in which they are judged; what decides nothing comes last. */

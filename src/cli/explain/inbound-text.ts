@@ -72,7 +72,12 @@ function identityStep({ identity }: InboundPage): string[] {
 function modeStep({ mode }: ShownPorts, { hasControlPlane, minimumInboundMode }: InboundPage): string[] {
   if (mode === null) return step('Mode', ['no policy can be enforced, so nobody new is let in']);
   if (!hasControlPlane) return step('Mode', [`${mode.mode}, as always without a control plane`]);
-  const { setBy, fromPolicy } = mode;
+  const { setBy, fromPolicy, problem } = mode;
+  if (problem !== undefined)
+    return step('Mode', [
+      `STRICT: the PeerAuthentication ${printable(setBy ?? '')} is INVALID, and STRICT is what that means`,
+      printable(problem),
+    ]);
   const by = setBy === null ? 'the default of the mesh, no PeerAuthentication sets it' : `${printable(setBy)} sets it`;
   const why =
     setBy === 'floor'

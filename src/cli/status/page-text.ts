@@ -103,24 +103,30 @@ function modeText({ modes, minimumInboundMode, controlPlane }: StatusPage): stri
   const [most, ...ports] = modes;
   if (most === undefined) return 'none in force, so everything new is refused';
   const nobody = controlPlane.address === null ? 'there is no control plane' : 'mesh default';
-  const by = ({ setBy }: ShownPortMode) =>
-    setBy === 'floor' ? 'the floor of this pod, minimumInboundMode' : printable(setBy ?? nobody);
+  const by = ({ setBy, problem }: ShownPortMode) =>
+    setBy === 'floor'
+      ? 'the floor of this pod, minimumInboundMode'
+      : `${problem === undefined ? '' : 'INVALID, '}${printable(setBy ?? nobody)}`;
   const floor = most.setBy === 'floor' ? '' : `; floor of this pod ${minimumInboundMode}`;
   const own = ports.map((one) => `, ${one.port} ${one.mode} (${by(one)})`);
   return `${most.mode} (${by(most)}${floor})${own.join('')}`;
 }
 
 /** Nothing where there are none, as in most pods. */
-function policyLines({ policies }: StatusPage): string[] {
+function policyLines({ policies, firstInvalidPolicy: first }: StatusPage): string[] {
   if (policies === null) return [];
   const { enforced, audit, dry_run: onTrial, invalid } = policies;
   const shown = [
     ...(enforced > 0 ? [`${enforced} enforced`] : []),
     ...(audit > 0 ? [`${audit} of AUDIT`] : []),
     ...(onTrial > 0 ? [`${onTrial} on trial`] : []),
-    ...(invalid > 0 ? [`${invalid} INVALID, which GET /policy explains`] : []),
+    ...(invalid > 0 ? [`${invalid} INVALID`] : []),
   ];
-  return shown.length === 0 ? [] : [line('Policies', shown.join(', '))];
+  const more = invalid > 1 ? `; ${invalid - 1} more: GET /policy` : '';
+  return [
+    ...(shown.length === 0 ? [] : [line('Policies', shown.join(', '))]),
+    ...(first === undefined ? [] : [line('', `INVALID ${printable(first.name)}: ${printable(first.problem)}${more}`)]),
+  ];
 }
 
 function interceptionText({ interception: { isOn, proofs, unknown, bypassed } }: StatusPage): string {

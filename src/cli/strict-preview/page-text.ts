@@ -1,5 +1,5 @@
 import type { ShownCaller, StrictPreviewPage } from '../../admin-api.ts';
-import { breakingLines } from '../../breaking-lines.ts';
+import { breakingLines, invalidModeLines } from '../../breaking-lines.ts';
 import { parseDate } from '../../clock.ts';
 import { counted, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
@@ -27,6 +27,7 @@ export function strictPreviewText(page: StrictPreviewPage): string[] {
       ? []
       : breakingLines(`Switching further ports of ${own} to STRICT now`, [], forgotten, nowMs)),
     `Every ${ports.length === 0 ? '' : 'other '}port of ${own} is ${mode}${mode === 'STRICT' ? ' already' : ', and nobody called it in plaintext'}`,
+    ...invalidModeLines(own, page.invalidMode),
     `Watching for ${roughly(nowMs - parseDate(since))}, since the start of this sidecar`,
   ];
 }

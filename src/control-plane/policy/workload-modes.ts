@@ -1,5 +1,6 @@
 import type { PolicyState } from '../../control-api.ts';
 import type { Mode } from '../../policy/mode.ts';
+import { printable } from '../../printable.ts';
 import type { PeerAuthentication, PeerMode } from './peer-authentication.ts';
 import type { Labels } from './scope-index.ts';
 import { indexScopes, isWide } from './scope-index.ts';
@@ -11,7 +12,7 @@ export interface Deciding {
   readonly workload: PeerAuthentication | undefined;
 }
 
-export type WorkloadModes = Pick<PolicyState, 'mode' | 'modeSetBy' | 'ports'>;
+export type WorkloadModes = Pick<PolicyState, 'mode' | 'modeSetBy' | 'modeProblem' | 'ports'>;
 
 /** Where no PeerAuthentication sets a mode, as in Istio. */
 const meshDefault: Mode = 'PERMISSIVE';
@@ -58,7 +59,11 @@ export function modesOf({ mesh, namespace, workload }: Deciding): WorkloadModes 
   return {
     ...(deciding === undefined
       ? { mode: meshDefault }
-      : { mode: modeOf(deciding) as Mode, modeSetBy: nameOf(deciding) }),
+      : {
+          mode: modeOf(deciding) as Mode,
+          modeSetBy: nameOf(deciding),
+          ...(deciding.problem !== undefined && { modeProblem: printable(deciding.problem) }),
+        }),
     ...(ports.length > 0 && { ports }),
   };
 }

@@ -63,6 +63,8 @@ export const strictPreview = v.object({
       since: instant,
       /** Of every port that is not listed: the weakest of its pods. */
       mode: v.picklist(modes),
+      /** The PeerAuthentication that makes it STRICT because it cannot be followed as it is written. */
+      invalidMode: v.optional(v.object({ name: v.string(), problem: v.string() })),
       ports: v.array(
         v.object({ port: v.number(), mode: v.picklist(modes), callers: v.array(previewedCaller), further }),
       ),

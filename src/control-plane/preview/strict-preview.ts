@@ -3,6 +3,8 @@ import { parseDate, timestamp } from '../../clock.ts';
 import type { PolicyState, ReportedCaller } from '../../control-api.ts';
 import type { Mode } from '../../policy/mode.ts';
 import { modeInForce, modes } from '../../policy/mode.ts';
+import type { InvalidPolicy } from '../../policy/policy-states.ts';
+import { invalidModeOf } from '../../policy/policy-states.ts';
 import type { UnderStrict } from '../../policy/strict-preview.ts';
 import { underStrict } from '../../policy/strict-preview.ts';
 import type { Pod } from '../store/objects.ts';
@@ -14,6 +16,7 @@ import type { KnownCallers } from './known-callers.ts';
 export function workloadPreview(pods: readonly PodPreview[]): PreviewedWorkload {
   const sidecars = pods.map(({ sidecar }) => sidecar);
   const { namespace = '', workload = '' } = sidecars[0] ?? {};
+  const invalidMode = pods.find((pod) => pod.invalidMode !== undefined)?.invalidMode;
   const ports = new Set(pods.flatMap((pod) => pod.ports));
   return {
     namespace,
@@ -22,6 +25,7 @@ export function workloadPreview(pods: readonly PodPreview[]): PreviewedWorkload 
     since: latest(sidecars.map(({ told }) => told.since)),
     // No port has this number, so none has a mode of its own for it.
     mode: weakest(pods.map((pod) => pod.modeOf(0))),
+    ...(invalidMode && { invalidMode }),
     ports: [...ports]
       .sort((one, other) => one - other)
       .map((port) => {
@@ -43,6 +47,7 @@ export interface PodPreview {
   readonly sidecar: KnownCallers;
   readonly ports: readonly number[];
   modeOf(port: number): Mode;
+  readonly invalidMode: InvalidPolicy | undefined;
   /** By port. */
   readonly callers: ReadonlyMap<number, readonly PreviewedCaller[]>;
 }
@@ -62,6 +67,7 @@ export function podPreview(sidecar: KnownCallers, policy: PolicyState): PodPrevi
     sidecar,
     ports: [...byPort.keys(), ...untold, ...(policy.ports ?? []).map(({ port }) => port)],
     modeOf,
+    invalidMode: invalidModeOf(policy),
     callers: new Map(
       [...byPort].map(([port, some]) => [port, some.map((caller) => previewed(caller, effectOn(caller)))]),
     ),

@@ -1,4 +1,4 @@
-import { breakingLines } from '../../breaking-lines.ts';
+import { breakingLines, invalidModeLines } from '../../breaking-lines.ts';
 import { parseDate } from '../../clock.ts';
 import { counted, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
@@ -29,6 +29,9 @@ export function strictPreviewText(preview: StrictPreview): string[] {
     ...lines,
     ...(lines.length > 0 ? [''] : []),
     ...summary(preview, breaking, nowMs),
+    ...workloads.flatMap(({ namespace, workload, invalidMode }) =>
+      invalidModeLines(printable(`${namespace}/${workload}`), invalidMode),
+    ),
     ...notKnownLines(notKnown),
   ];
 }

@@ -10,8 +10,8 @@ import { shownDecision } from '../connection-line.ts';
 /** The mode of a port, and what sets it; null before the first policy. */
 export function explainMode(port: number, policy: PolicyState | undefined, minimum: Mode): ShownPorts['mode'] {
   if (policy === undefined) return null;
-  const { mode, setBy = null } = modeInForce(policy, port, minimum);
-  return { mode, setBy, fromPolicy: modeOfPolicy(policy, port).mode };
+  const { mode, setBy = null, problem } = modeInForce(policy, port, minimum);
+  return { mode, setBy, fromPolicy: modeOfPolicy(policy, port).mode, ...(problem !== undefined && { problem }) };
 }
 
 /** What AuthorizationPolicies have to do with a decision; undefined where there are none. */

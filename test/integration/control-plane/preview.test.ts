@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { run as strictPreview } from '../../../src/cli/strict-preview/command.ts';
 import type { Report, ReportedCaller } from '../../../src/control-api.ts';
@@ -86,7 +86,12 @@ const callers = (list: ReportedCaller[], more: Partial<NonNullable<Report['calle
   callers: { since: ago(86_400_000), minimumMode: 'DISABLE', callers: list, further: [], ...more },
 });
 
-async function ask(command: Subcommand, ...args: string[]): Promise<{ text: string; exitCode: number }> {
+const ask = (command: Subcommand, ...args: string[]) => askWith('', command, ...args);
+async function askWith(
+  input: string,
+  command: Subcommand,
+  ...args: string[]
+): Promise<{ text: string; exitCode: number }> {
   let text = '';
   const stdout = new Writable({
     write(chunk: Buffer, _encoding, done) {
@@ -94,7 +99,8 @@ async function ask(command: Subcommand, ...args: string[]): Promise<{ text: stri
       done();
     },
   });
-  const host = { args: [...args, '--state-dir', folder], stdout, stderr: stdout, env: {} } as unknown as Host;
+  const stdin = Readable.from([Buffer.from(input)]);
+  const host = { args: [...args, '--state-dir', folder], stdin, stdout, stderr: stdout, env: {} } as unknown as Host;
   return { exitCode: await command(host), text };
 }
 const strict = (...args: string[]) => ask(strictPreview, ...args);
@@ -186,6 +192,10 @@ spec: {action: DENY, rules: [{from: [{source: {ipBlocks: [10.0.0.8]}}]}]}
       text: expect.stringMatching(/^1 workload; 1 STRICT already\n/),
       exitCode: 0,
     });
+    await applied('policy', everywhere.replace('STRICT', 'STRIKT'));
+    expect((await strict('--namespace', 'stock')).text).toContain(
+      '\nstock/db-0 is STRICT because the PeerAuthentication stock/all is INVALID: spec.mtls.mode is "STRIKT"',
+    );
   });
 
   it('knows the floor of a pod, its probes, and how many callers had no place', async () => {
@@ -336,7 +346,7 @@ describe('remora policy preview', () => {
 
   it('refuses a file that is not there, standard input, and another word', async () => {
     await expect(ask(policy, 'preview', join(folder, 'none.yaml'))).rejects.toThrow(/none\.yaml cannot be previewed/);
-    await expect(ask(policy, 'preview', '-')).rejects.toThrow(/standard input/);
+    await expect(ask(policy, 'preview', join(folder, 'registry'))).rejects.toThrow(/registry is a directory, expected/);
     await expect(ask(policy, 'apply', 'x')).rejects.toThrow("policy has no command 'apply', expected preview");
   });
 });

@@ -775,6 +775,19 @@ describe('what is said of policies', () => {
     ]);
   });
 
+  it('says that the PeerAuthentication which sets a mode cannot be followed, and why', async () => {
+    const modeProblem = 'spec.mtls.mode is "LAX"';
+    const ports = [{ port: 8080, mode: 'PERMISSIVE' as const, setBy: 'shop/api' }];
+    const page = await (await under({ mode: 'STRICT', modeSetBy: 'shop/default', modeProblem, ports })).ask({
+      from: 'plaintext',
+    });
+    if (page.kind !== 'from') throw new Error('another page');
+    expect(page.ports.map(({ mode }) => [mode?.setBy, mode?.problem])).toEqual([
+      ['shop/default', modeProblem],
+      ['shop/api', undefined],
+    ]);
+  });
+
   it('bounds the ports, and says how many more there are', async () => {
     const ports = Array.from({ length: 100 }, (_, n) => ({
       port: 20_000 + n,

@@ -74,6 +74,15 @@ describe('the policy', () => {
     expect(lastUpdate).toBe(ago(5));
   });
 
+  it('says why the PeerAuthentication that sets a mode cannot be followed', () => {
+    const { settings } = load();
+    const policy = { mode: 'STRICT', modeSetBy: 'shop/api', modeProblem: 'spec.mtls.mode is "LAX"' } as const;
+    const inForce = { modes: modesInForce(policy, 'DISABLE'), policies: countPolicies([]), sinceMs: nowMs };
+    expect(parse(policyPage, policyPageOf({ nowMs, settings, policy, inForce })).inbound.modes).toEqual([
+      { port: '*', mode: 'STRICT', setBy: 'shop/api', fromPolicy: 'STRICT', problem: 'spec.mtls.mode is "LAX"' },
+    ]);
+  });
+
   it('is the floor of the pod, where the control plane says less', () => {
     const { modes } = page('PERMISSIVE', ['--minimum-inbound-mode', 'STRICT']).inbound;
     expect(modes).toEqual([{ port: '*', mode: 'STRICT', setBy: 'floor', fromPolicy: 'PERMISSIVE' }]);

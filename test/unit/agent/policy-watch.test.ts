@@ -74,4 +74,19 @@ it('says what sets the mode of each port, and what the policies do', () => {
     { port: 9090, mode: 'PERMISSIVE', setBy: 'shop/api', fromPolicy: 'PERMISSIVE' },
   ]);
   expect(inForce()?.policies).toEqual({ enforced: 1, audit: 1, dry_run: 2, invalid: 1 });
+  expect(inForce()?.firstInvalid).toEqual({
+    name: 'AuthorizationPolicy shop/one',
+    problem: 'CUSTOM is not supported',
+  });
+});
+
+it('counts the PeerAuthentication that sets the mode among the invalid ones where it is, and tells of it first', () => {
+  const { inForce, says } = watched('DISABLE');
+  const broken: AuthorizationPolicy = { name: 'shop/one', action: 'ALLOW', problem: 'it is CUSTOM', rules: [] };
+  const ports = [{ port: 8080, mode: 'DISABLE' as const, setBy: 'shop/api' }];
+  const modeProblem = 'spec.mtls.mode is "LAX"';
+  says({ mode: 'STRICT', modeSetBy: 'shop/default', modeProblem, ports, authorization: [broken] });
+  expect(inForce()?.policies).toMatchObject({ invalid: 2 });
+  expect(inForce()?.firstInvalid).toEqual({ name: 'PeerAuthentication shop/default', problem: modeProblem });
+  expect(inForce()?.modes.map(({ problem }) => problem)).toEqual([modeProblem, undefined]);
 });

@@ -160,6 +160,7 @@ describe('a report', () => {
     const policy: PolicyState = {
       mode: 'STRICT',
       modeSetBy: 'n'.repeat(maxReportedNameLength),
+      modeProblem: 'spec.mtls.mode is "LAX"',
       ports: Array.from({ length: 100 }, (_, n) => ({
         port: 60_000 + n,
         mode: 'PERMISSIVE',
@@ -168,7 +169,7 @@ describe('a report', () => {
       authorization: [{ name: 'shop/broken', action: 'DENY', rules: [], problem: 'CUSTOM is not supported' }],
     };
     sidecar.fares = { ...idle, failures, edges, ...policyStateOf(policy, 'DISABLE') };
-    expect(sidecar.fares).toMatchObject({ modesLeftOut: 101 - maxReportedModes, invalidPolicies: 1 });
+    expect(sidecar.fares).toMatchObject({ modesLeftOut: 101 - maxReportedModes, invalidPolicies: 2 });
     await sidecar.clock.advance(look);
     const [sent] = sidecar.sent;
     const text = JSON.stringify(sent);

@@ -73,6 +73,13 @@ describe('the page of the STRICT preview', () => {
     ]);
   });
 
+  it('says which invalid PeerAuthentication makes it STRICT', () => {
+    const problem = 'spec.mtls.mode is "LAX"';
+    const page = pageOf([], { mode: 'STRICT', modeSetBy: 'ns/api', modeProblem: problem });
+    expect(page.invalidMode).toEqual({ name: 'PeerAuthentication ns/api', problem });
+    expect(pageOf([], { mode: 'STRICT', modeSetBy: 'ns/api' })).not.toHaveProperty('invalidMode');
+  });
+
   it('knows the floor of the pod', () => {
     expect(pageOf([caller()], { mode: 'PERMISSIVE' }, { minimumMode: 'STRICT' })).toMatchObject({
       mode: 'STRICT',

@@ -92,9 +92,25 @@ describe('the status for a person', () => {
     const lines = statusText(status({ modes: [...modes], policies, minimumInboundMode: 'PERMISSIVE' }), 100);
     for (const line of [
       'Inbound mode:  PERMISSIVE (mesh default; floor of this pod PERMISSIVE), 8080 STRICT (shop/api), 9090 PERMISSIVE (the floor of this pod, minimumInboundMode)',
-      'Policies:      3 enforced, 1 of AUDIT, 2 on trial, 1 INVALID, which GET /policy explains',
+      'Policies:      3 enforced, 1 of AUDIT, 2 on trial, 1 INVALID',
     ])
       expect(lines).toContain(line);
+  });
+
+  it('names the first policy that is invalid, with its problem, and how many more there are', () => {
+    const problem = 'spec.mtls.mode is "LAX"';
+    const modes = [{ port: '*', mode: 'STRICT', setBy: 'shop/api', fromPolicy: 'STRICT', problem } as const];
+    const firstInvalidPolicy = { name: 'PeerAuthentication shop/api', problem };
+    const textOf = (invalid: number) =>
+      statusText(
+        status({ modes, policies: { enforced: 0, audit: 0, dry_run: 0, invalid }, firstInvalidPolicy }),
+        100,
+      ).join('\n');
+    expect(textOf(1)).toContain('Inbound mode:  STRICT (INVALID, shop/api; floor of this pod DISABLE)');
+    expect(textOf(1)).toContain(
+      `Policies:      1 INVALID\n               INVALID PeerAuthentication shop/api: ${problem}\n`,
+    );
+    expect(textOf(3)).toContain(`shop/api: ${problem}; 2 more: GET /policy`);
   });
 
   it('says first what keeps it from being ready, and everything that is wrong in capitals or in words', () => {

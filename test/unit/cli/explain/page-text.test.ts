@@ -280,6 +280,22 @@ describe('a peer', () => {
     ]);
   });
 
+  it('is told that the PeerAuthentication which sets the mode is invalid, and why', () => {
+    const [port] = page.ports;
+    const mode = {
+      mode: 'STRICT',
+      setBy: 'shop/api',
+      fromPolicy: 'STRICT',
+      problem: 'spec.mtls.mode is "LAX"',
+    } as const;
+    const lines = explainText({ ...page, ports: [{ ...port!, mode }] });
+    const at = lines.findIndex((line) => line.startsWith('Mode'));
+    expect(lines.slice(at, at + 2)).toEqual([
+      'Mode        STRICT: the PeerAuthentication shop/api is INVALID, and STRICT is what that means',
+      '            spec.mtls.mode is "LAX"',
+    ]);
+  });
+
   it('without identity has none, and before the first policy nobody is let in', () => {
     const [port] = page.ports;
     const lines = explainText({ ...page, identity: null, ports: [{ ...port!, mode: null }] });

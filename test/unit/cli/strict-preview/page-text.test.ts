@@ -77,6 +77,10 @@ describe('the STRICT preview for a person', () => {
       'Port 9090 of ns/api is STRICT already',
     ]);
     expect(strictPreviewText(page([], { mode: 'STRICT' }))[0]).toBe('Every port of ns/api is STRICT already');
+    const invalidMode = { name: 'PeerAuthentication ns/api', problem: 'spec.mtls.mode is "LAX"' };
+    expect(strictPreviewText(page([], { mode: 'STRICT', invalidMode }))).toContain(
+      'ns/api is STRICT because the PeerAuthentication ns/api is INVALID: spec.mtls.mode is "LAX"',
+    );
     expect(strictPreviewText(page([], { pod: { name: null, namespace: null, workload: null } }))[0]).toBe(
       'Every port of this pod is PERMISSIVE, and nobody called it in plaintext',
     );

@@ -103,8 +103,12 @@ describe('the mode of a workload', () => {
     expect(modeOf(peerAuthentication('shop/api', 'DISABLE', { ...ofApi, ports, problem }))).toEqual({
       mode: 'STRICT',
       modeSetBy: 'shop/api',
+      modeProblem: problem,
     });
-    expect(modeOf(peerAuthentication('istio-system/m', 'UNSET', { problem })).mode).toBe('STRICT');
+    const mesh = peerAuthentication('istio-system/m', 'UNSET', { problem });
+    expect(modeOf(mesh)).toEqual({ mode: 'STRICT', modeSetBy: 'istio-system/m', modeProblem: problem });
+    const narrower = peerAuthentication('shop/api', 'PERMISSIVE', ofApi);
+    expect(modeOf(mesh, narrower)).toEqual({ mode: 'PERMISSIVE', modeSetBy: 'shop/api' });
   });
 });
 
