@@ -108,6 +108,8 @@ export const policyPreview = v.object({
   /** `Kind namespace/name` of what the text holds. */
   added: v.array(v.string()),
   replaced: v.array(v.string()),
+  /** PeerAuthentications of the text that would count for no workload, by `namespace/name`, and why: others come before them. */
+  notInForce: v.array(v.object({ name: v.string(), why: v.string() })),
   /** Pods with another policy after the change, and their callers that were looked at. */
   pods: count,
   callers: count,

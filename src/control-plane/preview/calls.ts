@@ -19,7 +19,7 @@ import {
 } from './api.ts';
 import type { AllCallers, KnownCallers, KnownCallersParts } from './known-callers.ts';
 import { allCallers, nextTurn, sidecarsInOneTurn } from './known-callers.ts';
-import { applied, isSamePolicy, namesOf, policyChangeOf } from './policy-change.ts';
+import { applied, isSamePolicy, namesOf, notInForce, policyChangeOf } from './policy-change.ts';
 import { changeForCallers, joinedChanges } from './policy-preview.ts';
 import type { PodPreview } from './strict-preview.ts';
 import { podPreview, workloadPreview } from './strict-preview.ts';
@@ -94,7 +94,8 @@ async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings,
   if (first !== undefined) throw new Refusal('bad_request', `Line ${first.position.line}: ${first.why}`);
   const change = policyChangeOf(read.map(({ entry }) => entry));
   const objects = store.current();
-  const [before, after] = [createSelection(objects, settings), createSelection(applied(objects, change), settings)];
+  const next = applied(objects, change);
+  const [before, after] = [createSelection(objects, settings), createSelection(next, settings)];
   const policiesOf = ({ namespace, pod }: Pick<KnownCallers, 'namespace' | 'pod'>) => {
     const [now, then] = [before.policyFor(namespace, pod), after.policyFor(namespace, pod)];
     return isSamePolicy(now, then) ? undefined : { now, then };
@@ -115,6 +116,7 @@ async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings,
   return {
     now: timestamp(clock.now()),
     ...namesOf(objects, change),
+    notInForce: notInForce(next, change, settings.rootNamespace),
     pods: concerned.length,
     callers: concerned.reduce((sum, { told }) => sum + told.callers.length, 0),
     refused: joinedChanges(refused),

@@ -2,6 +2,8 @@ import type { PolicyState } from '../../control-api.ts';
 import type { ScopedPolicy } from '../policy/authorization-policy.ts';
 import type { PeerAuthentication } from '../policy/peer-authentication.ts';
 import type { Scope } from '../policy/scope.ts';
+import { shadowedBy, whyBefore } from '../policy/shadowed.ts';
+import { isIgnored } from '../policy/workload-modes.ts';
 import type { RegistryObject, RegistryObjects } from '../store/objects.ts';
 
 /** Policy that is not applied yet. */
@@ -21,7 +23,10 @@ export function policyChangeOf(objects: Iterable<RegistryObject>): PolicyChange 
   return { peerAuthentications, authorizationPolicies };
 }
 
-/** What the registry will hold: each object in the place of the one of its name, and as old as that was. */
+/**
+ * What the registry will hold: each object in the place of the one of its name, and as old as that. One that is new is the youngest
+ * where API servers date the objects, and as it is written where those of its kind have no dates.
+ */
 export function applied(objects: RegistryObjects, change: PolicyChange): RegistryObjects {
   return {
     ...objects,
@@ -33,12 +38,17 @@ export function applied(objects: RegistryObjects, change: PolicyChange): Registr
 function replaced<T extends Scope>(old: readonly T[], next: readonly T[]): readonly T[] {
   const before = new Map(old.map((one) => [nameOf(one), one]));
   const names = new Set(next.map(nameOf));
+  const isDated = old.some(({ creationTimestamp }) => creationTimestamp !== undefined);
   const aged = next.map((one) => {
-    const { creationTimestamp = before.get(nameOf(one))?.creationTimestamp } = one;
-    return { ...one, creationTimestamp };
+    const applied = before.get(nameOf(one));
+    if (applied === undefined) return isDated ? { ...one, creationTimestamp: youngest } : one;
+    return { ...one, creationTimestamp: applied.creationTimestamp };
   });
   return [...old.filter((one) => !names.has(nameOf(one))), ...aged];
 }
+
+/** An API server gives the time of creation, whatever the file says; nothing that is there is younger. */
+const youngest = '9999-12-31T23:59:59Z';
 
 const nameOf = ({ namespace, name }: Scope) => `${namespace}/${name}`;
 
@@ -66,4 +76,22 @@ export function namesOf(
   sort('PeerAuthentication', peerAuthentications, change.peerAuthentications);
   sort('AuthorizationPolicy', authorizationPolicies, change.authorizationPolicies);
   return { added, replaced: replacing };
+}
+
+/** The PeerAuthentications of a change that would count for no workload once it is applied, and why. */
+export function notInForce(
+  after: Pick<RegistryObjects, 'peerAuthentications'>,
+  { peerAuthentications }: PolicyChange,
+  rootNamespace: string,
+): { readonly name: string; readonly why: string }[] {
+  const shadowing = shadowedBy(after.peerAuthentications, rootNamespace);
+  const names = new Set(peerAuthentications.map(nameOf));
+  return after.peerAuthentications.flatMap((one) => {
+    const name = nameOf(one);
+    if (!names.has(name)) return [];
+    if (isIgnored(one, rootNamespace))
+      return [{ name, why: 'one with a selector in the root namespace counts for nobody' }];
+    const other = shadowing(one);
+    return other === undefined ? [] : [{ name, why: whyBefore(one, other) }];
+  });
 }

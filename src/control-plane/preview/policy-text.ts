@@ -11,13 +11,14 @@ export function isBreaking({ refused, further, notKnown }: PolicyPreview): boole
 
 /** The answer for a person: who would be refused, where and by what; who would be let in; what is not known. */
 export function policyPreviewText(preview: PolicyPreview): string[] {
-  const { refused, permitted, further, notKnown, pods, callers, added, replaced } = preview;
+  const { refused, permitted, further, notKnown, pods, callers, added, replaced, notInForce } = preview;
   const nowMs = parseDate(preview.now);
   const verb = (names: readonly string[], what: string) =>
     names.length === 0 ? [] : [`${what}: ${names.map((name) => printable(name)).join(', ')}`];
   return [
     ...verb(added, 'New'),
     ...verb(replaced, 'In the place of the one that is applied'),
+    ...notInForce.map(({ name, why }) => `${printable(name)} would not be in force: ${printable(why)}`),
     '',
     ...(refused.length === 0 ? [] : ['Would be refused:', ...refused.flatMap((one) => changedLines(one, nowMs)), '']),
     ...(permitted.length === 0

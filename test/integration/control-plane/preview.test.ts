@@ -344,7 +344,35 @@ describe('remora policy preview', () => {
     await expect(preview(yaml === 'twice' ? twice : yaml)).rejects.toThrow(why);
   });
 
-  it('refuses a file that is not there, standard input, and another word', async () => {
+  it('says when a mode would not be in force, because an older one counts', async () => {
+    await (await sidecar('stock', 'db-0'))(callers([batch()]));
+    const mode = (name: string, is: string) => object('PeerAuthentication', name, `{mtls: {mode: ${is}}}`);
+    const dated = 'metadata: {creationTimestamp: "2024-01-01T00:00:00Z", ';
+    await applied('policy', mode('default', 'PERMISSIVE').replace('metadata: {', dated));
+    const loses = await preview(mode('a-strict', 'STRICT'));
+    expect(loses.text).toContain('\nstock/a-strict would not be in force: stock/default is older\n');
+    expect(loses.exitCode).toBe(0);
+    expect(await previewed(mode('a-strict', 'STRICT'))).toMatchObject({
+      notInForce: [{ name: 'stock/a-strict', why: 'stock/default is older' }],
+      refused: [],
+    });
+    const replacing = await previewed(mode('default', 'STRICT'));
+    expect(replacing.notInForce).toEqual([]);
+    expect(whom(replacing.refused)).toEqual([['10.0.0.9', 'stock/default']]);
+  });
+
+  it('takes standard input too', async () => {
+    await (await sidecar('stock', 'db-0'))(callers([batch()]));
+    const yaml = object('PeerAuthentication', 'strict', '{mtls: {mode: STRICT}}');
+    expect(await askWith(yaml, policy, 'preview', '-')).toEqual(await preview(yaml));
+    await expect(askWith('a: [', policy, 'preview', '-')).rejects.toThrow(/^Standard input cannot be previewed/);
+    const tooLong = '#'.repeat(1024 * 1024 + 1);
+    await expect(askWith(tooLong, policy, 'preview', '-')).rejects.toThrow(
+      /^Standard input is more than 1048576 bytes/,
+    );
+  });
+
+  it('refuses a file that is not there, a directory, and another word', async () => {
     await expect(ask(policy, 'preview', join(folder, 'none.yaml'))).rejects.toThrow(/none\.yaml cannot be previewed/);
     await expect(ask(policy, 'preview', join(folder, 'registry'))).rejects.toThrow(/registry is a directory, expected/);
     await expect(ask(policy, 'apply', 'x')).rejects.toThrow("policy has no command 'apply', expected preview");

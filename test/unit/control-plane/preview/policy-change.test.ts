@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { applied, isSamePolicy, namesOf, policyChangeOf } from '../../../../src/control-plane/preview/policy-change.ts';
+import {
+  applied,
+  isSamePolicy,
+  namesOf,
+  notInForce,
+  policyChangeOf,
+} from '../../../../src/control-plane/preview/policy-change.ts';
+import type { RegistryObjects } from '../../../../src/control-plane/store/objects.ts';
 import { readYaml } from '../../../../src/control-plane/store/yaml.ts';
 import { objectsOf } from '../../../support/registry-yaml.ts';
 
@@ -42,6 +49,40 @@ describe('a change of policy', () => {
     expect(peerAuthentications.map(({ name, mode, creationTimestamp }) => [name, mode, creationTimestamp])).toEqual([
       ['two', 'UNSET', '2030-01-01T00:00:00Z'],
       ['one', 'STRICT', '2030-01-01T00:00:00Z'],
+    ]);
+  });
+
+  it('is the youngest where it is new, whatever the file says, unless nothing of its kind has a date', () => {
+    const dated = objectsOf(object('PeerAuthentication', 'one', created));
+    const agesIn = (objects: RegistryObjects, more = '') =>
+      applied(objects, changeOf(object('PeerAuthentication', 'a', more))).peerAuthentications.map(
+        ({ name, creationTimestamp = '' }) => [name, creationTimestamp.slice(0, 4)],
+      );
+    expect(agesIn(dated)).toEqual([
+      ['one', '2030'],
+      ['a', '9999'],
+    ]);
+    expect(agesIn(dated, ', creationTimestamp: "2020-01-01T00:00:00Z"')).toEqual(agesIn(dated));
+    expect(agesIn(objectsOf(object('PeerAuthentication', 'one')))).toEqual([
+      ['one', ''],
+      ['a', ''],
+    ]);
+    const later = object('PeerAuthentication', 'one', ', creationTimestamp: "2031-01-01T00:00:00Z"');
+    expect(applied(dated, changeOf(later)).peerAuthentications[0]?.creationTimestamp).toBe('2030-01-01T00:00:00Z');
+  });
+
+  it('names what would count for no workload, and what comes before it', () => {
+    const objects = objectsOf(object('PeerAuthentication', 'default', created));
+    const change = changeOf(object('PeerAuthentication', 'a-strict', '', strict));
+    expect(notInForce(applied(objects, change), change, 'istio-system')).toEqual([
+      { name: 'shop/a-strict', why: 'shop/default is older' },
+    ]);
+    const same = changeOf(object('PeerAuthentication', 'default', '', strict));
+    expect(notInForce(applied(objects, same), same, 'istio-system')).toEqual([]);
+    const narrow = changeOf(object('PeerAuthentication', 'x', '', '{selector: {matchLabels: {app: x}}}'));
+    expect(notInForce(applied(objects, narrow), narrow, 'istio-system')).toEqual([]);
+    expect(notInForce(applied(objects, narrow), narrow, 'shop')).toMatchObject([
+      { name: 'shop/x', why: expect.stringContaining('root namespace') },
     ]);
   });
 
