@@ -45,15 +45,7 @@ export function parseAddress(text: string): Address | undefined {
   return parts === undefined || ip === undefined ? undefined : { ip, port: parts.port };
 }
 
-/** Whether `text` is `address/prefix` or a bare address. */
-export function isCidr(text: string): boolean {
-  const [ip = '', prefix, ...rest] = text.split('/');
-  const bits = isIP(ip) === 4 ? 32 : 128;
-  if (isIP(ip) === 0 || ip.includes('%') || rest.length > 0) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= bits);
-}
-
-/** A set of address ranges; a range of IPv6 holds no IPv4 address, `::/0` neither. `cidrs` must each satisfy `isCidr`. */
+/** A set of address ranges; a range of IPv6 holds no IPv4 address, `::/0` neither. `cidrs` must each satisfy `isCidr` of prefix-table.ts. */
 export function cidrSet(cidrs: readonly string[]): { has(ip: string): boolean } {
   // One list each: to a BlockList every IPv4 address lies in `::/0`, and to the kernel none does.
   const lists = { ipv4: new BlockList(), ipv6: new BlockList() };

@@ -1,4 +1,5 @@
-import { isCidr, parsePort } from './addresses.ts';
+import { parsePort } from './addresses.ts';
+import { isCidr } from './prefix-table.ts';
 
 /** A closed range of ports; a single port has both ends equal. */
 export interface PortRange {
@@ -130,6 +131,5 @@ function parsePortRange(text: string): PortRange | undefined {
 
 function parseRange(text: string): string | undefined {
   if (!isCidr(text)) return undefined;
-  const [ip = '', prefix] = text.toLowerCase().split('/');
-  return prefix === undefined ? ip : `${ip}/${Number(prefix)}`;
+  return text.toLowerCase();
 }

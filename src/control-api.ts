@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { isCidr } from './addresses.ts';
+import { isCidr } from './prefix-table.ts';
 
 /**
  * The wire shapes of the control-plane API and their parsers, for both sides. HTTPS and JSON on port 15012; every call

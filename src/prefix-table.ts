@@ -21,6 +21,11 @@ export function parseRange(text: string): AddressRange | undefined {
   return { family, prefix: addressBits(ip, family) >> BigInt(bitsOf[family] - length), length };
 }
 
+/** Whether `text` is `address/prefix` or a bare address. */
+export function isCidr(text: string): boolean {
+  return parseRange(text) !== undefined;
+}
+
 /** `10.0.0.0/8`, without host bits. */
 export function formatRange({ family, prefix, length }: AddressRange): string {
   const bits = prefix << BigInt(bitsOf[family] - length);

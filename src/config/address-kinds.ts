@@ -1,8 +1,9 @@
 import type { Address } from '../addresses.ts';
-import { canonicalIp, formatAddress, isCidr, parseAddress, parsePort, splitHostPort } from '../addresses.ts';
+import { canonicalIp, formatAddress, parseAddress, parsePort, splitHostPort } from '../addresses.ts';
 import type { SpiffeId } from '../identity/spiffe-id.ts';
 import { isTrustDomain, parseSpiffeId } from '../identity/spiffe-id.ts';
 import { controlPlanePorts } from '../ports.ts';
+import { isCidr } from '../prefix-table.ts';
 import { scalar } from './kinds.ts';
 
 export const port = scalar<number>({

@@ -3,7 +3,7 @@ import { conditionProblems } from './conditions.ts';
 import { shown } from './finding.ts';
 import { closed, filledList, istioObject, list, selector, text, value } from './schema.ts';
 import { securityVersions } from './scope.ts';
-import { isBlock, namespacePattern, portPattern } from './values.ts';
+import { blockRange, namespacePattern, portPattern } from './values.ts';
 
 const portText = v.pipe(
   v.string(({ input }) => `is ${shown(input)}, expected a port in quotes, such as "8080"`),
@@ -12,7 +12,10 @@ const portText = v.pipe(
 
 const ipBlock = v.pipe(
   text,
-  v.check(isBlock, ({ input }) => `is ${shown(input)}, expected an IP address or a CIDR`),
+  v.check(
+    (block) => blockRange(block) !== undefined,
+    ({ input }) => `is ${shown(input)}, expected an IP address or a CIDR`,
+  ),
 );
 
 const namespace = v.pipe(

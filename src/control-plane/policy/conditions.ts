@@ -2,7 +2,7 @@ import { conditionKeys } from '../../control-api.ts';
 import type { Path } from './finding.ts';
 import { shown } from './finding.ts';
 import { suggested } from './schema.ts';
-import { isBlock, namespacePattern, portPattern } from './values.ts';
+import { blockRange, namespacePattern, portPattern } from './values.ts';
 
 export type ConditionKey = (typeof conditionKeys)[number];
 
@@ -55,7 +55,7 @@ function expectedOf(key: ConditionKey, value: string): string | undefined {
   switch (key) {
     case 'source.ip':
     case 'destination.ip':
-      return isBlock(value) ? undefined : 'an IP address or a CIDR';
+      return blockRange(value) ? undefined : 'an IP address or a CIDR';
     case 'destination.port':
       return portPattern.test(value) ? undefined : 'a port from 1 to 65535';
     case 'source.namespace':

@@ -45,7 +45,7 @@ export function createSelection(
       const registered = registeredFor({ serviceEntries }, namespace);
       const alike = made.get(registered) ?? new Map<string, PolicyState>();
       made.set(registered, alike);
-      const key = JSON.stringify([namesOf(authentications), policies.key]);
+      const key = keyOf(labels, authentications, policies);
       const known = alike.get(key);
       if (known !== undefined) return known;
       const authorization = policies.make();
@@ -68,14 +68,16 @@ export function createSelection(
 
 const nobody: Deciding = { mesh: undefined, namespace: undefined, workload: undefined };
 
-function namesOf({ namespace, workload }: Deciding): readonly (string | undefined)[] {
-  return [namespace, workload].map((one) => one && `${one.namespace}/${one.name}`);
+/** Whose labels nobody knows is told what is made up for it, under names that an object may have too. */
+function keyOf(labels: Labels | undefined, { namespace, workload }: Deciding, policies: Selected): string {
+  const names = [namespace, workload].map((one) => one && `${one.namespace}/${one.name}`);
+  return JSON.stringify([labels === undefined, names, policies.key]);
 }
 
 /** The policies of a workload, made into a list only where no other workload has the same ones. */
 interface Selected {
   /** Differs when they do. */
-  readonly key: readonly string[];
+  readonly key: readonly (string | boolean)[];
   make(): AuthorizationPolicy[];
 }
 
@@ -89,11 +91,7 @@ function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string) {
     const isUnknown = labels === undefined && groups.some(({ hasSelectors }) => hasSelectors);
     const isEmpty = own.every((group) => group.wide.length === 0);
     return {
-      key: [
-        isEmpty ? '' : namespace,
-        ...(isUnknown ? [unknownPod.name] : []),
-        ...narrow.map(({ policy }) => policy.name),
-      ],
+      key: [isUnknown, isEmpty ? '' : namespace, ...narrow.map(({ policy }) => policy.name)],
       make: () => {
         const wide = groups.flatMap((group) => group.wide);
         return [...(isUnknown ? [unknownPod] : []), ...[...wide, ...narrow].map(({ policy }) => policy)];

@@ -2,10 +2,10 @@ import * as v from 'valibot';
 import { canonicalIp, isGlobal } from '../../addresses.ts';
 import { parseSpiffeId } from '../../identity/spiffe-id.ts';
 import type { AddressRange } from '../../prefix-table.ts';
-import { holdsRange, parseRange } from '../../prefix-table.ts';
 import { isDnsLabel, isDnsSubdomain } from '../names.ts';
 import { shown } from './finding.ts';
 import { choice, closed, istioObject, list, text, value } from './schema.ts';
+import { blockRange } from './values.ts';
 
 const wrong = (predicate: string) => (issue: { readonly input: unknown }) => `is ${shown(issue.input)}, ${predicate}`;
 
@@ -38,12 +38,9 @@ const servicePort = closed({
   targetPort: v.nullish(v.union([v.literal(0), port], wrong('expected a port'))),
 });
 
-const mapped = parseRange('::ffff:0:0/96') as AddressRange;
-
 /** An address or a CIDR of an entry; IPv4 is written as IPv4, and an address of it that is mapped into IPv6 is one of IPv4. */
 export function entryRange(written: string): AddressRange | undefined {
-  const range = parseRange(canonicalIp(written) ?? written);
-  return range === undefined || holdsRange(mapped, range) ? undefined : range;
+  return blockRange(canonicalIp(written) ?? written);
 }
 
 const range = v.pipe(

@@ -1,8 +1,9 @@
 import { isIPv6 } from 'node:net';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canonicalIp, cidrSet, isCidr } from '../../../src/addresses.ts';
+import { canonicalIp, cidrSet } from '../../../src/addresses.ts';
 import { addressBits } from '../../../src/policy/address-bits.ts';
+import { isCidr } from '../../../src/prefix-table.ts';
 
 const ip = fc.oneof(fc.ipV4(), fc.ipV6());
 const block = fc

@@ -326,6 +326,23 @@ describe('G6: an AuthorizationPolicy that cannot be enforced as it is written', 
       { rules: [from({ ipBlocks: ['::ffff:10.0.0.0/104'] })] },
       'spec.rules[0].from[0].source.ipBlocks[0] is "::ffff:10.0.0.0/104", expected an IP address or a CIDR',
     ],
+    ...['::ffff:a00:1', '0:0:0:0:0:ffff:10.0.0.1', '::FFFF:10.0.0.1', '::ffff:0:0/96', '0::ffff:a00:0/104'].map(
+      (block): [string, object, string] => [
+        `IPv4 as IPv6, ${block}`,
+        { rules: [from({ notIpBlocks: [block] })] },
+        `spec.rules[0].from[0].source.notIpBlocks[0] is "${block}", expected an IP address or a CIDR`,
+      ],
+    ),
+    [
+      'IPv4 as IPv6 in a condition',
+      { rules: [when({ key: 'source.ip', notValues: ['::ffff:a00:1'] })] },
+      'spec.rules[0].when[0].notValues[0] is "::ffff:a00:1", expected an IP address or a CIDR for source.ip',
+    ],
+    [
+      'a prefix with a leading zero',
+      { rules: [from({ ipBlocks: ['10.0.0.0/08'] })] },
+      'spec.rules[0].from[0].source.ipBlocks[0] is "10.0.0.0/08", expected an IP address or a CIDR',
+    ],
     [
       'remoteIpBlocks',
       { rules: [from({ remoteIpBlocks: ['10.0.0.1'] })] },

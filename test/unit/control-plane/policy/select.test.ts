@@ -158,6 +158,27 @@ describe('a pod that the registry does not hold', () => {
     expect(selection.policyFor('other', undefined)).toEqual({ mode: 'PERMISSIVE' });
   });
 
+  it('is never taken for one that objects of the names which are told to it select', () => {
+    const known = labelledPod('remora/api-0', { app: 'api' });
+    const lax = peerAuthentication('remora/unknown-pod', 'PERMISSIVE', ofApi);
+    const open = scopedPolicy('remora/unknown-pod', ofApi);
+    for (const isKnownFirst of [true, false]) {
+      const modes = selectionOf([lax]);
+      const policies = selectionOf([], [open]);
+      const pods = isKnownFirst ? [known, undefined] : [undefined, known];
+      const told = pods.map((pod) => [
+        modes.policyFor('remora', pod).mode,
+        policies.policyFor('remora', pod).authorization?.[0]?.action,
+      ]);
+      const expected = [
+        ['PERMISSIVE', 'ALLOW'],
+        ['STRICT', 'DENY'],
+      ];
+      expect(told).toEqual(isKnownFirst ? expected : expected.toReversed());
+      expect(policies.policyFor('other', undefined)).not.toHaveProperty('authorization');
+    }
+  });
+
   it('gets what needs no labels', () => {
     const selection = selectionOf([peerAuthentication('shop/default', 'DISABLE')], [scopedPolicy('shop/all')]);
     expect(selection.policyFor('shop', undefined)).toMatchObject({ mode: 'DISABLE', modeSetBy: 'shop/default' });
