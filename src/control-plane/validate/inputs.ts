@@ -1,4 +1,5 @@
-import { stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { messageOf } from '../../errors.ts';
 import type { FileState, NamedText } from '../store/files.ts';
@@ -32,10 +33,24 @@ async function readPath(path: string): Promise<Inputs> {
         [await stateOf(path)].filter((one) => one !== undefined),
         path,
       );
-    return await readFiles(await listFiles(path), path, '*.yaml, *.yml or *.json in it');
+    const { texts, notes } = await readFiles(await listFiles(path), path, '*.yaml, *.yml or *.json in it');
+    return { texts, notes: [...(await foldersIn(path)), ...notes] };
   } catch (error) {
     return { texts: [], notes: [problem(path, `cannot be read: ${messageOf(error)}`)] };
   }
+}
+
+/** The control plane passes over folders in its registry, which whoever fills one may not know. Hidden ones are those of volumes. */
+async function foldersIn(path: string): Promise<readonly FileNote[]> {
+  const names = (await readdir(path)).filter((name) => !name.startsWith('.')).sort();
+  const notes: FileNote[] = [];
+  for (const file of names.map((name) => join(path, name))) {
+    // A link to nothing is none.
+    const entry = await stat(file).catch(() => undefined);
+    if (entry?.isDirectory())
+      notes.push({ ...problem(file, 'is a folder, which is not looked into: name it as well'), severity: 'warning' });
+  }
+  return notes;
 }
 
 async function readFiles(files: readonly FileState[], path: string, expected = 'one'): Promise<Inputs> {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -117,6 +117,19 @@ describe('remora validate', () => {
     await expect(validate([folder, '--root-namespace', 'A.b'])).rejects.toThrow(
       "--root-namespace is 'A.b', expected the name of a namespace such as istio-system",
     );
+  });
+
+  it('names each folder in a folder, into which neither it nor the control plane looks', async () => {
+    const folder = await folderWith({ 'a.yaml': sound });
+    for (const name of ['team-b', 'team-a.yaml', '..data']) await mkdir(join(folder, name));
+    await writeFile(join(folder, 'team-b/broken.yaml'), 'a: [');
+    const why = 'is a folder, which is not looked into: name it as well (warning)';
+    expect(await validate([folder])).toEqual({
+      code: 0,
+      out: `team-a.yaml:1:1: ${why}\nteam-b:1:1: ${why}\n`,
+      summary: '0 problems and 2 warnings in 1 object of 1 file\n',
+    });
+    expect(await validate([folder, join(folder, 'team-b')])).toMatchObject({ code: 1 });
   });
 
   it('finds an object that stands in two files', async () => {
