@@ -22,7 +22,11 @@ export function closed<const E extends v.ObjectEntries>(entries: E) {
   );
 }
 
-const isObject = (input: unknown) => typeof input === 'object' && input !== null && !Array.isArray(input);
+/** A Map or a Set would be an object in which no field is set. */
+const isObject = (input: unknown) =>
+  typeof input === 'object' &&
+  input !== null &&
+  [Object.prototype, null].includes(Object.getPrototypeOf(input) as object | null);
 
 /** What to write instead of a word that is none of those that are known. */
 export function suggested(word: string, known: readonly string[]): string {

@@ -1,15 +1,22 @@
-import type { Document, LineCounter, Node } from 'yaml';
+import type { Alias, Document, LineCounter, Node } from 'yaml';
 import { isAlias, isMap, isNode, isScalar, isSeq } from 'yaml';
 import type { Path } from '../policy/finding.ts';
 import type { Position } from './note.ts';
 
+/** What each alias of a document stands for. */
+export type AliasTargets = ReadonlyMap<Alias, Node>;
+
 /** Where a value is written, or the nearest thing around it that is; of its name with `isOfKey`. */
-export function offsetOf(document: Document.Parsed, path: Path, isOfKey = false): number {
+export function offsetOf(
+  { document, targets }: { readonly document: Document.Parsed; readonly targets: AliasTargets },
+  path: Path,
+  isOfKey = false,
+): number {
   let node: unknown = document.contents;
   let offset = document.range[0];
   for (const [index, segment] of path.entries()) {
     const isLast = index === path.length - 1;
-    if (isAlias(node)) node = node.resolve(document);
+    if (isAlias(node)) node = targets.get(node);
     if (isMap(node)) {
       const pair = node.items.find(({ key }) => String(isScalar(key) ? key.value : key) === `${segment}`);
       const found = isLast && isOfKey ? pair?.key : (pair?.value ?? pair?.key);

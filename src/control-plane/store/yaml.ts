@@ -1,12 +1,13 @@
 import * as v from 'valibot';
-import type { Alias, Document } from 'yaml';
-import { isAlias, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
+import type { Alias, Document, Node } from 'yaml';
+import { isAlias, isNode, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
 import { messageOf } from '../../errors.ts';
 import type { Finding, Path } from '../policy/finding.ts';
 import { policyReader, unreadFinding } from '../policy/read.ts';
 import type { Note, Position } from './note.ts';
 import type { Kind, RegistryObject } from './objects.ts';
 import { kinds } from './objects.ts';
+import type { AliasTargets } from './places.ts';
 import { offsetOf, positionAt, positionIn, startOf } from './places.ts';
 
 export interface ReadObject {
@@ -30,12 +31,22 @@ export type YamlResult =
   | ({ readonly kind: 'objects' } & Omit<ReadText, 'broken'>)
   | { readonly kind: 'broken'; readonly position: Position; readonly why: string };
 
-/** How often aliases may be expanded in one document; what people write stays far below, a bomb does not. */
+/** How many aliases one document may have, and how often they may be expanded; what people write stays far below, a bomb does not. */
 const maxAliasCount = 50;
+
+/** The core schema of YAML 1.2 alone: a set or an ordered map would be an object without a field to every schema here. */
+const yamlOptions = {
+  version: '1.2',
+  schema: 'core',
+  resolveKnownTags: false,
+  prettyErrors: false,
+  uniqueKeys: false,
+} as const;
 
 /**
  * Reads Kubernetes objects from YAML 1.2 (so JSON too), one or many documents, `List`s taken apart. Never throws and
- * never trusts: duplicate keys, unknown tags, recursive or exploding aliases, NUL and byte order marks break the text.
+ * never trusts: duplicate keys, merge keys, tags of no core type, another version of YAML, recursive or exploding aliases, NUL
+ * and byte order marks break the text.
  */
 export function readYaml(text: string): YamlResult {
   const { broken, ...rest } = readText(text);
@@ -71,7 +82,7 @@ export function readText(text: string): ReadText {
         ? brokenAt({ line: 1, column: 1 }, 'the file is empty')
         : undefined;
   if (unreadable !== undefined) return { ...found, broken: [unreadable] };
-  for (const document of parseAllDocuments(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false })) {
+  for (const document of parseAllDocuments(text, { ...yamlOptions, lineCounter: lines })) {
     try {
       readDocument(document, lines, found);
     } catch (error) {
@@ -101,30 +112,60 @@ class BrokenYaml extends Error {
 function readDocument(document: Document.Parsed, lines: LineCounter, found: Found): void {
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new BrokenYaml(messageOf(problem), problem.pos[0]);
+  const { yaml } = document.directives;
+  if (yaml.explicit && yaml.version !== '1.2')
+    throw new BrokenYaml(`YAML ${yaml.version} is asked for, expected 1.2`, 0);
+  const targets = aliasTargets(document);
   refuseHidden(document);
   const value: unknown = document.toJS({ maxAliasCount });
   for (const { object, path } of objectsIn(value)) {
-    const at = (inner: Path, isOfKey?: boolean) => positionAt(lines, offsetOf(document, [...path, ...inner], isOfKey));
+    const at = (inner: Path, isOfKey?: boolean) =>
+      positionAt(lines, offsetOf({ document, targets }, [...path, ...inner], isOfKey));
     const parsed = v.safeParse(v.object({ apiVersion: v.string(), kind: v.string() }), object);
     if (parsed.success) readObject(object, parsed.output, at, found);
     else found.broken.push(brokenAt(at([]), 'no apiVersion and kind, expected a Kubernetes object'));
   }
 }
 
-/** The library hands out a structure that contains itself, and compares each key with every other. */
+/** What each alias stands for, found in one walk: the library walks the document for each. It hands out a structure that contains itself. */
+function aliasTargets(document: Document.Parsed): AliasTargets {
+  const anchors = new Map<string, Node>();
+  const targets = new Map<Alias, Node>();
+  visit(document, {
+    Node(_, node, path) {
+      if (!isAlias(node)) {
+        if (node.anchor !== undefined) anchors.set(node.anchor, node);
+        return;
+      }
+      const target = anchors.get(node.source);
+      const offset = startOf(node, 0);
+      if (target === undefined || path.includes(target))
+        throw new BrokenYaml(`The alias *${node.source} has no anchor in front of it`, offset);
+      targets.set(node, target);
+      if (targets.size > maxAliasCount)
+        throw new BrokenYaml(`More than ${maxAliasCount} aliases stand in one document, expected fewer`, offset);
+    },
+  });
+  return targets;
+}
+
+/** What means another thing to other readers of YAML, or hides behind something else. */
 function refuseHidden(document: Document.Parsed): void {
   visit(document, {
-    Alias(_, alias: Alias, path) {
-      const target = alias.resolve(document);
-      if (target === undefined || path.includes(target)) {
-        throw new BrokenYaml(`The alias *${alias.source} has no anchor in front of it`, alias.range?.[0] ?? 0);
-      }
+    Scalar(_, scalar) {
+      // To YAML 1.1, which kubectl reads, 017620 is octal: text is no number to anybody.
+      const { type, value, source = '' } = scalar;
+      if (type === 'PLAIN' && typeof value === 'number' && /^[-+]?0[\do]/.test(source)) scalar.value = source;
     },
     Map(_, { items }) {
       const names = new Set<string>();
       for (const { key } of items) {
-        const name = nameOfKey(isAlias(key) ? key.resolve(document) : key);
-        if (names.has(name)) throw new BrokenYaml('Map keys must be unique', startOf(key, document.range[0]));
+        const offset = startOf(key, document.range[0]);
+        if (isNode(key) && !isScalar(key)) throw new BrokenYaml('A key is no single value, expected a name', offset);
+        if (isScalar(key) && key.type === 'PLAIN' && key.value === '<<')
+          throw new BrokenYaml('The merge key << is not read, expected the fields themselves', offset);
+        const name = nameOfKey(key);
+        if (names.has(name)) throw new BrokenYaml('Map keys must be unique', offset);
         names.add(name);
       }
     },

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { policyReader, unreadFinding } from '../../../../src/control-plane/policy/read.ts';
+import { closed, problemsOf } from '../../../../src/control-plane/policy/schema.ts';
 
 describe('what is read of Istio', () => {
   it.each([
@@ -73,3 +74,11 @@ describe('what is not read', () => {
     expect(unreadFinding('constructor/v1', 'toString')).toBeUndefined();
   });
 });
+
+it.each([new Map([['mode', 'STRICT']]), new Set(['mode'])])(
+  'takes %o for no object, in which it would have no field',
+  (given) => {
+    expect(problemsOf(closed({}), given)).toHaveLength(1);
+    expect(problemsOf(closed({}), Object.create(null))).toEqual([]);
+  },
+);
