@@ -145,7 +145,7 @@ export const shownInbound = v.object({
   /** Null for a peer without identity. */
   identity: v.nullable(
     v.object({
-      /** The address that it comes from; null where that was not said, and then no rule about addresses holds. */
+      /** The address that it comes from; null where that was not said: then each DENY rule about one holds, and none of ALLOW. */
       at: v.nullable(v.string()),
       trustDomain: v.string(),
       isTrustDomainKnown: v.boolean(),

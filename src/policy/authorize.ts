@@ -15,7 +15,7 @@ export interface InboundRequest {
   readonly destination: Address;
   /** SPIFFE ID; undefined for a plaintext peer, which has no identity. */
   readonly principal: string | undefined;
-  /** Canonical IP address of the peer; undefined when the peer was gone before it could be asked for. */
+  /** Canonical IP address of the peer; undefined when it is not known, and so may be any. */
   readonly source?: string | undefined;
 }
 

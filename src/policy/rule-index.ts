@@ -44,8 +44,12 @@ export function* makeRuleIndex(rules: readonly PolicyRule[], absence: Absence): 
   }
   const crowds = yield* makeCrowds(chains, rules);
   return {
-    first: (facts, from = 0) =>
-      firstOf({ chains, keys, crowds }, facts, from, (at) => matches(rules[at] as PolicyRule, facts, absence)),
+    first(facts, from = 0) {
+      const isMatch = (at: number) => matches(rules[at] as PolicyRule, facts, absence);
+      // It matches rules that lie nowhere near it. No connection is ever judged so: it is over before.
+      if (facts.source === undefined && absence === 'matches') return inTurn(rules.length, from, isMatch);
+      return firstOf({ chains, keys, crowds }, facts, from, isMatch);
+    },
     bytes: () => chains.bytes() + crowds.bytes(),
   };
 }
@@ -66,6 +70,11 @@ function* pathsTo(place: Place, chains: Chains, keys: Keys): Generator<void, rea
     paths = next;
   }
   return paths;
+}
+
+function inTurn(length: number, from: number, isMatch: (at: number) => boolean): number | undefined {
+  for (let at = from; at < length; at += 1) if (isMatch(at)) return at;
+  return undefined;
 }
 
 /** Rules at a place are in their order, so that it is left as soon as they come after one that matches. */

@@ -4,7 +4,7 @@ import type { Syntax } from './pattern.ts';
 import type { Absence, Condition } from './rule.ts';
 import { conditionOf, conditionsOf } from './rule.ts';
 
-/** Something that holds wherever a rule matches. */
+/** Something that holds wherever a rule matches whoever has an address. */
 export type Need =
   /** One of these matches. */
   | { readonly kind: 'like'; readonly subject: Subject; readonly syntax: Syntax; readonly some: readonly string[] }
@@ -22,7 +22,7 @@ export type Place = readonly [
 ];
 
 /**
- * Where an index puts a rule: whatever it matches has all that is needed of one of its places. There are never many more
+ * Where an index puts a rule: whatever it matches, with an address, has all that is needed of one of its places. There are never many more
  * combinations of what they need than there are texts in the rule.
  */
 export function placesOf({ from, to, when = [] }: PolicyRule, absence: Absence): readonly Place[] {

@@ -3,7 +3,7 @@ import type { Facts, Subject } from './facts.ts';
 import { isListed } from './long-list.ts';
 import type { Syntax } from './pattern.ts';
 
-/** What a negated condition does when what it is about is not there. */
+/** What a condition that may match without what it is about does then: a negated one, and one about an address. */
 export type Absence = 'matches' | 'fails';
 
 /** Something of a request must be among `some` and not among `none`, where they are given. */
@@ -72,7 +72,9 @@ function holds(condition: PolicyCondition, facts: Facts, absence: Absence): bool
 
 function passes({ subject, syntax, some, none }: Condition, facts: Facts, absence: Absence): boolean {
   const value = facts[subject];
-  if (value === undefined) return some === undefined && (none === undefined || absence === 'matches');
+  // A peer without an identity is known to be none of those that are named; one without an address may be any of them.
+  if (value === undefined && absence === 'matches') return some === undefined || subject === 'source';
+  if (value === undefined) return some === undefined && none === undefined;
   return (
     (some === undefined || isListed(value, some, syntax)) && (none === undefined || !isListed(value, none, syntax))
   );

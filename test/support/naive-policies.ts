@@ -6,12 +6,14 @@ import type { Judgement, Verdict } from '../../src/policy/judge.ts';
 /*
  * AuthorizationPolicies a second time, as Istio has Envoy evaluate them, and as slowly as it reads: a rule is every combination of
  * a source and an operation, each of which is a list of matchers, and each matcher is true, false, or unknown when the peer
- * has not proved what it asks about. "Is" needs true. "Is not" needs false for ALLOW, and anything but true for DENY and AUDIT.
+ * has not proved what it asks about. "Is" needs true. "Is not" needs false for ALLOW, and anything but true for DENY and AUDIT;
+ * so does "is" of its address, which nobody is without.
  */
 
 type Truth = boolean | 'unknown';
 interface Matcher {
   readonly isNegated: boolean;
+  readonly isOfAddress: boolean;
   truth(request: InboundRequest): Truth;
 }
 
@@ -48,9 +50,10 @@ function isMatched({ rules, action }: AuthorizationPolicy, request: InboundReque
   for (const rule of rules)
     for (const matchers of combinations(rule)) {
       let isAll = true;
-      for (const { isNegated, truth } of matchers) {
+      for (const { isNegated, isOfAddress, truth } of matchers) {
         const is = truth(request);
-        const holds = isNegated ? (action === 'ALLOW' ? is === false : is !== true) : is === true;
+        const mayHold = action !== 'ALLOW' && is === 'unknown' && (isNegated || isOfAddress);
+        const holds = mayHold || is === !isNegated;
         if (!holds) isAll = false;
       }
       if (isAll) return true;
@@ -93,8 +96,9 @@ function pair(read: Read, like: Like, is?: readonly string[], isNot?: readonly s
     const value = read(request);
     return value === undefined ? ('unknown' as const) : list.filter((text) => like(value, text)).length > 0;
   };
-  if (is !== undefined) found.push({ isNegated: false, truth: truthOf(is) });
-  if (isNot !== undefined) found.push({ isNegated: true, truth: truthOf(isNot) });
+  const isOfAddress = read === sourceIp;
+  if (is !== undefined) found.push({ isNegated: false, isOfAddress, truth: truthOf(is) });
+  if (isNot !== undefined) found.push({ isNegated: true, isOfAddress, truth: truthOf(isNot) });
   return found;
 }
 

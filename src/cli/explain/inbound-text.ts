@@ -99,6 +99,8 @@ function policiesStep({ policies }: ShownPorts, { identity }: InboundPage): stri
   return step('Policies', [
     `${counts.join(', ')}${policy === undefined ? '' : `; ${printable(policy)} decides`}`,
     ...policyFacts(policies),
-    ...(identity?.at === null ? ['no rule about addresses holds without one: --at says from where'] : []),
+    ...(identity?.at === null
+      ? ['without its address DENY rules about one hold, and none of ALLOW: --at says from where']
+      : []),
   ]);
 }

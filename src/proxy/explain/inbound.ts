@@ -31,7 +31,7 @@ export type Caller =
   | {
       readonly kind: 'identity';
       readonly id: SpiffeId;
-      /** Undefined where it is not said: then no rule about addresses holds. */
+      /** Undefined where it is not said: then each DENY rule about one holds, and none of ALLOW. */
       readonly ip: string | undefined;
     }
   /** From a known address, or from wherever. */

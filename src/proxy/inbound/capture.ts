@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Address } from '../../addresses.ts';
 import type { PolicyState } from '../../control-api.ts';
-import { DeniedError, HandshakeError } from '../../errors.ts';
+import { ConnectionError, DeniedError, HandshakeError } from '../../errors.ts';
 import type { InboundFloor, InboundRequest } from '../../policy/authorize.ts';
 import { authorize } from '../../policy/authorize.ts';
 import type { Mode } from '../../policy/mode.ts';
@@ -41,6 +41,9 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
   const untrack = parts.drain.track(() => resetSocket(socket, cutWhileOpening()));
   let delivered: Delivered | undefined;
   try {
+    // What it has sent could still be read, and no rule about addresses would know of whom it is.
+    if (peerAddress === undefined)
+      throw new ConnectionError('reset', 'The peer was gone before the kernel could be asked who it is');
     takeSocket(socket, parts);
     tuneSocket(socket, settings);
     if (originalDestination === undefined)
@@ -49,7 +52,7 @@ export async function acceptInbound(socket: Socket, parts: CaptureParts, setting
     account.learned({ originalDestination });
     const destination = parts.guard.check(originalDestination);
     const mode = modeOn(destination.port, parts.policy.current(), settings.floor);
-    const plaintext: InboundRequest = { destination, principal: undefined, source: peerAddress?.ip };
+    const plaintext: InboundRequest = { destination, principal: undefined, source: peerAddress.ip };
     const seen = await look({ socket, acceptedAtMs, plaintext }, mode, parts, settings);
     ({ delivered } = seen);
     if (seen.detected.kind === 'mesh_tls') {

@@ -20,7 +20,7 @@ export interface DirectConnection {
   /** Where it is delivered. */
   readonly destination: Address;
   readonly originalDestination: Address;
-  readonly peerAddress: Address | undefined;
+  readonly peerAddress: Address;
   /** When it was accepted, monotonic: the deadline of the handshake counts from there. */
   readonly acceptedAtMs: number;
   /** The application, when it was dialled before the peer had said anything. */
@@ -49,7 +49,7 @@ export async function acceptDirect(
     account.learned(facts);
     // Nothing tells a peer gently that its one connection should end, so there is nothing to retire.
     proof = parts.proofs.open({ ...mutualTls, direction: 'inbound', isProvable: false, retire: () => undefined });
-    const asked = { destination, principal: mutualTls.peer.spiffeId.uri, source: peerAddress?.ip };
+    const asked = { destination, principal: mutualTls.peer.spiffeId.uri, source: peerAddress.ip };
     const permit = authorize(asked, parts.policy.current(), settings.floor);
     const secure = mutualTls.socket;
     delivered ??= await deliver(permit, parts, settings, untilClosed(secure));

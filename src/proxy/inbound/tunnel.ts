@@ -76,6 +76,8 @@ export function createInboundTunnels(parts: InboundParts, settings: InboundSetti
     const peerAddress = peerAddressOf(raw);
     const ends = tunnelEndsOf(raw, false);
     try {
+      if (peerAddress === undefined)
+        throw new HandshakeError('reset', 'The peer was gone before the kernel could be asked who it is');
       if (isRetired) throw new DeniedError('draining', 'The sidecar takes no new tunnels');
       takeSocket(raw, parts);
       tuneSocket(raw, settings);
@@ -149,7 +151,7 @@ function longestIdle(tunnels: Iterable<ServedTunnel>, sinceMs: number): ServedTu
 
 /** Where a connection comes from. */
 interface InboundPeer extends MutualTls {
-  readonly peerAddress: Address | undefined;
+  readonly peerAddress: Address;
 }
 
 /** Serves a tunnel whose peer has proved who it is, for as long as that holds. */
@@ -205,7 +207,7 @@ async function serve(
     account.learned({ originalDestination });
     refuseOutdated(peer, parts);
     const destination = parts.guard.check(originalDestination);
-    const asked = { destination, principal: peer.spiffeId.uri, source: peerAddress?.ip };
+    const asked = { destination, principal: peer.spiffeId.uri, source: peerAddress.ip };
     const permit = authorize(asked, parts.policy.current(), settings.floor);
     const delivered = await deliver(permit, parts, settings, request.signal);
     ({ application, release } = delivered);

@@ -1,7 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
+import type { PolicyState } from '../../../src/control-api.ts';
 import type { Mode } from '../../../src/policy/mode.ts';
 import { maxHelloRecordBytes } from '../../../src/proxy/inbound/client-hello.ts';
 import { createSlots } from '../../../src/proxy/slots.ts';
@@ -32,8 +34,13 @@ afterEach(() => {
   for (const port of ports.splice(0)) port.close();
 });
 
-async function open(mode: Mode, onConnection?: (socket: Socket) => void, options?: Partial<DataPlaneOptions>) {
-  const port = await openCapturedPort({ mode }, onConnection, options);
+async function open(
+  mode: Mode,
+  onConnection?: (socket: Socket) => void,
+  options?: Partial<DataPlaneOptions>,
+  authorization: PolicyState['authorization'] = [],
+) {
+  const port = await openCapturedPort({ mode, authorization }, onConnection, options);
   ports.push(port);
   return port;
 }
@@ -53,6 +60,12 @@ const meshHello = (...extensions: Buffer[]) =>
   clientHello({
     extensions: [...tls13Extensions().slice(0, -1), extension(16, Buffer.from('\0\x06\x05istio')), ...extensions],
   });
+
+/** While nobody here can accept it. */
+function dialSayReset(port: number): void {
+  const client = `require('node:net').connect(${port}, '127.0.0.1', function () { this.write('FLUSHALL', () => this.resetAndDestroy()); })`;
+  expect(spawnSync(process.execPath, ['-e', client]).status).toBe(0);
+}
 
 async function refused(port: CapturedPort, bytes: Uint8Array, reason: string): Promise<void> {
   const client = await port.dial();
@@ -76,6 +89,23 @@ describe('plaintext', () => {
 
   it('T4: is refused under STRICT as plaintext_in_strict', async () => {
     await refused(await open('STRICT'), Buffer.from('GET / HTTP/1.1\r\n\r\n'), 'plaintext_in_strict');
+  });
+
+  it.each(['DISABLE', 'PERMISSIVE'] as const)('escapes no rule about its address by a reset under %s', async (mode) => {
+    const rules = [{ from: [{ ipBlocks: ['127.0.0.0/8'] }] }];
+    const port = await open(mode, undefined, {}, [{ name: 'shop/deny', action: 'DENY', rules }]);
+    dialSayReset(port.plane.addresses.inbound[0]?.port ?? 0);
+    const line = await port.plane.line({ reason: 'reset' });
+    expect(line.detail).toBe('The peer was gone before the kernel could be asked who it is');
+    expect(line.peerAddress).toBe('unknown');
+    expect(port.reached).toEqual([]);
+  });
+
+  it('is gone, whatever it has said, when it was reset before it was accepted', async () => {
+    const port = await open('DISABLE');
+    dialSayReset(port.plane.addresses.inbound[0]?.port ?? 0);
+    await port.plane.line({ reason: 'reset' });
+    expect(port.reached).toEqual([]);
   });
 
   it('is carried to its last byte when it ends at once', async () => {

@@ -221,6 +221,27 @@ describe('what a rule says', () => {
     expect(judge([policy('AUDIT', [{ from: [{ notPrincipals: ['*'] }] }])], plaintext).audited).toHaveLength(1);
   });
 
+  it('lets nobody whose address is not known escape a rule of DENY or AUDIT about addresses', () => {
+    const nobody: InboundRequest = { destination, principal: undefined };
+    const rules: PolicyRule[] = [
+      { from: [{ ipBlocks: ['192.0.2.1'] }] },
+      { from: [{ notIpBlocks: ['0.0.0.0/0', '::/0'] }] },
+      { from: [{ ipBlocks: ['192.0.2.0/24'], notIpBlocks: ['192.0.2.1'] }], to: [{ ports: [8080] }] },
+      { when: [{ key: 'source.ip', values: ['192.0.2.1'] }] },
+    ];
+    for (const rule of rules) {
+      const other = policy('DENY', [{ from: [{ principals: ['another'] }] }]);
+      const denying = policy('DENY', [rule]);
+      const verdict = { kind: 'denied', reason: 'policy_deny', by: denying.name };
+      expect(judge([other, denying], nobody).verdict, JSON.stringify(rule)).toEqual(verdict);
+      expect(judge([policy('AUDIT', [rule])], nobody).audited).toHaveLength(1);
+      expect(said([policy('DENY', [rule])], plaintext)).toBe('allowed');
+      expect(said([policy('ALLOW', [rule])], nobody)).toBe('default_deny');
+    }
+    expect(said([deny({ ipBlocks: ['192.0.2.1'], principals: ['*'] })], nobody)).toBe('allowed');
+    expect(said([policy('DENY', [{ ...rules[0], to: [{ ports: [80] }] }])], nobody)).toBe('allowed');
+  });
+
   it('G20: satisfies no rule about an identity by an address', () => {
     for (const source of ['127.0.0.6', '10.0.0.9', '::1', webId, undefined]) {
       const request = { destination, principal: undefined, source };

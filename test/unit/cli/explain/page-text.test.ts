@@ -273,7 +273,7 @@ describe('a peer', () => {
       'Policies    2 enforced, 1 INVALID, 11 of AUDIT, 1 on trial; shop/allow decides',
       '            audited by shop/audit-a, shop/audit-b and 9 more',
       '            with those on trial in force: denied by shop/trial (policy_deny)',
-      '            no rule about addresses holds without one: --at says from where',
+      '            without its address DENY rules about one hold, and none of ALLOW: --at says from where',
       'Permitted   No policy narrows who may connect',
       '',
       '3 more ports that the policy treats in a way of their own: --port explains one',
