@@ -50,7 +50,13 @@ function forgottenLine({ callers, lastAt }: ForgottenCallers, areOthers: boolean
   return `${start} ${more} not remembered, last ${agoOf(nowMs - parseDate(lastAt))}`;
 }
 
-function nameOf({ address, workload, namespace, kind }: BreakingCaller): string {
+/** Who calls, for people: by workload where that is known. */
+export function nameOf({
+  address,
+  workload,
+  namespace,
+  kind,
+}: Pick<BreakingCaller, 'address' | 'workload' | 'namespace' | 'kind'>): string {
   if (kind === 'kubelet') return `the kubelet, or something else on the node (${printable(address)})`;
   return printable(workload === undefined ? address : `${namespace ?? ''}/${workload}`);
 }

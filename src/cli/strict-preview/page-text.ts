@@ -1,5 +1,5 @@
 import type { ShownCaller, StrictPreviewPage } from '../../admin-api.ts';
-import { breakingLines, invalidModeLines } from '../../breaking-lines.ts';
+import { breakingLines, invalidModeLines, nameOf } from '../../breaking-lines.ts';
 import { parseDate } from '../../clock.ts';
 import { counted, roughly } from '../../phrases.ts';
 import { printable } from '../../printable.ts';
@@ -40,12 +40,20 @@ function ownName({ pod: { name, namespace, workload } }: StrictPreviewPage): str
 function portLines({ port, mode, callers, forgotten }: Port, own: string, nowMs: number): string[] {
   if (mode === 'STRICT') return [`Port ${port} of ${own} is STRICT already`];
   const breaking = callers.filter(({ breaks }) => breaks);
-  const kept = callers.flatMap((caller) => (caller.why === undefined ? [] : [keptLine(caller, caller.why)]));
+  const kept = keptLines(callers);
   if (breaking.length > 0 || forgotten !== null)
     return [...breakingLines(`Switching port ${port} of ${own} to STRICT now`, breaking, forgotten, nowMs), ...kept];
   return [`Switching port ${port} of ${own} to STRICT now would break nothing that was seen`, ...kept];
 }
 
-function keptLine({ address, connections }: ShownCaller, why: string): string {
-  return `  not ${printable(address)}, ${counted(connections, 'connection')}: ${printable(why)}`;
+/** Who would lose nothing, and why: the addresses of one workload are added up. */
+function keptLines(callers: readonly ShownCaller[]): string[] {
+  const kept = callers.filter(({ why }) => why !== undefined);
+  const alike = Map.groupBy(kept, (one) => `${nameOf(one)} ${one.why}`);
+  return [...alike.values()].flatMap((some) => {
+    const connections = some.reduce((sum, one) => sum + one.connections, 0);
+    return some
+      .slice(0, 1)
+      .map((one) => `  not ${nameOf(one)}, ${counted(connections, 'connection')}: ${printable(one.why ?? '')}`);
+  });
 }

@@ -20,10 +20,10 @@ export function policyPreviewText(preview: PolicyPreview): string[] {
     ...verb(replaced, 'In the place of the one that is applied'),
     ...notInForce.map(({ name, why }) => `${printable(name)} would not be in force: ${printable(why)}`),
     '',
-    ...(refused.length === 0 ? [] : ['Would be refused:', ...refused.flatMap((one) => changedLines(one, nowMs)), '']),
+    ...(refused.length === 0 ? [] : ['Would be refused:', ...changedLines(refused, nowMs), '']),
     ...(permitted.length === 0
       ? []
-      : ['Would be permitted, and is refused now:', ...permitted.flatMap((one) => changedLines(one, nowMs)), '']),
+      : ['Would be permitted, and is refused now:', ...changedLines(permitted, nowMs), '']),
     `${counted(callers, 'caller')} of ${counted(pods, 'pod')} whose policy would be another one: ${counted(refused.length, 'caller')} would be refused, ${permitted.length} newly permitted`,
     ...further.map(
       ({ namespace, workload, callers: more, lastAt }) =>
@@ -33,7 +33,27 @@ export function policyPreviewText(preview: PolicyPreview): string[] {
   ];
 }
 
-function changedLines(one: ChangedCaller, nowMs: number): string[] {
+/** Callers that differ by nothing but their address are told once. */
+function changedLines(all: readonly ChangedCaller[], nowMs: number): string[] {
+  const alike = Map.groupBy(all, (one) =>
+    JSON.stringify([callerOf(one), one.namespace, one.workload, one.port, one.policy, one.why]),
+  );
+  return [...alike.values()].flatMap((some) => {
+    const addresses = new Set(some.map(({ address }) => address)).size;
+    return some.slice(0, 1).flatMap((one) => linesOf(summed(one, some), addresses, nowMs));
+  });
+}
+
+function summed(one: ChangedCaller, all: readonly ChangedCaller[]): ChangedCaller {
+  return {
+    ...one,
+    connections: all.reduce((sum, { connections }) => sum + connections, 0),
+    refusals: all.reduce((sum, { refusals }) => sum + refusals, 0),
+  };
+}
+
+/** The first of several is the latest. */
+function linesOf(one: ChangedCaller, addresses: number, nowMs: number): string[] {
   const { namespace, workload, port, connections, refusals, lastAt, policy, why } = one;
   const times = [
     ...(connections > 0 || refusals === 0 ? [counted(connections, 'connection')] : []),
@@ -42,7 +62,7 @@ function changedLines(one: ChangedCaller, nowMs: number): string[] {
   const by = policy === null ? '' : `, by ${policy}`;
   const last = `last ${agoOf(nowMs - parseDate(lastAt))}`;
   return [
-    `  ${printable(`${callerOf(one)} at port ${port} of ${namespace}/${workload}${by}`)}: ${times.join(' and ')}, ${last}`,
+    `  ${printable(`${callerOf(one)}${addresses > 1 ? ` (${addresses} addresses)` : ''} at port ${port} of ${namespace}/${workload}${by}`)}: ${times.join(' and ')}, ${last}`,
     `    ${printable(why)}`,
   ];
 }

@@ -279,6 +279,17 @@ describe('remora policy preview', () => {
     expect({ permitted, notKnown }).toEqual({ permitted: [], notKnown: { pods: [], more: 0 } });
   });
 
+  it('tells the addresses of one caller in one line', async () => {
+    await (await sidecar('stock', 'db-0'))(
+      callers([batch({ address: 'fd00::9', connections: 4, lastAt: ago(60_000) }), batch()]),
+    );
+    const { text } = await preview(object('AuthorizationPolicy', 'only-web', allow(web)));
+    expect(text).toContain(
+      '  legacy/old-batch (2 addresses) at port 8080 of stock/db-0, by stock/only-web: 210 connections, last 1m ago\n',
+    );
+    expect(text.match(/at port 8080/g)).toHaveLength(1);
+  });
+
   it('puts an object in the place of the applied one of its name, and says who would be let in', async () => {
     await (await sidecar('stock', 'db-0'))(
       callers([mutualTls(web), mutualTls(batchId, { address: '10.0.0.5', isRefused: true })]),

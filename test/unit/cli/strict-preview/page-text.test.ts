@@ -71,9 +71,10 @@ describe('the STRICT preview for a person', () => {
 
   it('says why somebody would lose nothing, which ports are STRICT already, and that nothing was seen', () => {
     const strict = port([caller()], { port: 9090, mode: 'STRICT' });
-    expect(strictPreviewText(page([port([kept]), strict])).slice(0, 3)).toEqual([
+    const v6 = { ...kept, address: 'fd00::9', connections: 1 };
+    expect(strictPreviewText(page([port([kept, v6]), strict])).slice(0, 3)).toEqual([
       'Switching port 8080 of ns/api to STRICT now would break nothing that was seen',
-      '  not 10.0.0.9, 412 connections: It is refused already',
+      '  not legacy/old-batch, 413 connections: It is refused already',
       'Port 9090 of ns/api is STRICT already',
     ]);
     expect(strictPreviewText(page([], { mode: 'STRICT' }))[0]).toBe('Every port of ns/api is STRICT already');
