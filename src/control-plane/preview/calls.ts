@@ -7,7 +7,7 @@ import { Refusal } from '../refusals.ts';
 import { sendJson } from '../replies.ts';
 import { readBody } from '../request-body.ts';
 import type { Route } from '../router.ts';
-import { readText } from '../store/yaml.ts';
+import { readTextInTurns } from '../store/yaml.ts';
 import type { ChangedCaller, PolicyPreview, StrictPreview } from './api.ts';
 import {
   maxPodsNotKnown,
@@ -89,7 +89,7 @@ function boundedNotKnown(notKnown: AllCallers['notKnown'], unnamed: number): Str
 
 async function policyPreviewOf(parts: PreviewParts, settings: SelectionSettings, text: string): Promise<PolicyPreview> {
   const { clock, store } = parts;
-  const { broken, objects: read } = readText(text);
+  const { broken, objects: read } = await readTextInTurns(text);
   const [first] = broken;
   if (first !== undefined) throw new Refusal('bad_request', `Line ${first.position.line}: ${first.why}`);
   const change = policyChangeOf(read.map(({ entry }) => entry));

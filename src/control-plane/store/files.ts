@@ -91,7 +91,7 @@ export function limitProblems(files: readonly FileState[]): FileNote[] {
 /** What stands in a file; one that cannot be read is broken as a whole. */
 export async function readFileText(path: string): Promise<ReadText> {
   try {
-    return readBytes(await readFile(path));
+    return await readBytes(await readFile(path));
   } catch (error) {
     return { objects: [], ignored: [], broken: [wholeFile(messageOf(error))], notes: [] };
   }

@@ -1,9 +1,10 @@
 import * as v from 'valibot';
 import type { Alias, Document, Node } from 'yaml';
-import { isAlias, isNode, isScalar, LineCounter, parseAllDocuments, visit } from 'yaml';
+import { isAlias, isNode, isScalar, LineCounter, visit } from 'yaml';
 import { messageOf } from '../../errors.ts';
 import type { Finding, Path } from '../policy/finding.ts';
 import { policyReader, unreadFinding } from '../policy/read.ts';
+import { documentsIn } from './documents.ts';
 import type { Note, Position } from './note.ts';
 import type { Kind, RegistryObject } from './objects.ts';
 import { kinds } from './objects.ts';
@@ -60,10 +61,10 @@ export function brokenText({ kind, why }: Note): string {
   return kind === '' ? why : `${kind}: ${why}`;
 }
 
-/** As `readText`; what is not UTF-8 is broken. */
-export function readBytes(bytes: Uint8Array): ReadText {
+/** As `readText`, in turns of the event loop, so that all else goes on meanwhile; what is not UTF-8 is broken. */
+export async function readBytes(bytes: Uint8Array): Promise<ReadText> {
   try {
-    return readText(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
+    return await readTextInTurns(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes));
   } catch (error) {
     const broken = [brokenAt({ line: 1, column: 1 }, messageOf(error))];
     return { objects: [], ignored: [], broken, notes: [] };
@@ -72,6 +73,25 @@ export function readBytes(bytes: Uint8Array): ReadText {
 
 /** As `readYaml`, but goes on behind an object or a document that is broken. */
 export function readText(text: string): ReadText {
+  const steps = readInSteps(text);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** As `readText`, in turns of the event loop. The longest of them is bounded by one document: by what the library does at its end. */
+export async function readTextInTurns(text: string): Promise<ReadText> {
+  const steps = readInSteps(text);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+    await new Promise<void>((resolve) => void setImmediate(resolve));
+  }
+}
+
+/** Stops wherever all else may go on. */
+function* readInSteps(text: string): Generator<undefined, ReadText> {
   const lines = new LineCounter();
   const found: Found = { objects: [], ignored: [], broken: [], notes: [] };
   const forbidden = /[\0\uFEFF]/.exec(text);
@@ -82,9 +102,11 @@ export function readText(text: string): ReadText {
         ? brokenAt({ line: 1, column: 1 }, 'the file is empty')
         : undefined;
   if (unreadable !== undefined) return { ...found, broken: [unreadable] };
-  for (const document of parseAllDocuments(text, { ...yamlOptions, lineCounter: lines })) {
+  for (const document of documentsIn(text, { ...yamlOptions, lineCounter: lines })) {
+    yield;
+    if (document === undefined) continue;
     try {
-      readDocument(document, lines, found);
+      yield* readDocument(document, lines, found);
     } catch (error) {
       const offset = error instanceof BrokenYaml ? error.offset : document.range[0];
       found.broken.push(brokenAt(positionAt(lines, offset), messageOf(error)));
@@ -109,16 +131,19 @@ class BrokenYaml extends Error {
   }
 }
 
-function readDocument(document: Document.Parsed, lines: LineCounter, found: Found): void {
+function* readDocument(document: Document.Parsed, lines: LineCounter, found: Found): Generator<undefined> {
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new BrokenYaml(messageOf(problem), problem.pos[0]);
   const { yaml } = document.directives;
   if (yaml.explicit && yaml.version !== '1.2')
     throw new BrokenYaml(`YAML ${yaml.version} is asked for, expected 1.2`, 0);
   const targets = aliasTargets(document);
+  yield;
   refuseHidden(document);
+  yield;
   const value: unknown = document.toJS({ maxAliasCount });
   for (const { object, path } of objectsIn(value)) {
+    yield;
     const at = (inner: Path, isOfKey?: boolean) =>
       positionAt(lines, offsetOf({ document, targets }, [...path, ...inner], isOfKey));
     const parsed = v.safeParse(v.object({ apiVersion: v.string(), kind: v.string() }), object);

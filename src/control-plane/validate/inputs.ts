@@ -73,7 +73,7 @@ async function readStandardInput(stdin: Readable): Promise<Inputs> {
     if (bytes > directoryLimits.bytes)
       return { texts: [], notes: [problem(name, `is more than ${directoryLimits.bytes} bytes`)] };
   }
-  return { texts: [{ path: name, read: readBytes(Buffer.concat(chunks)) }], notes: [] };
+  return { texts: [{ path: name, read: await readBytes(Buffer.concat(chunks)) }], notes: [] };
 }
 
 function problem(file: string, why: string): FileNote {
