@@ -19,6 +19,7 @@ import type { PodName } from './faults.ts';
 import { drainDeadlineMs, podNames, servers } from './faults.ts';
 import type { Part } from './part.ts';
 import { createPart } from './part.ts';
+import { idlePolicy } from './policies.ts';
 
 const root = resolve(import.meta.dirname, '..');
 
@@ -59,7 +60,7 @@ export interface SoakMesh {
   linkPort(pod: PodName): string;
   /** Says anew, in one step, which pods are behind the Service. */
   register(endpoints: Endpoints): Promise<void>;
-  /** Writes a further file of the registry in one step; without objects it removes it. */
+  /** Writes a further file of the registry in one step; without objects it says nothing any more. */
   write(name: string, objects: readonly object[]): Promise<void>;
   /** The metrics page of a sidecar; undefined when it does not answer. */
   metrics(pod: PodName): Promise<string | undefined>;
@@ -110,10 +111,10 @@ export async function startSoakMesh(folder: string, onLost: (why: string) => voi
       const service = { name: 'shop', ...serviceAddresses, pods: behind, terminating, ports: [applicationPort] };
       await replace(folder, 'mesh', registryText({ pods, services: [service] }));
     },
-    async write(name, objects) {
-      if (objects.length === 0) await rm(join(folder, `registry/${name}.yaml`));
+    write(name, objects) {
+      const some = objects.length > 0 ? objects : [idlePolicy(`soak-${name}`)];
       // JSON is YAML.
-      else await replace(folder, name, objects.map((object) => JSON.stringify(object)).join('\n---\n'));
+      return replace(folder, name, some.map((object) => JSON.stringify(object)).join('\n---\n'));
     },
     metrics: (pod) =>
       running.pods.control

@@ -22,6 +22,11 @@ export function denyPolicy(pod: PodName): object {
   return policy(`soak-deny-${pod}`, { action: 'DENY', rules: [from({ principals: [principalOf(pod)] })] });
 }
 
+/** Decides nothing, for a file that is to say nothing: an empty one is refused, and one that is removed may be missed while it is read. */
+export function idlePolicy(name: string): object {
+  return policy(name, { action: 'AUDIT', rules: [matchingNone[0](0)] });
+}
+
 export const policyCount = { least: 100, most: 300 } as const;
 const mostRules = 6;
 

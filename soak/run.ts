@@ -14,7 +14,7 @@ import { problemsInLog } from './log-check.ts';
 import type { SoakMesh } from './mesh.ts';
 import { startSoakMesh } from './mesh.ts';
 import type { PlannedFault } from './schedule.ts';
-import { scheduleOf } from './schedule.ts';
+import { quietMs, scheduleOf } from './schedule.ts';
 import type { Fault, Judged } from './verdict.ts';
 import { judge, repeated } from './verdict.ts';
 
@@ -165,10 +165,13 @@ async function load(
       if (signal.aborted || failed.signal.aborted) throw error;
     });
   const lane = async (name: FaultRow['lane']) => {
+    let freeMs = beganMs;
     for (const fault of scheduleOf(seed, durationMs).filter((one) => one.lane === name)) {
-      await pause(beganMs + fault.atMs - nowMs());
-      if (lost.aborted) return;
+      // On a busy machine a fault takes longer than it was planned to, and must not run into the next.
+      await pause(Math.max(beganMs + fault.atMs, freeMs) - nowMs());
+      if (lost.aborted || nowMs() > beganMs + durationMs) return;
       await endure(fault, faults, () => inflict(fault, { mesh, over, ...applications }), pause);
+      freeMs = nowMs() + quietMs.least;
     }
     await pause(beganMs + durationMs - nowMs());
   };

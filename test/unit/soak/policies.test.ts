@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { diceOf } from '../../../soak/dice.ts';
 import type { PodName } from '../../../soak/faults.ts';
 import { clients } from '../../../soak/faults.ts';
-import { denyPolicy, harmlessPolicies, modePolicy, policyCount } from '../../../soak/policies.ts';
+import { denyPolicy, harmlessPolicies, idlePolicy, modePolicy, policyCount } from '../../../soak/policies.ts';
 import type { PolicyState } from '../../../src/control-api.ts';
 import { createSelection } from '../../../src/control-plane/policy/select.ts';
 import { decideInbound } from '../../../src/policy/authorize.ts';
@@ -11,13 +11,15 @@ import { peerAuthentication } from '../../support/mesh.ts';
 import { labelledPod } from '../../support/policy-objects.ts';
 import { objectsOf } from '../../support/registry-yaml.ts';
 
+const settings = { rootNamespace: 'istio-system', trustDomain: 'cluster.local' };
+
 /** What a sidecar of the soak is told of these objects. */
 function policyOf(objects: readonly object[]) {
   const texts = [peerAuthentication('STRICT'), ...objects].map((object) => JSON.stringify(object));
-  return createSelection(objectsOf(...texts), { rootNamespace: 'istio-system' }).policyFor(
-    'shop',
-    labelledPod('shop/api'),
-  );
+  return createSelection(objectsOf(...texts), {
+    rootNamespace: 'istio-system',
+    trustDomain: 'cluster.local',
+  }).policyFor('shop', labelledPod('shop/api'));
 }
 
 /** Why a connection of this pod is refused; undefined when it is permitted. */
@@ -72,6 +74,10 @@ describe('the policies that a soak writes', () => {
       expect(refusalOf('web', told)).toBe('policy_deny');
       expect(refusalOf('api', told)).toBeUndefined();
     }
+  });
+
+  it('decide nothing when they are to say nothing', () => {
+    for (const pod of clients) expect(refusalOf(pod, policyOf([idlePolicy('soak-idle')]))).toBeUndefined();
   });
 
   it('set the mode of the namespace over that of the mesh', () => {
