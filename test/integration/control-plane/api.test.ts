@@ -169,8 +169,9 @@ describe('a caller', () => {
     });
   });
 
-  it('with a token of another control plane is refused with 401', async () => {
+  it('G25: with a token of another control plane, which made root and key for itself, is refused with 401', async () => {
     const other = await startControlPlane({ clock, log: captured.log }, settings);
+    expect(other.rootPem).not.toBe(plane.rootPem);
     const token = await other.mintToken(webPod);
     await other.close();
     expect(problemOf(await call(plane, paths.certificates, { token, body: { csr } }))).toEqual({
