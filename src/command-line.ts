@@ -19,6 +19,11 @@ export function createCommand(name: string, description: string): Command {
     .configureHelp({ helpWidth: 120, minWidthToWrap: 30 });
 }
 
+/** For an option that may be repeated. */
+export function appended(value: string, values: readonly string[] = []): string[] {
+  return [...values, value];
+}
+
 /** Parses `host.args`; throws `UsageError`. Help goes to standard output. */
 export function parseCommandLine<Options extends object>(command: Command, host: Host): ParsedCommandLine<Options> {
   command.configureOutput({ writeOut: (text) => host.stdout.write(text), writeErr: () => undefined });

@@ -1,6 +1,6 @@
 import { readBoundedFile } from '../bounded-file.ts';
 import { systemClock } from '../clock.ts';
-import { createCommand, parseCommandLine } from '../command-line.ts';
+import { appended, createCommand, parseCommandLine } from '../command-line.ts';
 import { shown } from '../config/given.ts';
 import { nearest } from '../config/nearest.ts';
 import { overrideProblems } from '../config/overrides.ts';
@@ -186,7 +186,3 @@ In a cluster, with the authority that \`remora authority\` made:
   remora control-plane --authority /etc/remora/authority --registry /etc/remora/registry \\
     --injection /etc/remora/injection.yaml --serving-name remora-control-plane.remora-system.svc \\
     --token-keys /etc/remora/jwks.json --token-issuer https://kubernetes.default.svc.cluster.local`;
-
-function appended(value: string, values: readonly string[] = []): string[] {
-  return [...values, value];
-}

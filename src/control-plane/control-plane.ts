@@ -19,6 +19,7 @@ import { openAuthority } from './open-authority.ts';
 import type { RotationSettings } from './open-rotation.ts';
 import { openRotation } from './open-rotation.ts';
 import { defaultRootNamespace } from './policy/not-in-force.ts';
+import { defaultTrustDomain } from './policy/own-domain.ts';
 import { countPolicyObjects } from './policy/policy-counts.ts';
 import { watchRegistered } from './policy/registered-watch.ts';
 import { createPublication } from './publication.ts';
@@ -79,7 +80,7 @@ export interface ControlPlaneSettings extends RevocationSettings, RotationSettin
 }
 
 export const controlPlaneDefaults = {
-  trustDomain: 'cluster.local',
+  trustDomain: defaultTrustDomain,
   keys: { kind: 'memory' },
   certificateLifetimeMs: 3_600_000,
   minimumCertificateLifetimeMs: 10_000,
@@ -218,11 +219,15 @@ async function startWebhook(
 }
 
 async function openRegistry(
-  { registry, rootNamespace }: ControlPlaneSettings,
+  { registry, rootNamespace, trustDomain, federatedBundles }: ControlPlaneSettings,
   { clock, log }: ControlPlaneCollaborators,
 ): Promise<Store> {
+  const trustDomains = [trustDomain, ...federatedBundles.map((one) => one.trustDomain)];
   if (registry !== undefined)
-    return openDirectoryStore({ clock, log }, { path: registry, rootNamespace, ...directoryStoreDefaults });
+    return openDirectoryStore(
+      { clock, log },
+      { path: registry, rootNamespace, trustDomains, ...directoryStoreDefaults },
+    );
   log.warn('No registry is given, every destination is unknown');
   return fixedStore(noObjects);
 }

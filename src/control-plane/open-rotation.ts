@@ -26,7 +26,7 @@ export interface RotationSettings {
  */
 export async function openRotation(
   parts: Omit<RotationParts, 'adopt'> & MeshParts & PreviewParts,
-  { writeRoot: rootFile, adminSocket, rootNamespace }: RotationSettings & SelectionSettings,
+  { writeRoot: rootFile, adminSocket, rootNamespace, trustDomain }: RotationSettings & SelectionSettings,
 ): Promise<AdminServer> {
   const { authority, clock, log, place } = parts;
   const writeRoot = async () => {
@@ -43,7 +43,7 @@ export async function openRotation(
   const calls = new Map([
     ...rotationCalls(createRotation({ ...parts, adopt })),
     ...meshCalls(parts),
-    ...previewCalls(parts, { rootNamespace }),
+    ...previewCalls(parts, { rootNamespace, trustDomain }),
   ]);
   if (adminSocket !== undefined)
     opened.adopt(await startAdminServer({ clock, log }, calls, adminSocket), (one) => one.close());

@@ -4,6 +4,7 @@ import { createListeners } from '../listeners.ts';
 import type { DiscoverySettings } from './discovery.ts';
 import { createDiscovery } from './discovery.ts';
 import { podOf } from './place.ts';
+import { withOwnDomain } from './policy/own-domain.ts';
 import type { PrintedState } from './policy/printed-policy.ts';
 import { createPolicyPrinter } from './policy/printed-policy.ts';
 import { createSelection } from './policy/select.ts';
@@ -73,16 +74,13 @@ export function createPublication(
   let isPreparing = false;
   const renew = (objects: RegistryObjects) => {
     isPreparing = true;
-    policies.prepare(
-      objects.authorizationPolicies.map(({ policy }) => policy),
-      () => {
-        isPreparing = false;
-        answers = answersFrom(objects, settings);
-        changed();
-        // Of all that came meanwhile the last one counts.
-        if (store.current() !== objects) renew(store.current());
-      },
-    );
+    policies.prepare(toldPolicies(objects, settings), () => {
+      isPreparing = false;
+      answers = answersFrom(objects, settings);
+      changed();
+      // Of all that came meanwhile the last one counts.
+      if (store.current() !== objects) renew(store.current());
+    });
   };
   const unsubscribe = store.subscribe((objects) => {
     if (!isPreparing) renew(objects);
@@ -127,6 +125,11 @@ export function createPublication(
       forgetBundles();
     },
   };
+}
+
+/** As sidecars are told of them, each made when it is asked for. */
+function* toldPolicies({ authorizationPolicies }: RegistryObjects, { trustDomain }: PublicationSettings) {
+  for (const { policy } of authorizationPolicies) yield withOwnDomain(policy, trustDomain);
 }
 
 function answersFrom(objects: RegistryObjects, settings: PublicationSettings) {

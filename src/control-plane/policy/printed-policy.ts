@@ -22,7 +22,7 @@ export interface PolicyPrinter {
   /** The same for the same object. */
   print(policy: PolicyState): PrintedState;
   /** Prints what is not printed yet in slices, so that all else goes on meanwhile; then calls `done`, at once if there is little. */
-  prepare(policies: readonly AuthorizationPolicy[], done: () => void): void;
+  prepare(policies: Iterable<AuthorizationPolicy>, done: () => void): void;
 }
 
 /** Bytes of JSON that one turn of the event loop prints: some milliseconds. */
@@ -62,15 +62,14 @@ export function createPolicyPrinter(maxBytes: number = maxPolicyBytes): PolicyPr
       return made;
     },
     prepare(policies, done) {
-      let next = 0;
+      const left = policies[Symbol.iterator]();
       const slice = () => {
-        let bytes = 0;
-        for (; next < policies.length && bytes < printedAtOnceBytes; next += 1) {
-          const policy = policies[next];
-          if (policy !== undefined && !printed.has(policy)) bytes += textOf(policy).bytes;
+        let next = left.next();
+        for (let bytes = 0; next.done !== true; next = left.next()) {
+          if (!printed.has(next.value)) bytes += textOf(next.value).bytes;
+          if (bytes >= printedAtOnceBytes) return void setImmediate(slice);
         }
-        if (next < policies.length) setImmediate(slice);
-        else done();
+        done();
       };
       slice();
     },

@@ -3,6 +3,7 @@ import type { Mode } from '../../policy/mode.ts';
 import { modeOfPolicy } from '../../policy/mode.ts';
 import type { Pod, RegistryObjects } from '../store/objects.ts';
 import type { ScopedPolicy } from './authorization-policy.ts';
+import { withOwnDomain } from './own-domain.ts';
 import type { Registered } from './registered.ts';
 import { registeredFor } from './registered.ts';
 import type { Labels } from './scope-index.ts';
@@ -13,6 +14,8 @@ import { createDeciding, modesOf } from './workload-modes.ts';
 export interface SelectionSettings {
   /** The namespace whose policies hold for the whole mesh. */
   readonly rootNamespace: string;
+  /** The mesh's own, which `cluster.local` in a principal stands for too. */
+  readonly trustDomain: string;
 }
 
 /** What one state of the registry says of each workload. */
@@ -31,10 +34,10 @@ type PolicyObjects = Pick<RegistryObjects, 'peerAuthentications' | 'authorizatio
 /** Prepared once for each state of the registry; pure. */
 export function createSelection(
   { peerAuthentications, authorizationPolicies, serviceEntries }: PolicyObjects,
-  { rootNamespace }: SelectionSettings,
+  { rootNamespace, trustDomain }: SelectionSettings,
 ): PolicySelection {
   const deciding = createDeciding(peerAuthentications, rootNamespace);
-  const policiesOf = createPolicies(authorizationPolicies, rootNamespace);
+  const policiesOf = createPolicies(authorizationPolicies, rootNamespace, trustDomain);
   const made = new WeakMap<Registered, Map<string, PolicyState>>();
   const modes = new WeakMap<Pod, WorkloadModes>();
   return {
@@ -82,7 +85,7 @@ interface Selected {
 }
 
 /** The AuthorizationPolicies that select a workload: those of the root namespace and of its own. */
-function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string) {
+function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string, trustDomain: string) {
   const scopes = indexScopes(all.filter(({ isSkipped }) => !isSkipped));
   return (namespace: string, labels: Labels | undefined): Selected => {
     const own = namespace === rootNamespace ? [] : [scopes(namespace)];
@@ -94,7 +97,8 @@ function createPolicies(all: readonly ScopedPolicy[], rootNamespace: string) {
       key: [isUnknown, isEmpty ? '' : namespace, ...narrow.map(({ policy }) => policy.name)],
       make: () => {
         const wide = groups.flatMap((group) => group.wide);
-        return [...(isUnknown ? [unknownPod] : []), ...[...wide, ...narrow].map(({ policy }) => policy)];
+        const told = [...wide, ...narrow].map(({ policy }) => withOwnDomain(policy, trustDomain));
+        return [...(isUnknown ? [unknownPod] : []), ...told];
       },
     };
   };

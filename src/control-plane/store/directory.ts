@@ -3,7 +3,7 @@ import type { Clock, Timer } from '../../clock.ts';
 import { ConfigurationError, messageOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
 import { createChangesLog } from './changes-log.ts';
-import type { FileState, LoadResult, RegistryReader } from './files.ts';
+import type { FileState, LoadResult, MeshNames, RegistryReader } from './files.ts';
 import { createRegistryReader, listFiles } from './files.ts';
 import type { FileNote } from './note.ts';
 import { noteText } from './note.ts';
@@ -12,14 +12,12 @@ import type { RegistryObjects } from './objects.ts';
 import type { Store } from './store.ts';
 import { brokenText } from './yaml.ts';
 
-export interface DirectoryStoreSettings {
+export interface DirectoryStoreSettings extends MeshNames {
   readonly path: string;
   /** How often the files are looked at even when the kernel reports no change: network file systems report none. */
   readonly pollIntervalMs: number;
   /** A burst of changes is read once, this long after its last. */
   readonly debounceMs: number;
-  /** The namespace whose policies hold for the whole mesh. */
-  readonly rootNamespace: string;
 }
 
 export const directoryStoreDefaults = { pollIntervalMs: 5_000, debounceMs: 200 } as const;
@@ -35,9 +33,9 @@ export interface DirectoryStoreCollaborators {
  */
 export async function openDirectoryStore(
   { clock, log }: DirectoryStoreCollaborators,
-  { path, pollIntervalMs, debounceMs, rootNamespace }: DirectoryStoreSettings,
+  { path, pollIntervalMs, debounceMs, ...mesh }: DirectoryStoreSettings,
 ): Promise<Store> {
-  const reader = createRegistryReader(rootNamespace);
+  const reader = createRegistryReader(mesh);
   const listeners = new Set<(objects: RegistryObjects) => void>();
   const reportNotes = createNotesLog(log);
   const first = await readFirst(path, reader, log);

@@ -1,7 +1,9 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../../errors.ts';
+import { shown } from '../policy/finding.ts';
 import { notInForce } from '../policy/not-in-force.ts';
+import { foreignPrincipals } from '../policy/own-domain.ts';
 import type { FileNote, Note } from './note.ts';
 import type { RegistryObject, RegistryObjects } from './objects.ts';
 import { collectObjects } from './objects.ts';
@@ -53,8 +55,14 @@ export interface RegistryReader {
   load(files: readonly FileState[]): Promise<LoadResult>;
 }
 
-/** Policies of the root namespace are about the whole mesh. */
-export function createRegistryReader(rootNamespace: string): RegistryReader {
+export interface MeshNames {
+  /** Policies of it are about the whole mesh. */
+  readonly rootNamespace: string;
+  /** Of which principals may be: the mesh's own, and those of federated meshes. */
+  readonly trustDomains: readonly string[];
+}
+
+export function createRegistryReader(mesh: MeshNames): RegistryReader {
   let remembered = new Map<string, ReadText>();
   return {
     async load(files) {
@@ -68,7 +76,7 @@ export function createRegistryReader(rootNamespace: string): RegistryReader {
         texts.push({ path, read });
       }
       remembered = results;
-      return merge(texts, rootNamespace);
+      return merge(texts, mesh);
     },
   };
 }
@@ -97,14 +105,14 @@ export async function readFileText(path: string): Promise<ReadText> {
   }
 }
 
-function merge(files: readonly NamedText[], rootNamespace: string): LoadResult {
+function merge(files: readonly NamedText[], mesh: MeshNames): LoadResult {
   const problems = [...files.flatMap(({ path, read }) => inFile(path, read.broken)), ...duplicates(files)];
   if (problems.length > 0) return { kind: 'broken', problems };
   return {
     kind: 'loaded',
     objects: collectObjects(files.flatMap(({ read }) => read.objects.map(({ entry }) => entry))),
     ignored: [...new Set(files.flatMap(({ read }) => read.ignored))],
-    notes: [...files.flatMap(({ path, read }) => inFile(path, read.notes)), ...withoutEffect(files, rootNamespace)],
+    notes: [...files.flatMap(({ path, read }) => inFile(path, read.notes)), ...withoutEffect(files, mesh)],
   };
 }
 
@@ -135,8 +143,15 @@ export function duplicates(files: readonly NamedText[]): readonly FileNote[] {
 
 const peerKind = 'security.istio.io/v1/PeerAuthentication';
 
-/** PeerAuthentications that count for no workload because of others in these files, or of the namespace they are in. */
-export function withoutEffect(files: readonly NamedText[], rootNamespace: string): readonly FileNote[] {
+/**
+ * What has no effect in this mesh as it is: PeerAuthentications that count for no workload, because of others in these files or of
+ * the namespace they are in, and principals of trust domains that are none of its own.
+ */
+export function withoutEffect(files: readonly NamedText[], mesh: MeshNames): readonly FileNote[] {
+  return [...notCounting(files, mesh.rootNamespace), ...foreign(files, mesh.trustDomains)];
+}
+
+function notCounting(files: readonly NamedText[], rootNamespace: string): readonly FileNote[] {
   const found = files.flatMap(({ path, read }) =>
     read.objects.flatMap(({ entry, position }) =>
       entry.kind === peerKind ? [{ file: path, position, object: entry.object }] : [],
@@ -151,6 +166,22 @@ export function withoutEffect(files: readonly NamedText[], rootNamespace: string
     const name = `${object.namespace}/${object.name}`;
     return why === undefined ? [] : [{ severity: 'warning', file, position, kind: peerKind, name, path: [], why }];
   });
+}
+
+const authorizationKind = 'security.istio.io/v1/AuthorizationPolicy';
+
+function foreign(files: readonly NamedText[], trustDomains: readonly string[]): readonly FileNote[] {
+  return files.flatMap(({ path, read }) =>
+    read.objects.flatMap(({ entry, position }) => {
+      if (entry.kind !== authorizationKind) return [];
+      const [first, ...others] = foreignPrincipals(entry.object.policy, trustDomains);
+      if (first === undefined) return [];
+      const more = others.length === 0 ? '' : ` (and ${others.length} more)`;
+      const why = `has the principal ${shown(first)}${more}, which nobody of ${trustDomains.join(', ')} has`;
+      const name = `${entry.object.namespace}/${entry.object.name}`;
+      return [{ severity: 'warning', file: path, position, kind: authorizationKind, name, path: [], why }];
+    }),
+  );
 }
 
 /** Objects that belong to no namespace. */

@@ -1,10 +1,12 @@
-import { createCommand, parseCommandLine } from '../../command-line.ts';
+import { appended, createCommand, parseCommandLine } from '../../command-line.ts';
 import { exitCodes, UsageError } from '../../errors.ts';
 import type { Subcommand } from '../../host.ts';
+import { isTrustDomain } from '../../identity/spiffe-id.ts';
 import { printable } from '../../printable.ts';
 import { isDnsLabel } from '../names.ts';
 import { pathText } from '../policy/finding.ts';
 import { defaultRootNamespace } from '../policy/not-in-force.ts';
+import { defaultTrustDomain } from '../policy/own-domain.ts';
 import { duplicates, withoutEffect } from '../store/files.ts';
 import type { FileNote } from '../store/note.ts';
 import { noteText } from '../store/note.ts';
@@ -13,6 +15,7 @@ import { notesOf, readInputs } from './inputs.ts';
 interface ValidateFlags {
   readonly json?: true;
   readonly rootNamespace: string;
+  readonly trustDomain?: readonly string[];
 }
 
 /** `remora validate`: what the control plane would make of objects, and what is wrong with them, each with its place. */
@@ -21,13 +24,21 @@ export const run: Subcommand = async (host) => {
   if (parsed.kind === 'done') return parsed.exitCode;
   if (parsed.arguments.length === 0)
     throw new UsageError('Expected at least one file, directory, or - for standard input');
-  const { json, rootNamespace } = parsed.options;
+  const { json, rootNamespace, trustDomain: trustDomains = [defaultTrustDomain] } = parsed.options;
   if (!isDnsLabel(rootNamespace))
     throw new UsageError(
       `--root-namespace is '${printable(rootNamespace, 80)}', expected the name of a namespace such as istio-system`,
     );
+  const wrong = trustDomains.find((one) => !isTrustDomain(one));
+  if (wrong !== undefined)
+    throw new UsageError(`--trust-domain is '${printable(wrong, 80)}', expected a trust domain such as cluster.local`);
   const { texts, notes: unread } = await readInputs(parsed.arguments, host.stdin);
-  const notes = [...unread, ...notesOf(texts), ...duplicates(texts), ...withoutEffect(texts, rootNamespace)];
+  const notes = [
+    ...unread,
+    ...notesOf(texts),
+    ...duplicates(texts),
+    ...withoutEffect(texts, { rootNamespace, trustDomains }),
+  ];
   const objects = texts.reduce((sum, { read }) => sum + read.objects.length, 0);
   const problems = notes.filter(({ severity }) => severity === 'problem').length;
   const counts = { files: texts.length, objects, problems, warnings: notes.length - problems };
@@ -63,6 +74,11 @@ function commandLine() {
   return createCommand('validate', "Checks Istio's policy and the other objects of a registry")
     .argument('[files...]', 'files, directories, or - for standard input')
     .option('--root-namespace <name>', 'namespace whose policies hold for the whole mesh', defaultRootNamespace)
+    .option(
+      '--trust-domain <name>',
+      `whose principals there are, the mesh's own or a federated one; may be repeated (default: "${defaultTrustDomain}")`,
+      appended,
+    )
     .option('--json', 'one JSON object instead of lines')
     .addHelpText('after', notice);
 }

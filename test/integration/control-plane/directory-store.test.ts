@@ -11,7 +11,12 @@ import { captureLog } from '../../support/captured-log.ts';
 import type { FakeClock } from '../../support/fake-clock.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 
-const settings = { pollIntervalMs: 5_000, debounceMs: 200, rootNamespace: 'istio-system' };
+const settings = {
+  pollIntervalMs: 5_000,
+  debounceMs: 200,
+  rootNamespace: 'istio-system',
+  trustDomains: ['cluster.local'],
+};
 const broken = 'The registry is broken, its last good state stays';
 
 const pod = (name: string) => `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}, namespace: shop}\nspec: {}\n`;

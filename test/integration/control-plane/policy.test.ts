@@ -92,6 +92,15 @@ describe('a stream', () => {
     ]);
   });
 
+  it('tells of the own trust domain wherever a principal is of cluster.local, as in Istio', async () => {
+    const spec = '{action: DENY, rules: [{from: [{source: {principals: [cluster.local/ns/a/sa/b]}}]}]}';
+    const store = createFakeStore(yaml(web, policy('all', 'shop', spec)));
+    const stream = await streamOf(await start(store, { trustDomain: 'example.org' }));
+    const [told] = policiesIn(await stream.take(3));
+    const principals = ['cluster.local/ns/a/sa/b', 'example.org/ns/a/sa/b'];
+    expect(told?.authorization).toMatchObject([{ rules: [{ from: [{ principals }] }] }]);
+  });
+
   it('denies everything to a pod whose labels are not known while a selector may be for it, until it is there', async () => {
     const narrow = policy('web', 'shop', `{${ofWeb}, action: DENY, rules: [{}]}`);
     const store = createFakeStore(yaml(api, narrow));

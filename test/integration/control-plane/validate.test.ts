@@ -119,6 +119,25 @@ describe('remora validate', () => {
     );
   });
 
+  it('warns of principals of trust domains that the mesh does not know', async () => {
+    const rules = '[{from: [{source: {principals: [cluster.local/ns/a/sa/b, example.org/ns/a/sa/b, example.net/*]}}]}]';
+    const policy =
+      'apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: api, namespace: shop}';
+    const folder = await folderWith({ 'a.yaml': `# Above.\n${policy}\nspec: {rules: ${rules}}\n` });
+    const names = (principal: string, domains: string) =>
+      `a.yaml:2:1: AuthorizationPolicy shop/api: has the principal ${principal}, which nobody of ${domains} has (warning)\n`;
+    expect(await validate([folder])).toMatchObject({
+      code: 0,
+      out: names('"example.org/ns/a/sa/b" (and 1 more)', 'cluster.local'),
+    });
+    const own = ['--trust-domain', 'example.org'];
+    expect((await validate([...own, folder])).out).toBe(names('"example.net/*"', 'example.org'));
+    expect((await validate([...own, '--trust-domain', 'example.net', folder])).out).toBe('');
+    await expect(validate([folder, '--trust-domain', 'A'])).rejects.toThrow(
+      "--trust-domain is 'A', expected a trust domain such as cluster.local",
+    );
+  });
+
   it('names each folder in a folder, into which neither it nor the control plane looks', async () => {
     const folder = await folderWith({ 'a.yaml': sound });
     for (const name of ['team-b', 'team-a.yaml', '..data']) await mkdir(join(folder, name));

@@ -11,6 +11,7 @@ import { modeOfPolicy, modes } from '../../../../src/policy/mode.ts';
 import { labelledPod, peerAuthentication, scopedPolicy } from '../../../support/policy-objects.ts';
 
 const rootNamespace = 'istio-system';
+const trustDomain = 'cluster.local';
 const api = labelledPod('shop/api-0', { app: 'api', tier: 'back' });
 const old = { creationTimestamp: '2024-01-01T00:00:00Z' };
 const young = { creationTimestamp: '2025-01-01T00:00:00Z' };
@@ -20,7 +21,7 @@ function selectionOf(
   peerAuthentications: readonly PeerAuthentication[],
   authorizationPolicies: readonly ScopedPolicy[] = [],
 ) {
-  return createSelection({ peerAuthentications, authorizationPolicies, serviceEntries: [] }, { rootNamespace });
+  return createSelection({ peerAuthentications, authorizationPolicies, serviceEntries: [] }, { rootNamespace, trustDomain });
 }
 
 const modeOf = (...all: readonly PeerAuthentication[]) => selectionOf(all).policyFor('shop', api);
