@@ -16,10 +16,7 @@ const settings = { rootNamespace: 'istio-system', trustDomain: 'cluster.local' }
 /** What a sidecar of the soak is told of these objects. */
 function policyOf(objects: readonly object[]) {
   const texts = [peerAuthentication('STRICT'), ...objects].map((object) => JSON.stringify(object));
-  return createSelection(objectsOf(...texts), {
-    rootNamespace: 'istio-system',
-    trustDomain: 'cluster.local',
-  }).policyFor('shop', labelledPod('shop/api'));
+  return createSelection(objectsOf(...texts), settings).policyFor('shop', labelledPod('shop/api'));
 }
 
 /** Why a connection of this pod is refused; undefined when it is permitted. */
