@@ -1,3 +1,4 @@
+import type { ShownFailure } from '../../admin-api.ts';
 import { parseDate } from '../../clock.ts';
 import type { InboundPage, ShownPorts } from '../../explain-api.ts';
 import { counted } from '../../phrases.ts';
@@ -19,8 +20,14 @@ export function inboundText(page: InboundPage): string[] {
           '',
           `${counted(page.portsNotShown, 'more port')} that the policy treats in a way of their own: --port explains one`,
         ]),
-    ...failureStep(page.recentFailures, page.ports.flatMap(saidBy), parseDate(page.now)),
+    ...failureStep(page.recentFailures, page.ports.flatMap(saidBy), parseDate(page.now), placeOf),
   ];
+}
+
+/** The port that was meant, which nobody knows before a tunnel is there. */
+function placeOf({ originalDestination, tunnelTo }: ShownFailure): string {
+  if (originalDestination !== undefined) return `, to ${printable(originalDestination)}`;
+  return tunnelTo === undefined ? '' : `, a tunnel to ${printable(tunnelTo)}, for whichever port`;
 }
 
 function portSteps(ports: ShownPorts, page: InboundPage): string[] {

@@ -57,15 +57,21 @@ function trialFact({ verdict, reason, policy }: NonNullable<PolicyFacts['dryRun'
   return `with those on trial in force: ${verdict}${by}${reason === undefined ? '' : ` (${printable(reason)})`}`;
 }
 
-/** What was found is told once: `said` are those of which the verdict tells. `nowMs` is that of the page. */
-export function failureStep(failures: readonly ShownFailure[], said: readonly Found[], nowMs: number): string[] {
+/** What was found is told once: `said` are those of which the verdict tells; `place` says where one was. `nowMs` is that of the page. */
+export function failureStep(
+  failures: readonly ShownFailure[],
+  said: readonly Found[],
+  nowMs: number,
+  place: (failure: ShownFailure) => string = () => '',
+): string[] {
   return step(
     'Lately',
     failures.map((failure) => {
       const { at, id, reason, happened, detail } = failure;
-      if (isSaid(failure, said)) return `${ago(at, nowMs)}: ${printable(reason)}, as above (${printable(id)})`;
+      const when = `${ago(at, nowMs)}${place(failure)}`;
+      if (isSaid(failure, said)) return `${when}: ${printable(reason)}, as above (${printable(id)})`;
       const what = detail === undefined ? '' : `: ${printable(detail)}`;
-      return `${ago(at, nowMs)}: ${printable(happened)} (${printable(reason)}, ${printable(id)})${what}`;
+      return `${when}: ${printable(happened)} (${printable(reason)}, ${printable(id)})${what}`;
     }),
   );
 }

@@ -23,7 +23,7 @@ import { allPorts, ownPortsRule } from './inbound-ports.ts';
 import { knownAgainst, whyRevoked } from './known-against.ts';
 import { inViewOf, latelyOf } from './lately.ts';
 import { explainLimits } from './outbound.ts';
-import { ownRemedies, remedyOfPlaintext, withRemedy } from './remedies.ts';
+import { ownRemedies, remediesOfDisable, remedyOfPlaintext, withRemedy } from './remedies.ts';
 import { refusalBy, refused } from './verdict.ts';
 
 /** Who would connect. */
@@ -75,7 +75,7 @@ export function explainInbound(
     caller: known,
     hasControlPlane: settings.hasControlPlane,
     minimumInboundMode: settings.floor.minimumMode,
-    ports: ports.map((each) => explainPorts(each, { ...caller, known, isOfAll: port === undefined }, parts, settings)),
+    ports: ports.map((each) => explainTold(each, { ...caller, known, isOfAll: port === undefined }, parts, settings)),
     portsNotShown: notShown,
     recentFailures: failuresFrom(caller, port, parts.failures),
   };
@@ -103,6 +103,28 @@ function isKnown(trustDomain: string, identity: ProxyParts['identity']): boolean
     if (error instanceof DeniedError) return false;
     throw error;
   }
+}
+
+/**
+ * A port that the policy has as DISABLE is told to sidecars as one in plaintext: whoever has an identity comes there without it, and only
+ * what becomes of that counts.
+ */
+function explainTold(
+  ports: Ports,
+  caller: AskedCaller,
+  parts: InboundExplainParts,
+  settings: InboundExplainSettings,
+): ShownPorts {
+  const own = explainPorts(ports, caller, parts, settings);
+  if (caller.kind === 'plaintext' || own.mode?.fromPolicy !== 'DISABLE') return own;
+  const { ip, known, isOfAll } = caller;
+  const plain = explainPorts(ports, { kind: 'plaintext', ip, known, isOfAll }, parts, settings);
+  const told =
+    'but sidecars are told that the port takes plaintext, because it is DISABLE, and so come without an identity';
+  const sentence = `Through a tunnel ${own.verdict.sentence}; ${told}: ${plain.verdict.sentence}`;
+  const said = { ...plain.verdict, sentence };
+  if (said.kind !== 'refused') return { ...plain, verdict: said };
+  return { ...plain, verdict: withRemedy(said, remediesOfDisable) };
 }
 
 function explainPorts(
@@ -227,7 +249,7 @@ function goesAround(subject: string, capture: CaptureVerdict | null, { setting }
 function failuresFrom(caller: Caller, port: number | undefined, failures: RecentFailures): ShownFailure[] {
   return failures
     .all()
-    .filter((failure) => failure.direction === 'inbound' && isBy(caller, failure) && isTo(port, failure))
+    .filter((failure) => failure.direction === 'inbound' && isBy(caller, failure) && isTo(caller, port, failure))
     .slice(0, explainLimits.failures);
 }
 
@@ -237,7 +259,9 @@ function isBy(caller: Caller, { peerId, presentedId, peerAddress }: ShownFailure
   return peerId === undefined && presentedId === undefined;
 }
 
-function isTo(port: number | undefined, { originalDestination }: ShownFailure): boolean {
-  if (port === undefined || originalDestination === undefined) return true;
+/** A tunnel that failed is of every port for those who come through one; which was meant nobody had said. */
+function isTo(caller: Caller, port: number | undefined, { originalDestination, tunnelTo }: ShownFailure): boolean {
+  if (port === undefined) return true;
+  if (originalDestination === undefined) return caller.kind === 'identity' || tunnelTo === undefined;
   return parseAddress(originalDestination)?.port === port;
 }

@@ -106,7 +106,7 @@ async function explainRoute(
   try {
     permit = admit(destination, resolution, settings.rules);
   } catch (error) {
-    const remedies = outboundRemedies(placeOf(destination, parts.policy.current(), settings));
+    const remedies = outboundRemedies(placeOf(destination, parts.policy.current(), settings), resolution);
     verdict = refused(subject, withRemedy(refusalBy(error), remedies));
   }
   const endpoints = endpointsOf(destination, resolution, permit, parts, settings);

@@ -1,6 +1,8 @@
 import type { ShownFailure } from '../../admin-api.ts';
+import type { Destination } from '../../control-api.ts';
 import type { ShownInbound, ShownRefusal } from '../../explain-api.ts';
 import { deniedReasons } from '../../outcomes.ts';
+import type { Resolution } from '../../policy/admit.ts';
 import type { placeOf } from '../outbound/resolve.ts';
 import type { ProxyParts } from '../parts.ts';
 
@@ -11,7 +13,10 @@ export function withRemedy<T extends ShownRefusal>(refusal: T, remedies: Readonl
 }
 
 /** Of what the registry and this pod say to a destination. */
-export const outboundRemedies = (place: ReturnType<typeof placeOf>): Readonly<Record<string, string>> => ({
+export const outboundRemedies = (
+  place: ReturnType<typeof placeOf>,
+  resolution: Resolution,
+): Readonly<Record<string, string>> => ({
   unknown_destination: {
     mesh: 'Create a Service or ServiceEntry for it; it is kept back because it lies inside meshNetworks',
     registered:
@@ -19,8 +24,15 @@ export const outboundRemedies = (place: ReturnType<typeof placeOf>): Readonly<Re
     outside: 'Create a Service or ServiceEntry for it, or set outboundPolicy of this pod to ALLOW_ANY',
     no_policy: deniedReasons.policy_unavailable.remedy,
   }[place],
-  no_endpoint: 'Look below which endpoints it has and why none is used, and check the readiness of their pods',
+  no_endpoint: resolution.kind === 'known' ? remedyWithoutEndpoint(resolution.destination) : '',
 });
+
+function remedyWithoutEndpoint({ entry, endpoints, problem }: Destination): string {
+  if (endpoints.length > 0)
+    return 'Look below which endpoints it has and why none is used, and check the readiness of their pods';
+  if (entry === undefined) return 'It has no endpoint: check the selector of its Service, and that its pods run';
+  return `Correct the ServiceEntry ${entry}, or what it leads to: ${problem ?? 'it has no endpoint'}`;
+}
 
 /** Of our own identity, which has come to its end by itself, or was ended. */
 export function ownRemedies({ current }: ProxyParts['identity']): Readonly<Record<string, string>> {
@@ -44,6 +56,14 @@ export function withRemedyOf(failure: ShownFailure): ShownFailure {
     };
   return failure;
 }
+
+const withIdentity = 'Let the mode of the port be PERMISSIVE or STRICT, so that sidecars come with their identity';
+
+/** Of a sidecar that is told to come in plaintext, because the port is DISABLE: no rule that asks for an identity lets it in. */
+export const remediesOfDisable: Readonly<Record<string, string>> = {
+  default_deny: `${withIdentity}; else let a rule match the address of the peer`,
+  plaintext_in_strict: `${withIdentity}: minimumInboundMode of this pod takes no plaintext`,
+};
 
 /** What to do about a caller that speaks plaintext to a port that is STRICT. */
 export function remedyOfPlaintext(

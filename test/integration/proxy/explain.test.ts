@@ -7,9 +7,10 @@ import { formatAddress } from '../../../src/addresses.ts';
 import type { ShownFailure } from '../../../src/admin-api.ts';
 import { wholePod } from '../../../src/annotations.ts';
 import { createCaptureRules, withinPodRule } from '../../../src/capture-scope.ts';
-import type { AuthorizationPolicy, Endpoint, PolicyState } from '../../../src/control-api.ts';
+import type { AuthorizationPolicy, Destination, Endpoint, PolicyState } from '../../../src/control-api.ts';
 import { DeniedError } from '../../../src/errors.ts';
 import { createRevocations } from '../../../src/identity/revocations.ts';
+import type { Mode } from '../../../src/policy/mode.ts';
 import { reservedInbound, sidecarPorts } from '../../../src/ports.ts';
 import { maxOwnPorts } from '../../../src/proxy/explain/inbound-ports.ts';
 import { createNameExplainer } from '../../../src/proxy/explain/lookup.ts';
@@ -84,6 +85,7 @@ function someFailures(): RecentFailures {
   const all = [
     failed('plaintext', { ...inbound, peerAddress: '10.0.0.66:40000' }),
     failed('presented', { direction: 'inbound', presentedId: idOf('web') }),
+    failed('tunnel', { direction: 'inbound', peerAddress: '10.0.0.68:40000', tunnelTo: '10.0.0.7:15008' }),
     failed('from-other', { ...inbound, peerId: idOf('other') }),
     failed('from-web', { ...inbound, peerId: idOf('web') }),
     failed('elsewhere', { originalDestination: '10.96.0.11:80' }),
@@ -387,6 +389,22 @@ describe('a connection of the application', () => {
     const plane = await capturing(0, { lookup: async () => ({ kind: 'unknown' }) });
     const { recentFailures } = await explaining(plane, { parts: { failures: someFailures() } }).to('10.96.0.10:80');
     expect(recentFailures.map(({ id }) => id)).toEqual(['by-endpoint', 'by-destination']);
+  });
+
+  it('without an endpoint is told what is wrong with its ServiceEntry', async () => {
+    const problem = 'spec.resolution is "LAX"';
+    const none = { address: formatAddress(service), endpoints: [], ttlSeconds: 300, known: true };
+    const remedyOf = async (destination: Partial<Destination>) => {
+      const lookup = async (): Promise<Lookup> => ({ kind: 'known', destination: { ...none, ...destination } });
+      const { verdict } = await explaining(await capturing(0, { lookup })).to('10.96.0.10:80');
+      return verdict.kind === 'refused' ? verdict.remedy : verdict.kind;
+    };
+    expect(await remedyOf({ entry: 'shop/bad', problem })).toBe(
+      `Correct the ServiceEntry shop/bad, or what it leads to: ${problem}`,
+    );
+    expect(await remedyOf({ service: 'api.shop' })).toBe(
+      'It has no endpoint: check the selector of its Service, and that its pods run',
+    );
   });
 
   it('is told which endpoint is set aside, of what and for how long', async () => {
@@ -702,12 +720,12 @@ describe('what is said of policies', () => {
   const web = idOf('web');
   const guard = { check: (destination: Address) => destination };
 
-  async function under(policy: PolicyState) {
+  async function under(policy: PolicyState, minimumMode: Mode = 'DISABLE') {
     const plane = await runDataPlane({
       identity: identityOf('api'),
       adjust: (all) => ({
         ...all,
-        inbound: { ...all.inbound, floor: { minimumMode: 'DISABLE', allowedPeers: undefined } },
+        inbound: { ...all.inbound, floor: { minimumMode, allowedPeers: undefined } },
       }),
     });
     cleanups.push(() => plane.stop());
@@ -773,6 +791,45 @@ describe('what is said of policies', () => {
       ['port 8080', 'STRICT', 'shop/api', 'refused'],
       ['port 9090', 'PERMISSIVE', 'istio-system/default', 'carried'],
     ]);
+  });
+
+  it.each<[string, PolicyState['authorization'], string, RegExp]>([
+    [
+      'an ALLOW rule by principal',
+      [policyOf('ALLOW', web)],
+      'denied default_deny',
+      /^Through a tunnel spiffe:.* would be let in.*DISABLE.*without an identity: Plaintext from anywhere to port 80 would be refused/,
+    ],
+    ['a DENY rule by principal', [deny], 'carried', /^Through a tunnel .* would be refused.* would be let in/],
+    [
+      'none',
+      [],
+      'carried',
+      /^Through a tunnel .* would be let in.*: Plaintext from anywhere to port 80 would be let in/,
+    ],
+  ])(
+    'goes by what comes to a port that is DISABLE, which has no identity: %s',
+    async (_, authorization, end, sentence) => {
+      const { from } = await under({
+        mode: 'STRICT',
+        ports: [{ port: 80, mode: 'DISABLE', setBy: 'x/y' }],
+        authorization,
+      });
+      const { verdict } = await from(web, 80);
+      expect(said(await from(web, 80))).toBe(end);
+      expect(verdict.sentence).toMatch(sentence);
+      if (verdict.kind === 'refused') expect(verdict.remedy).toContain('PERMISSIVE or STRICT');
+      expect((await from(web, 81)).verdict.sentence).not.toContain('Through a tunnel');
+    },
+  );
+
+  it('says that the floor of the pod takes nobody who is told to come in plaintext', async () => {
+    const { from } = await under({ mode: 'DISABLE' }, 'STRICT');
+    expect((await from(web, 80)).verdict).toMatchObject({
+      ...{ kind: 'refused', reason: 'plaintext_in_strict' },
+      sentence: expect.stringMatching(/^Through a tunnel .* would be let in/),
+      remedy: expect.stringContaining('minimumInboundMode'),
+    });
   });
 
   it('says that the PeerAuthentication which sets a mode cannot be followed, and why', async () => {
@@ -895,7 +952,9 @@ describe('a plaintext connection from elsewhere', () => {
     expect(await idsOf({ from: idOf('web'), port: '81' })).toEqual(['presented']);
     expect(await idsOf({ from: '10.0.0.66' })).toEqual(['plaintext']);
     expect(await idsOf({ from: '10.0.0.67' })).toEqual([]);
-    expect(await idsOf({ from: 'plaintext' })).toEqual(['plaintext']);
+    expect(await idsOf({ from: 'plaintext' })).toEqual(['plaintext', 'tunnel']);
+    expect(await idsOf({ from: 'plaintext', port: '80' })).toEqual(['plaintext']);
+    expect(await idsOf({ from: 'plaintext', port: '81' })).toEqual([]);
   });
 
   it('is refused while the sidecar drains', async () => {

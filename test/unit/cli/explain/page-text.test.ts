@@ -280,6 +280,16 @@ describe('a peer', () => {
     ]);
   });
 
+  it('is told of which port a failure was, where that is known', () => {
+    const recentFailures = [
+      failure({ originalDestination: '10.0.0.7:8080', detail: undefined }),
+      failure({ originalDestination: undefined, tunnelTo: '10.0.0.7:15008', detail: undefined }),
+    ];
+    const text = explainText({ ...page, recentFailures }).join('\n');
+    expect(text).toMatch(/Lately .* ago, to 10\.0\.0\.7:8080: /);
+    expect(text).toMatch(/ ago, a tunnel to 10\.0\.0\.7:15008, for whichever port: /);
+  });
+
   it('is told that the PeerAuthentication which sets the mode is invalid, and why', () => {
     const [port] = page.ports;
     const mode = {
