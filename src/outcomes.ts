@@ -12,7 +12,7 @@ export const handshakeReasons = {
   no_client_cert: {
     happened: 'The peer presented no certificate',
     remedy:
-      'Look what runs at `peerAddress`: a sidecar always presents one, and nothing else has business on this port',
+      'Look what runs at `peerAddress`, and why it dials `originalDestination`, or `tunnelTo` for a tunnel, as a sidecar does: a sidecar always presents one',
   },
   untrusted: {
     happened: "The peer's certificate does not chain to the trust bundle of its trust domain",
@@ -265,12 +265,13 @@ export const closedReasons = {
   },
   reset: {
     happened: 'One side reset the connection, or closed it before the other was done',
-    remedy: 'Look in the logs of both applications: the sidecar only passed it on',
+    remedy:
+      'Look in the logs of both applications, and where the other end has a sidecar in the log of that as well: it resets what it refuses',
   },
   upstream_refused: {
-    happened: 'Nothing listens at the destination',
+    happened: 'The destination refused the connection, or reset it at once',
     remedy:
-      'Check that the application runs, and that it listens on this port and on an address that can be reached; `detail` names what was dialled',
+      'Where `detail` has ECONNREFUSED nothing listens there: check that the application runs, and that it listens on this port and on an address that can be reached; where it has ECONNRESET something does: look in the log of the application, and of its sidecar, which resets what it refuses',
   },
   upstream_timeout: {
     happened: 'The destination did not answer in time',

@@ -145,10 +145,10 @@ describe.skipIf(noPodsBecause !== undefined)(`what is explained in a mesh of pod
     await logged('web', '"outbound"', `"originalDestination":"${target}"`);
     const here = await explain('web', '--to', target);
     expect(here.status).toBe(1);
-    expect(firstLine(here)).toMatch(/would be attempted .*, but the last one FAILED .*: Nothing listens/);
+    expect(firstLine(here)).toMatch(/would be attempted .*, but the last one FAILED .*: The destination refused/);
     const there = await explain('api', '--from', webId, '--port', '7002');
     expect(there.status).toBe(1);
-    expect(firstLine(there)).toMatch(/would be let in, but the last one FAILED .*: Nothing listens/);
+    expect(firstLine(there)).toMatch(/would be let in, but the last one FAILED .*: The destination refused/);
   });
 
   it('a setting that excludes a sidecar is named where it is set, and its pod where it is refused', async () => {

@@ -41,6 +41,7 @@ const tableAt = (nowMs: number): readonly Column<ShownFailure>[] => [
   { title: 'DIR', text: ({ direction }) => (direction === 'inbound' ? 'in' : 'out') },
   { title: 'REASON', text: ({ reason }) => printable(reason) },
   { title: 'PEER', text: peerOf, least: 14 },
+  { title: 'TO', text: destinationOf, least: 14 },
   { title: 'CERTIFICATE', text: ({ presentedId }) => printable(presentedId ?? '(none seen)'), least: 16 },
   { title: 'ID', text: ({ id }) => printable(id), least: 16 },
 ];
@@ -48,4 +49,9 @@ const tableAt = (nowMs: number): readonly Column<ShownFailure>[] => [
 /** Where the sidecar of the other side is. */
 function peerOf({ direction, peerAddress, tunnelTo, endpoint }: ShownFailure): string {
   return printable(direction === 'inbound' ? peerAddress : (tunnelTo ?? endpoint ?? 'unknown'));
+}
+
+/** What was dialled: of a tunnel that comes in, our end of it, since nobody has said yet for which port it is. */
+function destinationOf({ direction, originalDestination, tunnelTo }: ShownFailure): string {
+  return printable(originalDestination ?? (direction === 'inbound' ? tunnelTo : undefined) ?? 'unknown');
 }

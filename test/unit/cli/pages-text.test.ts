@@ -391,7 +391,7 @@ function failed(parts: Partial<ShownFailure>): ShownFailure {
 describe('the failed handshakes for a person', () => {
   it('say of each reason once what it means and what to do, then show each', () => {
     const handshakes = [
-      failed({}),
+      failed({ tunnelTo: '10.0.0.5:15008' }),
       failed({
         id: 'two',
         direction: 'outbound',
@@ -401,12 +401,13 @@ describe('the failed handshakes for a person', () => {
         presentedId: undefined,
         detail: undefined,
         tunnelTo: '10.0.0.7:15008',
+        originalDestination: '10.96.0.1:80',
         otherReason: 'untrusted',
         otherHappened: 'It does not trust us',
       }),
-      failed({ id: 'three', detail: 'older' }),
+      failed({ id: 'three', detail: 'older', tunnelTo: undefined, originalDestination: '10.0.0.5:8080' }),
     ];
-    expect(handshakesText({ now, handshakes }, 100)).toEqual([
+    expect(handshakesText({ now, handshakes }, 120)).toEqual([
       '3 handshakes failed that the sidecar remembers: 2 untrusted, 1 reset',
       '',
       'untrusted: The certificate chains to no root that is trusted',
@@ -417,10 +418,10 @@ describe('the failed handshakes for a person', () => {
       '  Look at its log',
       '  The other side says untrusted: It does not trust us',
       '',
-      'AGO  DIR  REASON     PEER            CERTIFICATE                            ID',
-      '30s  in   untrusted  10.0.0.9:41000  spiffe://cluster.local/ns/shop/sa/old  ab12cd34ef-2',
-      '30s  out  reset      10.0.0.7:15008  (none seen)                            two',
-      '30s  in   untrusted  10.0.0.9:41000  spiffe://cluster.local/ns/shop/sa/old  three',
+      'AGO  DIR  REASON     PEER            TO              CERTIFICATE                            ID',
+      '30s  in   untrusted  10.0.0.9:41000  10.0.0.5:15008  spiffe://cluster.local/ns/shop/sa/old  ab12cd34ef-2',
+      '30s  out  reset      10.0.0.7:15008  10.96.0.1:80    (none seen)                            two',
+      '30s  in   untrusted  10.0.0.9:41000  10.0.0.5:8080   spiffe://cluster.local/ns/shop/sa/old  three',
     ]);
     expect(handshakesText({ now, handshakes: [] }, 100)).toEqual(['No handshake has failed']);
   });
