@@ -21,7 +21,10 @@ function selectionOf(
   peerAuthentications: readonly PeerAuthentication[],
   authorizationPolicies: readonly ScopedPolicy[] = [],
 ) {
-  return createSelection({ peerAuthentications, authorizationPolicies, serviceEntries: [] }, { rootNamespace, trustDomain });
+  return createSelection(
+    { peerAuthentications, authorizationPolicies, serviceEntries: [] },
+    { rootNamespace, trustDomain },
+  );
 }
 
 const modeOf = (...all: readonly PeerAuthentication[]) => selectionOf(all).policyFor('shop', api);
@@ -223,6 +226,7 @@ it('counts objects as accepted, invalid, or skipped because they count for no wo
     peerAuthentication('istio-system/default', 'STRICT'),
     peerAuthentication('shop/wrong', 'STRICT', { problem }),
     peerAuthentication('istio-system/narrow', 'STRICT', { ...ofApi, problem }),
+    peerAuthentication('shop/z-behind', 'STRICT'),
   ];
   const authorizationPolicies = [
     scopedPolicy('shop/fine'),
@@ -283,7 +287,6 @@ describe('beside a second implementation', () => {
     name: fc.constantFrom('a', 'b', 'c', 'd'),
     creationTimestamp: fc.constantFrom(undefined, '2024-01-01T00:00:00Z', '2025-01-01T00:00:00Z'),
     selector: fc.option(labels, { nil: undefined }),
-    peerAuthentication('shop/z-behind', 'STRICT'),
   });
   const isUnique = { selector: (one: { namespace: string; name: string }) => `${one.namespace}/${one.name}` };
   const authentications = fc.uniqueArray(
@@ -321,7 +324,28 @@ describe('beside a second implementation', () => {
       { numRuns: 500 },
     );
   });
+
+  it('tells of every PeerAuthentication that decides for no workload, and of no other', () => {
+    fc.assert(
+      fc.property(authentications, (peers) => {
+        const without = notInForce(peers, rootNamespace);
+        const deciding = createDeciding(peers, rootNamespace);
+        const used = new Set(
+          ['istio-system', 'shop', 'other'].flatMap((where) =>
+            allLabels.flatMap((labels) => Object.values(deciding(where, labels))),
+          ),
+        );
+        expect(peers.filter((one) => !without.has(one))).toEqual(peers.filter((one) => used.has(one)));
+      }),
+      { numRuns: 500 },
+    );
+  });
 });
+
+/** What pods can wear of the labels that are drawn. */
+const allLabels = [undefined, 'a', 'b'].flatMap((app) =>
+  [undefined, 'a', 'b'].map((tier) => ({ ...(app && { app }), ...(tier && { tier }) })),
+);
 
 function matchesAll(selector: Readonly<Record<string, string>> | undefined, wanted: Readonly<Record<string, string>>) {
   for (const key of Object.keys(selector ?? {})) if (wanted[key] !== selector?.[key]) return false;
@@ -341,29 +365,8 @@ function naiveMode(
       const [first = '', second = ''] = [one.creationTimestamp, other.creationTimestamp];
       if (first !== second) return first < second ? -1 : 1;
       return one.name.localeCompare(other.name);
-
-  it('tells of every PeerAuthentication that decides for no workload, and of no other', () => {
-    fc.assert(
-      fc.property(authentications, (peers) => {
-        const without = notInForce(peers, rootNamespace);
-        const deciding = createDeciding(peers, rootNamespace);
-        const used = new Set(
-          ['istio-system', 'shop', 'other'].flatMap((where) =>
-            allLabels.flatMap((labels) => Object.values(deciding(where, labels))),
-          ),
-        );
-        expect(peers.filter((one) => !without.has(one))).toEqual(peers.filter((one) => used.has(one)));
-      }),
-      { numRuns: 500 },
-    );
-  });
     })[0];
   const mesh = oldest(all.filter((one) => one.namespace === rootNamespace && !isSelector(one)));
-/** What pods can wear of the labels that are drawn. */
-const allLabels = [undefined, 'a', 'b'].flatMap((app) =>
-  [undefined, 'a', 'b'].map((tier) => ({ ...(app && { app }), ...(tier && { tier }) })),
-);
-
   const own = where === rootNamespace ? [] : all.filter((one) => one.namespace === where);
   const namespaceWide = oldest(own.filter((one) => !isSelector(one)));
   const workload = oldest(own.filter((one) => isSelector(one) && matchesAll(one.selector, wanted)));
