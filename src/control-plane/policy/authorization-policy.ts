@@ -47,12 +47,15 @@ interface Enforceable {
 
 function enforceable(object: PolicyObject): Enforceable {
   const findings = problemsOfObject(authorizationPolicySchema, object);
+  if (!isOfKnownVersion(object)) return { rules: [], findings };
   const parsed = v.safeParse(v.nullish(authorizationSpec, {}), object.spec);
-  if (!parsed.success)
+  if (!parsed.typed || (!parsed.success && findings.length === 0))
     return { rules: [], findings: findings.length > 0 ? findings : [problem(['spec'], 'cannot be read')] };
+  // Of the right shape: it can be looked at to its end, whatever is wrong in it.
   const spec = parsed.output ?? {};
   const problems = [...findings, ...problemsOfSpec(spec)];
-  return problems.length > 0 ? { rules: [], findings: problems } : rulesOf(spec, object.metadata.namespace);
+  const { rules, findings: warnings } = rulesOf(spec, object.metadata.namespace);
+  return { rules: problems.length > 0 ? [] : rules, findings: [...problems, ...warnings] };
 }
 
 /** What it is for is no matter of sidecars, and neither is what else stands in it, such as CUSTOM for a gateway. */

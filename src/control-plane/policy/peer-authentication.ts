@@ -4,7 +4,7 @@ import type { Finding, Read } from './finding.ts';
 import { problem, problemOf, shown, warning } from './finding.ts';
 import { choice, closed, istioObject, selector } from './schema.ts';
 import type { PolicyObject, Scope } from './scope.ts';
-import { problemsOfObject, scopeOf, securityVersions } from './scope.ts';
+import { isOfKnownVersion, problemsOfObject, scopeOf, securityVersions } from './scope.ts';
 import { portPattern } from './values.ts';
 
 /** A mode, or UNSET: that of the wider scope. */
@@ -47,11 +47,13 @@ export const peerAuthenticationSchema = istioObject(v.nullish(spec), securityVer
 export function readPeerAuthentication(object: PolicyObject): Read<PeerAuthentication> {
   const findings = problemsOfObject(peerAuthenticationSchema, object);
   const parsed = v.safeParse(v.nullish(spec, {}), object.spec);
-  const read = parsed.success ? (parsed.output ?? {}) : undefined;
-  const all = [...findings, ...(read === undefined || findings.length > 0 ? [] : findingsOfSpec(read))];
+  const read = parsed.typed && isOfKnownVersion(object) ? (parsed.output ?? {}) : undefined;
+  // Whom a selector selects that has something wrong in it nobody knows.
+  const isSelectorSound = !findings.some(({ path }) => path[1] === 'selector');
+  const all = [...findings, ...(read !== undefined && isSelectorSound ? findingsOfSpec(read) : [])];
   const problemText = problemOf(all);
   const scope = scopeOf(object);
-  if (problemText !== undefined || read === undefined)
+  if (problemText !== undefined || read === undefined || !parsed.success)
     return {
       object: { ...scope, mode: 'STRICT', ports: new Map(), problem: problemText ?? 'spec cannot be read' },
       findings: all,

@@ -60,7 +60,12 @@ export function isVisibleIn({ exportTo }: ServiceEntry, namespace: string): bool
 export function readServiceEntry(object: PolicyObject): Read<ServiceEntry> {
   const parsed = v.safeParse(serviceEntrySchema, object);
   const spec = parsed.success ? (parsed.output.spec as ServiceEntrySpec) : undefined;
-  const findings = [...problemsOf(serviceEntrySchema, object), ...(spec === undefined ? [] : meaningFindings(spec))];
+  // Of the right shape it can be looked at to its end, whatever is wrong in it.
+  const shaped = parsed.typed ? (parsed.output.spec as ServiceEntrySpec) : undefined;
+  const findings = [
+    ...problemsOf(serviceEntrySchema, object),
+    ...(shaped === undefined ? [] : meaningFindings(shaped)),
+  ];
   const { name, namespace, creationTimestamp } = object.metadata;
   const { addresses, ports, exportTo } = v.parse(readableSpec, object.spec);
   const problem = problemOf(findings);

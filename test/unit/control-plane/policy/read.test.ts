@@ -75,6 +75,65 @@ describe('what is not read', () => {
   });
 });
 
+describe('all that is to say of an object is told at once', () => {
+  it.each<[string, string, unknown, readonly string[]]>([
+    [
+      'security.istio.io/v1',
+      'AuthorizationPolicy',
+      {
+        action: 'DENY',
+        provider: { nam: 'x' },
+        rules: [{ from: [{ source: { principals: ['spiffe://a'], ipBlocks: ['10.0.0.0/99'] } }] }],
+      },
+      [
+        'problem spec.provider.nam is not known, did you mean name?',
+        'problem spec.rules[0].from[0].source.ipBlocks[0] is "10.0.0.0/99", expected an IP address or a CIDR',
+        'problem spec.provider is given, expected it with the action CUSTOM alone',
+        'warning spec.rules[0].from[0].source.principals[0] begins with spiffe://, which no principal does here, so that it matches nobody',
+      ],
+    ],
+    [
+      'security.istio.io/v1',
+      'PeerAuthentication',
+      { mtsl: {}, portLevelMtls: { 80: { mode: 'STRICT' } } },
+      [
+        'problem spec.mtsl is not known, did you mean mtls?',
+        'problem spec.portLevelMtls is given without a selector, expected one with labels',
+      ],
+    ],
+    [
+      'networking.istio.io/v1',
+      'ServiceEntry',
+      {
+        hosts: ['a.example'],
+        addresses: ['192.0.2.1', 'a'],
+        resolution: 'DNS_ROUND_ROBIN',
+        ports: [{ number: 80, protocl: 'UDP' }],
+      },
+      [
+        'problem spec.addresses[1] is "a", expected an IP address or a CIDR',
+        'problem spec.ports[0].protocl is not known, did you mean protocol?',
+        'problem spec.resolution is "DNS_ROUND_ROBIN", and names are not looked up; expected NONE or STATIC',
+      ],
+    ],
+  ])('%s %s', (apiVersion, kind, spec, said) => {
+    const read = policyReader(apiVersion, kind)?.({ apiVersion, kind, metadata: { name: 'a' }, spec });
+    expect(read?.findings.map(({ severity, why }) => `${severity} ${why}`).toSorted()).toEqual(said.toSorted());
+  });
+
+  it('but that it is of a version that nobody knows', () => {
+    for (const kind of ['AuthorizationPolicy', 'PeerAuthentication']) {
+      const object = {
+        apiVersion: 'security.istio.io/v9',
+        kind,
+        metadata: { name: 'a' },
+        spec: { selector: {}, action: 'DENY' },
+      };
+      expect(policyReader(object.apiVersion, kind)?.(object).findings).toHaveLength(1);
+    }
+  });
+});
+
 it.each([new Map([['mode', 'STRICT']]), new Set(['mode'])])(
   'takes %o for no object, in which it would have no field',
   (given) => {
