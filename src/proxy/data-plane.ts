@@ -6,6 +6,7 @@ import { acceptInbound } from './inbound/capture.ts';
 import { createDials } from './inbound/dials.ts';
 import type { InboundGuard } from './inbound/guard.ts';
 import { createHandshakes, handshakesFor } from './inbound/handshakes.ts';
+import { createHelloRoom } from './inbound/hello-room.ts';
 import { createPermissions } from './inbound/permissions.ts';
 import { createGreetings } from './inbound/silence.ts';
 import type { InboundSettings } from './inbound/tunnel.ts';
@@ -109,6 +110,7 @@ export async function startDataPlane(parts: DataPlaneParts, settings: DataPlaneS
     handshakes: createSlots(settings.maxHandshakes),
     inFlight: createHandshakes(handshakesFor(parts.connections)),
     greetings: createGreetings(),
+    helloRoom: createHelloRoom(),
     dials: createDials(parts.connections.capacity),
   };
   const outboundParts = {

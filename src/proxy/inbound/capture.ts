@@ -18,12 +18,14 @@ import type { Delivered } from './deliver.ts';
 import { deliver } from './deliver.ts';
 import type { Detected } from './detect.ts';
 import { acceptDirect } from './direct.ts';
+import type { HelloRoom } from './hello-room.ts';
 import { look } from './look.ts';
 import type { Greetings } from './silence.ts';
 import type { InboundParts, InboundSettings } from './tunnel.ts';
 
 export interface CaptureParts extends InboundParts {
   readonly greetings: Greetings;
+  readonly helloRoom: HelloRoom;
   /** Where a captured connection was going; undefined when the kernel does not know. */
   originalDestination(socket: Socket): Address | undefined;
   /** What to tell whoever dials the canary port; undefined while nobody was asked to. */

@@ -15,6 +15,8 @@ export interface HelloProgress {
   readonly at: number;
   /** Bytes of the handshake message in the records before it. */
   readonly messageBytes: number;
+  /** That the message says it has without its header; undefined while that is not here. */
+  readonly length: number | undefined;
 }
 
 /**
@@ -39,7 +41,7 @@ const maxSessionIdBytes = 32;
 /** RFC 7301. */
 const alpnExtension = 16;
 
-const start: HelloProgress = { at: 0, messageBytes: 0 };
+const start: HelloProgress = { at: 0, messageBytes: 0, length: undefined };
 
 /**
  * Looks for a ClientHello (RFC 8446 §4.1.2, RFC 5246 §7.4.1.2), however its client cut it into segments and records. Never
@@ -47,11 +49,11 @@ const start: HelloProgress = { at: 0, messageBytes: 0 };
  */
 export function readClientHello(bytes: Buffer, progress: HelloProgress = start): HelloAnswer {
   if (bytes.length > 0 && bytes[0] !== handshakeRecord) return { kind: 'no' };
-  let { at, messageBytes } = progress;
+  let { at, messageBytes, length } = progress;
   for (;;) {
     const why = problemOfRecord(bytes, at);
     if (why !== undefined) return { kind: 'bad', why };
-    const more = (atLeast: number): HelloAnswer => ({ kind: 'more', atLeast, progress: { at, messageBytes } });
+    const more = (atLeast: number): HelloAnswer => ({ kind: 'more', atLeast, progress: { at, messageBytes, length } });
     // Up to the type of the message each byte can be the one that tells.
     if (bytes.length - at <= recordHeaderBytes) return more(bytes.length + 1);
     const end = endOfRecord(bytes, at);
@@ -59,7 +61,7 @@ export function readClientHello(bytes: Buffer, progress: HelloProgress = start):
     messageBytes += end - at - recordHeaderBytes;
     at = end;
     if (messageBytes < messageHeaderBytes) continue;
-    const length = messageLength(bytes);
+    length ??= messageLength(bytes);
     if (length > maxHelloBytes) return { kind: 'bad', why: `Its ClientHello has ${length} bytes` };
     if (messageBytes >= messageHeaderBytes + length) return readMessage(message(bytes, messageHeaderBytes + length));
   }
@@ -77,7 +79,7 @@ const endOfRecord = (bytes: Buffer, at: number) => at + recordHeaderBytes + byte
 
 /** What is wrong with the record that begins here, as far as it is here; undefined while nothing is. */
 function problemOfRecord(bytes: Buffer, at: number): string | undefined {
-  const [type = handshakeRecord, major = 3] = bytes.subarray(at, at + 2);
+  const { [at]: type = handshakeRecord, [at + 1]: major = 3 } = bytes;
   if (type !== handshakeRecord) return `A record of type ${type} interrupts its ClientHello`;
   if (major !== 3) return `A record has the version ${major}`;
   if (bytes.length < at + recordHeaderBytes) return undefined;

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Clock } from '../../clock.ts';
 import { ConnectionError } from '../../errors.ts';
 import { isOtherRecord, readClientHello } from './client-hello.ts';
+import type { HelloRoom } from './hello-room.ts';
 
 /** What a captured connection begins with. */
 export type Detected =
@@ -31,13 +32,25 @@ export interface Silence {
 
 /**
  * Looks at what the peer says first, and puts it back. Waits until that tells what it is; `signal` ends the wait with its
- * reason. Every byte that is not known to be something else is held, `maxHelloRecordBytes` and one read at most.
+ * reason. Every byte that is not known to be something else is held, `maxHelloRecordBytes` and one read at most, as long as
+ * there is `room`: else it throws `DeniedError`.
  */
-export function detect(socket: Socket, signal: AbortSignal): Promise<Detected>;
-export function detect(socket: Socket, signal: AbortSignal, silence: Silence): Promise<Detected | Silent>;
-export function detect(socket: Socket, signal: AbortSignal, silence?: Silence): Promise<Detected | Silent> {
+export function detect(socket: Socket, signal: AbortSignal, room: HelloRoom): Promise<Detected>;
+export function detect(
+  socket: Socket,
+  signal: AbortSignal,
+  room: HelloRoom,
+  silence: Silence,
+): Promise<Detected | Silent>;
+export function detect(
+  socket: Socket,
+  signal: AbortSignal,
+  room: HelloRoom,
+  silence?: Silence,
+): Promise<Detected | Silent> {
   const { promise, resolve, reject } = Promise.withResolvers<Detected | Silent>();
   const held = createHeld();
+  const hold = room.hold();
   let answer = readClientHello(held.bytes());
 
   const onReadable = () => {
@@ -46,7 +59,14 @@ export function detect(socket: Socket, signal: AbortSignal, silence?: Silence): 
       held.add(chunk);
       if (answer.kind === 'more' && held.bytes().length >= answer.atLeast)
         answer = readClientHello(held.bytes(), answer.progress);
-      if (answer.kind === 'more') continue;
+      if (answer.kind === 'more') {
+        try {
+          hold.resize(held.roomBytes());
+          continue;
+        } catch (error) {
+          return reject(error);
+        }
+      }
       // In this very turn: the end may be here as well, and nothing can be put back behind it. What is put back is readable again.
       ignore();
       socket.unshift(held.bytes());
@@ -71,7 +91,10 @@ export function detect(socket: Socket, signal: AbortSignal, silence?: Silence): 
   socket.once('close', onClose);
   if (signal.aborted) onAbort();
   else if (socket.readableEnded || socket.destroyed) onClose();
-  return promise.finally(ignore);
+  return promise.finally(() => {
+    ignore();
+    hold.release();
+  });
 }
 
 type Answer = Exclude<ReturnType<typeof readClientHello>, { kind: 'more' }>;
@@ -90,7 +113,7 @@ function detectedBy(answer: Answer, bytes: Buffer): Detected {
 }
 
 /** Bytes in one piece, which grows by doubling: of single bytes each is copied a few times at most, and not once for each that follows. */
-function createHeld(): { add(chunk: Buffer): void; bytes(): Buffer } {
+function createHeld(): { add(chunk: Buffer): void; bytes(): Buffer; roomBytes(): number } {
   let room: Buffer = Buffer.alloc(0);
   let length = 0;
   return {
@@ -106,5 +129,6 @@ function createHeld(): { add(chunk: Buffer): void; bytes(): Buffer } {
       length += chunk.length;
     },
     bytes: () => room.subarray(0, length),
+    roomBytes: () => room.length,
   };
 }

@@ -37,15 +37,17 @@ export async function look(from: Unseen, mode: Mode, parts: CaptureParts, settin
   const { socket, plaintext } = from;
   if (mode === 'DISABLE') return seen({ kind: 'plaintext', why: 'unseen' });
   if (mode === 'PERMISSIVE') {
-    const { clock, greetings, policy } = parts;
+    const { clock, greetings, policy, helloRoom } = parts;
     // So that a greeting can be there by the time at which it is passed on.
     const silentMs = Math.min(silenceLimits.beforeDialMs, greetings.heldMs(plaintext.destination.port) / 2);
-    const first = await unproved(from, parts, settings, (signal) => detect(socket, signal, { clock, silentMs }));
+    const first = await unproved(from, parts, settings, (signal) =>
+      detect(socket, signal, helloRoom, { clock, silentMs }),
+    );
     if (first.kind !== 'silent') return seen(first);
     if (decideInbound(plaintext, policy.current(), settings.floor).kind === 'permitted')
       return dialAndLook(from, parts, settings);
   }
-  return seen(await unproved(from, parts, settings, (signal) => detect(socket, signal)));
+  return seen(await unproved(from, parts, settings, (signal) => detect(socket, signal, parts.helloRoom)));
 }
 
 const seen = (detected: Detected): Seen => ({ detected, delivered: undefined });
@@ -53,7 +55,7 @@ const seen = (detected: Detected): Seen => ({ detected, delivered: undefined });
 /** Dials the application for a client that is silent, and listens to both. */
 async function dialAndLook(from: Unseen, parts: CaptureParts, settings: InboundSettings): Promise<Seen> {
   const { socket, acceptedAtMs, plaintext } = from;
-  const { clock, greetings, policy } = parts;
+  const { clock, greetings, policy, helloRoom } = parts;
   const { port } = plaintext.destination;
   const permit = authorize(plaintext, policy.current(), settings.floor);
   const gone = untilClosed(socket);
@@ -67,7 +69,10 @@ async function dialAndLook(from: Unseen, parts: CaptureParts, settings: InboundS
     gone.throwIfAborted();
     if (first === 'greeting') greetings.spoken(port);
     if (first !== 'client') return { detected: { kind: 'plaintext', why: 'silent' }, delivered };
-    return { detected: await inTime(from, parts, settings, undefined, (signal) => detect(socket, signal)), delivered };
+    return {
+      detected: await inTime(from, parts, settings, undefined, (signal) => detect(socket, signal, helloRoom)),
+      delivered,
+    };
   } catch (error) {
     resetSocket(delivered.application);
     delivered.release();

@@ -289,6 +289,34 @@ describe('a client that does not finish', () => {
     },
   );
 
+  it('X1: holds unfinished hellos of very many peers in bounded memory, and those of others are read', async () => {
+    const port = await open('STRICT');
+    const clients = await Promise.all(Array.from({ length: 200 }, () => port.dial()));
+    // Each holds as much as it has sent at least, and twice that at most.
+    const unfinished = [Buffer.of(1, 2, 1, 0x44), ...Array.from({ length: 120 }, () => Buffer.alloc(1000))];
+    for (const client of clients) client.resume().write(Buffer.concat(unfinished.map(handshake)));
+    const left = () => clients.filter(({ destroyed }) => !destroyed).length;
+    await expect.poll(left).toBeLessThan(140);
+    expect(await port.plane.line({ reason: 'handshake_limit' })).toMatchObject({
+      outcome: 'denied',
+      detail: expect.stringContaining('Hellos that are not finished'),
+    });
+    (await port.dial()).write(handshake(clientHello()));
+    await port.plane.line({ reason: 'alpn' });
+    expect(left()).toBeGreaterThan(60);
+
+    const cut = left();
+    for (const client of clients) client.destroy();
+    const ended = () => port.plane.observed.filter(({ args }) => args[1] === 'reset').length;
+    await expect.poll(ended).toBe(cut);
+    const long = clientHello({ extensions: [...tls13Extensions(), extension(21, Buffer.alloc(60_000))] });
+    for (let nth = 0; nth < 10; nth += 1) {
+      const later = await port.dial();
+      for (let at = 0; at < long.length; at += 16_000) later.write(handshake(long.subarray(at, at + 16_000)));
+    }
+    await expect.poll(() => port.plane.observed.filter(({ args }) => args[1] === 'alpn').length).toBe(11);
+  });
+
   it('X1: gives its place to a newcomer', async () => {
     const port = await open('STRICT', undefined, { parts: { connections: createSlots(4) } });
     const clients = await Promise.all([1, 2, 3].map(() => port.dial()));

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { Duplex } from 'node:stream';
 import * as tls from 'node:tls';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { HelloAnswer } from '../../../src/proxy/inbound/client-hello.ts';
 import {
   isOtherRecord,
@@ -251,6 +251,17 @@ describe('the price of a hello', () => {
       answer: { kind: 'hello' },
       asked: 7 * 7,
     });
+  });
+
+  it('is not more for each record: what it says of its length is read once', () => {
+    const whole = inRecords(large.subarray(0, 40_000), 1);
+    const concat = vi.spyOn(Buffer, 'concat');
+    const { answer, asked } = readInPieces(whole, [1000]);
+    const copies = concat.mock.calls.length;
+    concat.mockRestore();
+    expect(answer.kind).toBe('more');
+    expect(asked).toBeGreaterThan(200);
+    expect(copies).toBe(1);
   });
 
   it('ends at the bound, in records of any size', () => {

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { expect, it } from 'vitest';
 import { detect } from '../../../src/proxy/inbound/detect.ts';
+import { createHelloRoom } from '../../../src/proxy/inbound/hello-room.ts';
 import { clientHello, extension, record, recordTypes, tls13Extensions } from '../../integration/tls/client-hello.ts';
 
 /*
@@ -13,7 +14,7 @@ import { clientHello, extension, record, recordTypes, tls13Extensions } from '..
 async function cpuMsOf(padding: number): Promise<number> {
   const hello = clientHello({ extensions: [...tls13Extensions(), extension(21, Buffer.alloc(padding))] });
   const socket = new PassThrough();
-  const detected = detect(socket as unknown as Socket, new AbortController().signal);
+  const detected = detect(socket as unknown as Socket, new AbortController().signal, createHelloRoom());
   const before = process.cpuUsage();
   for (const byte of hello) {
     socket.write(record(recordTypes.handshake, Buffer.of(byte)));
