@@ -110,6 +110,7 @@ function commandLine() {
       '--registry <directory>',
       'read Pods, Services and EndpointSlices from the YAML files in it, and again when they change',
     )
+    .option('--registry-optional', 'start without an object in it: until there is one everybody is refused')
     .option('--trust-domain <name>', 'name that identities begin with', trustDomain)
     .option('--cluster-name <name>', "what Istio's metrics call this cluster", clusterName)
     .option('--root-namespace <name>', 'namespace whose policies hold for the whole mesh', rootNamespace)

@@ -57,6 +57,8 @@ export interface ControlPlaneSettings extends RevocationSettings, RotationSettin
   readonly keys: AuthorityKeySource;
   /** A directory of Kubernetes YAML; undefined is a registry that knows nothing. */
   readonly registry?: string | undefined;
+  /** It may have no object at the start; until it has one nobody is permitted anything. */
+  readonly isRegistryOptional?: boolean | undefined;
   /** Lifetime of workload certificates: the default and the longest. */
   readonly certificateLifetimeMs: number;
   /** A request for less gets this. */
@@ -219,14 +221,14 @@ async function startWebhook(
 }
 
 async function openRegistry(
-  { registry, rootNamespace, trustDomain, federatedBundles }: ControlPlaneSettings,
+  { registry, isRegistryOptional: isOptional, rootNamespace, trustDomain, federatedBundles }: ControlPlaneSettings,
   { clock, log }: ControlPlaneCollaborators,
 ): Promise<Store> {
   const trustDomains = [trustDomain, ...federatedBundles.map((one) => one.trustDomain)];
   if (registry !== undefined)
     return openDirectoryStore(
       { clock, log },
-      { path: registry, rootNamespace, trustDomains, ...directoryStoreDefaults },
+      { path: registry, isOptional, rootNamespace, trustDomains, ...directoryStoreDefaults },
     );
   log.warn('No registry is given, every destination is unknown');
   return fixedStore(noObjects);

@@ -30,6 +30,7 @@ export interface ControlPlaneFlags {
   readonly authority?: string;
   readonly inMemory?: true;
   readonly registry?: string;
+  readonly registryOptional?: true;
   readonly certificateLifetime: string;
   readonly servingName?: readonly string[];
   readonly tokenIssuer?: string;
@@ -132,6 +133,7 @@ export function readControlPlaneSettings(
       webhook: injection && { listen: webhookListen, injection },
       keys: keysOf(flags),
       registry: flags.registry,
+      isRegistryOptional: flags.registryOptional,
       certificateLifetimeMs: lifetimeMs,
       servingNames: flags.servingName ?? [],
       tokenIssuer: flags.tokenIssuer,

@@ -2,6 +2,7 @@ import { watch } from 'node:fs';
 import type { Clock, Timer } from '../../clock.ts';
 import { ConfigurationError, messageOf } from '../../errors.ts';
 import type { Log } from '../../log.ts';
+import { objectsBeforeRegistry } from '../policy/before-registry.ts';
 import { createChangesLog } from './changes-log.ts';
 import type { FileState, LoadResult, MeshNames, RegistryReader } from './files.ts';
 import { createRegistryReader, listFiles } from './files.ts';
@@ -18,6 +19,8 @@ export interface DirectoryStoreSettings extends MeshNames {
   readonly pollIntervalMs: number;
   /** A burst of changes is read once, this long after its last. */
   readonly debounceMs: number;
+  /** It may have no object at the start; until it has one nobody is permitted anything. */
+  readonly isOptional?: boolean | undefined;
 }
 
 export const directoryStoreDefaults = { pollIntervalMs: 5_000, debounceMs: 200 } as const;
@@ -29,16 +32,18 @@ export interface DirectoryStoreCollaborators {
 
 /**
  * A directory of Kubernetes YAML as a registry. It is taken as a whole or not at all: while one file is broken the last
- * good state of all of them stays. Throws `ConfigurationError` with every problem when the first read fails.
+ * good state of all of them stays, and while there is no object at all: that would be a mesh without policy, open to
+ * everybody. Throws `ConfigurationError` with every problem when the first read fails.
  */
 export async function openDirectoryStore(
   { clock, log }: DirectoryStoreCollaborators,
-  { path, pollIntervalMs, debounceMs, ...mesh }: DirectoryStoreSettings,
+  settings: DirectoryStoreSettings,
 ): Promise<Store> {
-  const reader = createRegistryReader(mesh);
+  const { path, pollIntervalMs, debounceMs } = settings;
+  const reader = createRegistryReader(settings);
   const listeners = new Set<(objects: RegistryObjects) => void>();
   const reportNotes = createNotesLog(log);
-  const first = await readFirst(path, reader, log);
+  const first = await readFirst(settings, reader, log);
   let { objects, fingerprint: seen } = first;
   reportNotes(first.notes);
   const reportChanges = createChangesLog(clock, log);
@@ -80,6 +85,7 @@ export async function openDirectoryStore(
     const result = await reader.load(files);
     // A file that changed while it was read is read again; what was read may be half of it.
     if (fingerprintOf(await listFiles(path)) !== fingerprint) return lookSoon();
+    if (isEmpty(result)) throw new ConfigurationError(emptyText(path));
     seen = fingerprint;
     if (result.kind === 'broken') return reportProblems(result.problems, log);
     reportObjects(result, path, log);
@@ -107,15 +113,34 @@ export async function openDirectoryStore(
   };
 }
 
-async function readFirst(path: string, reader: RegistryReader, log: Log) {
+async function readFirst(
+  { path, rootNamespace, isOptional = false }: DirectoryStoreSettings,
+  reader: RegistryReader,
+  log: Log,
+) {
   const files = await listFiles(path).catch((error: unknown) => {
     throw new ConfigurationError(`Cannot read the registry ${path}: ${messageOf(error)}`, { cause: error });
   });
   const result = await reader.load(files);
   if (result.kind === 'broken') throw new ConfigurationError(result.problems.map(placed));
+  if (isEmpty(result)) {
+    if (!isOptional) throw new ConfigurationError(emptyText(path));
+    log.warn({ path }, 'The registry has no object yet, every destination is unknown and everybody is refused');
+    return { objects: objectsBeforeRegistry(rootNamespace), notes: [], fingerprint: fingerprintOf(files) };
+  }
   reportObjects(result, path, log);
   return { objects: result.objects, notes: result.notes, fingerprint: fingerprintOf(files) };
 }
+
+function isEmpty(result: LoadResult): boolean {
+  return (
+    result.kind === 'loaded' &&
+    Object.values(result.objects).every((objects: readonly unknown[]) => objects.length === 0)
+  );
+}
+
+const emptyText = (path: string) =>
+  `The registry ${path} has no object, expected at least one in its *.yaml, *.yml and *.json files`;
 
 const placed = (note: FileNote) => noteText({ ...note, kind: '', name: '', why: brokenText(note) });
 

@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { connect } from 'node:net';
@@ -84,6 +84,7 @@ it('A13: no token and no key of a control plane or of its sidecars is in anythin
   const state = newPath('state');
   const registry = newPath('registry');
   mkdirSync(registry);
+  writeFileSync(`${registry}/mesh.yaml`, 'apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n');
   const rootFile = newPath('root.pem');
   const at = [`--listen=127.0.0.1:${api}`, `--metrics-listen=127.0.0.1:${metrics}`];
   const plane = startProgram([

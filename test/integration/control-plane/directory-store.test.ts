@@ -64,8 +64,19 @@ describe('a registry directory', () => {
     expect(podsOf((await open()).current())).toEqual(['a', 'b', 'c']);
   });
 
-  it('may be empty', async () => {
-    expect((await open()).current().pods).toEqual([]);
+  it('may be without an object at the start where it is optional: then the mesh is STRICT and refuses everybody', async () => {
+    const opened = await openDirectoryStore(
+      { clock, log: captured.log },
+      { ...settings, path: directory, isOptional: true },
+    );
+    store = opened;
+    const problem = expect.stringContaining('has no object yet');
+    expect(opened.current()).toMatchObject({
+      peerAuthentications: [{ namespace: 'istio-system', selector: undefined, mode: 'STRICT', problem }],
+      authorizationPolicies: [{ namespace: 'istio-system', selector: undefined, policy: { action: 'DENY', problem } }],
+    });
+    write('a.yaml', pod('a'));
+    expect(await polled(opened)).toMatchObject({ pods: [{}], peerAuthentications: [], authorizationPolicies: [] });
   });
 
   it('R20: is found changed by the poll when no watch event comes', async () => {
@@ -78,6 +89,7 @@ describe('a registry directory', () => {
   });
 
   it('is read again soon after the kernel reports a change', async () => {
+    write('b.yaml', pod('b'));
     const opened = await openDirectoryStore(
       { clock: systemClock, log: captured.log },
       { ...settings, path: directory, pollIntervalMs: 3_600_000, debounceMs: 1 },
@@ -85,7 +97,7 @@ describe('a registry directory', () => {
     store = opened;
     const changed = new Promise<RegistryObjects>((resolve) => opened.subscribe(resolve));
     write('a.yaml', pod('a'));
-    expect(podsOf(await changed)).toEqual(['a']);
+    expect(podsOf(await changed)).toEqual(['a', 'b']);
   });
 
   it('has a line in the log for a PeerAuthentication that is not in force', async () => {
@@ -112,7 +124,7 @@ describe('a registry directory', () => {
   });
 
   it('says at debug level which kinds it does not read', async () => {
-    write('a.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n');
+    write('a.yaml', `${pod('a')}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n`);
     await open();
     expect(await captured.next('The registry holds kinds that are not read')).toMatchObject({
       level: 'debug',
@@ -212,7 +224,29 @@ describe('a directory that breaks while it is used', () => {
     expect(podsOf(await polled(opened))).toEqual(['a', 'b']);
   });
 
+  it.each([
+    ['no file', []],
+    ['no object that is read', ['# later', 'apiVersion: v1\nkind: List\nitems: []\n']],
+  ])('keeps its last good state while it has %s, and says so once', async (_, contents) => {
+    write('a.yaml', pod('a'));
+    const opened = await open();
+    rmSync(join(directory, 'a.yaml'));
+    for (const [index, text] of contents.entries()) write(`${index}.yaml`, text);
+    for (let polls = 0; polls < 3; polls++) await clock.advance(settings.pollIntervalMs);
+    const said = 'The registry cannot be read, its last good state stays';
+    expect(await captured.next(said)).toMatchObject({ why: expect.stringContaining('has no object, expected') });
+    expect(podsOf(opened.current())).toEqual(['a']);
+    write('a.yaml', pod('b'));
+    const podsAtNextPoll = async () => {
+      await clock.advance(settings.pollIntervalMs);
+      return podsOf(opened.current());
+    };
+    await expect.poll(podsAtNextPoll, { timeout: 20_000 }).toEqual(['b']);
+    expect(captured.lines.filter(({ msg }) => msg === said)).toHaveLength(1);
+  });
+
   it('G22: reads a burst of changes once', async () => {
+    write('a.yaml', pod('a'));
     const opened = await open();
     for (let index = 0; index < 100; index++) write('a.yaml', pod(`a${index}`));
     await polled(opened);
@@ -231,6 +265,13 @@ describe('a directory that cannot be used from the start', () => {
   ])('G1: is refused with the place of the problem: %s', async (_, contents, problem) => {
     writeFileSync(join(directory, 'a.yaml'), contents);
     expect(await problems()).toEqual([`${join(directory, 'a.yaml')}:${problem}`]);
+  });
+
+  it('G1: is refused when it has no object that is read', async () => {
+    const problem = `The registry ${directory} has no object, expected at least one in its *.yaml, *.yml and *.json files`;
+    expect(await problems()).toEqual([problem]);
+    write('a.yaml', '# later');
+    expect(await problems()).toEqual([problem]);
   });
 
   it('G1: is refused when it is missing', async () => {
