@@ -107,6 +107,9 @@ const workloadLabel = v.pipe(v.string(), v.maxLength(253), v.regex(/^[A-Za-z0-9]
 /** Characters of the longest name of a pod that is told; Kubernetes knows longer ones, and hardly anybody has them. */
 export const maxPodNameLength = 100;
 
+/** A longer one is not told beside the name of a pod. */
+export const maxSidecarIdLength = 256;
+
 /** The pod at an address, as Istio's metrics name it. */
 export const namedWorkload = v.object({
   /** As asked for. */
@@ -122,6 +125,8 @@ export const namedWorkload = v.object({
   canonicalName: workloadLabel,
   canonicalRevision: workloadLabel,
   cluster: workloadLabel,
+  /** The SPIFFE ID of its sidecar, where that captures all that the pod sends; absent where it does not, or there is none. */
+  sidecarId: v.optional(v.pipe(v.string(), v.maxLength(maxSidecarIdLength))),
   /** By TCP port of the pod: `name.namespace` of the Service that sends connections there, of several the oldest. */
   services: v.pipe(
     v.array(
@@ -349,6 +354,11 @@ export const reportedCaller = v.object({
   open: count,
   firstAt: instant,
   lastAt: instant,
+  /**
+   * The SPIFFE ID that it proves where the port is not DISABLE: it has a sidecar, and every connection came in plaintext while the
+   * port was DISABLE.
+   */
+  meshedId: v.optional(v.pipe(v.string(), v.maxLength(maxSidecarIdLength))),
   /** It is the node and has never sent anything, as a TCP probe. */
   onlyConnects: v.optional(v.boolean()),
   /** The mode or an AuthorizationPolicy did not let these connections in. */

@@ -95,6 +95,7 @@ async function startSidecar(
       asked: {
         identity: () => identity,
         policyInForce: () => policyInForce(),
+        policy: () => sources.policy.current(),
         isControlPlaneUp: () => sources.isControlPlaneUp(),
         workloads: () => sources.workloads,
       },

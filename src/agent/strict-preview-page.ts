@@ -6,7 +6,7 @@ import { modeInForce } from '../policy/mode.ts';
 import { invalidModeOf } from '../policy/policy-states.ts';
 import { underStrict } from '../policy/strict-preview.ts';
 import type { CallerBook, SeenCaller } from './callers/caller-book.ts';
-import { kindOf } from './callers/caller-kind.ts';
+import { kindOf, meshedIdOf } from './callers/caller-kind.ts';
 
 export interface StrictPreviewShown {
   /** Wall time, milliseconds since the epoch. */
@@ -71,7 +71,7 @@ function shownCaller(
   floor: InboundFloor,
 ): ShownCaller {
   const { ip, workload, connections, open, firstMs, lastMs } = caller;
-  const effect = policy && underStrict({ ...caller, isNode }, policy, floor);
+  const effect = policy && underStrict({ ...caller, isNode, meshedId: meshedIdOf(caller) }, policy, floor);
   return {
     address: ip,
     ...(workload !== undefined && { workload: workload.name, namespace: workload.namespace, pod: workload.pod }),

@@ -1,9 +1,11 @@
 import type { Address } from '../addresses.ts';
 import { canonicalIp } from '../addresses.ts';
 import type { NamedWorkload } from '../control-api.ts';
-import { maxPodNameLength, maxServicePorts } from '../control-api.ts';
+import { maxPodNameLength, maxServicePorts, maxSidecarIdLength } from '../control-api.ts';
+import { workloadSpiffeId } from '../identity/spiffe-id.ts';
 import { workloadOf } from '../pod-workload.ts';
 import { isDnsLabel } from './names.ts';
+import { hasSidecar } from './pod-endpoint.ts';
 import type { RegistryIndex } from './registry-index.ts';
 import { byAge } from './registry-index.ts';
 import { podPortOf } from './service-endpoints.ts';
@@ -12,6 +14,7 @@ import type { Pod, RegistryObjects, Service } from './store/objects.ts';
 export interface WorkloadSettings {
   /** What Istio's metrics call this cluster. */
   readonly clusterName: string;
+  readonly trustDomain: string;
 }
 
 /** Answers which workload has an IP address; undefined for an address that is no pod's of its own. Pure. */
@@ -20,7 +23,7 @@ export type Workloads = (address: string) => NamedWorkload | undefined;
 /** Names pods as Istio's metrics do: by what made them, and by their labels. */
 export function createWorkloads(
   { services }: RegistryObjects,
-  { clusterName: cluster }: WorkloadSettings,
+  { clusterName: cluster, trustDomain }: WorkloadSettings,
   index: RegistryIndex,
 ): Workloads {
   const byNamespace = Map.groupBy(services, ({ metadata }) => metadata.namespace);
@@ -38,11 +41,29 @@ export function createWorkloads(
     if (pod === undefined) return undefined;
     const { name } = pod.metadata;
     const named = name.length <= maxPodNameLength && fitting(name) !== undefined && { pod: name };
-    return { address, ...named, ...namesOf(pod), cluster, services: servicesAt(ip, pod.metadata.namespace) };
+    const sidecarId = capturesAll(pod) ? idOf(pod, trustDomain) : '';
+    const sidecar = sidecarId !== '' && sidecarId.length <= maxSidecarIdLength && { sidecarId };
+    return {
+      address,
+      ...named,
+      ...namesOf(pod),
+      cluster,
+      ...sidecar,
+      services: servicesAt(ip, pod.metadata.namespace),
+    };
   };
 }
 
-function namesOf(pod: Pod): Omit<NamedWorkload, 'address' | 'cluster' | 'services'> {
+/** Where an annotation asks for less, nobody here knows what still goes through the sidecar. */
+function capturesAll(pod: Pod): boolean {
+  return hasSidecar(pod) && pod.metadata.annotations === undefined;
+}
+
+function idOf({ metadata, spec }: Pod, trustDomain: string): string {
+  return workloadSpiffeId(trustDomain, metadata.namespace, spec.serviceAccountName).uri;
+}
+
+function namesOf(pod: Pod): Omit<NamedWorkload, 'address' | 'cluster' | 'sidecarId' | 'services'> {
   const { namespace, labels } = pod.metadata;
   const label = (...keys: readonly string[]) =>
     keys.map((key) => fitting(labels[key])).find((value) => value !== undefined);

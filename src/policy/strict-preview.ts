@@ -10,6 +10,8 @@ export interface PlaintextCaller {
   readonly destinationIp: string;
   /** The kubelet or something else on the node, by its address. */
   readonly isNode: boolean;
+  /** The SPIFFE ID that it proves when the port is STRICT: its sidecar sends plaintext only where a port is DISABLE. */
+  readonly meshedId: string | undefined;
   readonly open: number;
   /** Connections that have ended in which it sent something. */
   readonly spoke: number;
@@ -23,11 +25,15 @@ export type UnderStrict =
 
 /** Whether a caller loses by the switch what `policy` permits it now. The mode of the port is of no matter here. */
 export function underStrict(caller: PlaintextCaller, policy: PolicyState, floor: InboundFloor): UnderStrict {
-  const { ip, port, destinationIp, isNode, open, spoke } = caller;
+  const { ip, port, destinationIp, isNode, meshedId, open, spoke } = caller;
   const request = { destination: { ip: destinationIp, port }, principal: undefined, source: ip };
   const decision = decideInbound(request, policy, floor);
   if (decision.kind === 'refused') return { breaks: false, why: `It is refused already: ${decision.why}` };
+  if (!isNode && meshedId !== undefined && isPermitted({ ...request, principal: meshedId }, policy, floor))
+    return { breaks: false, why: 'It has a sidecar, and came in plaintext because the port was DISABLE' };
   if (isNode && open === 0 && spoke === 0)
     return { breaks: false, why: 'It only connects, as a TCP probe does, and the port stays open for that' };
   return { breaks: true };
 }
+
+const isPermitted = (...asked: Parameters<typeof decideInbound>) => decideInbound(...asked).kind === 'permitted';

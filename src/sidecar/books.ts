@@ -12,6 +12,7 @@ import type { TrafficBook } from '../agent/traffic-book.ts';
 import { alsoTelling, createTrafficBook } from '../agent/traffic-book.ts';
 import type { Clock } from '../clock.ts';
 import type { AgentSettings } from '../config.ts';
+import type { PolicyState } from '../control-api.ts';
 import { remainingMs } from '../identity/identity.ts';
 import type { Readiness } from '../lifecycle.ts';
 import type { Log } from '../log.ts';
@@ -25,6 +26,7 @@ import { createSidecarMetrics } from '../metrics/sidecar-metrics.ts';
 import type { TcpTraffic } from '../metrics/tcp/traffic.ts';
 import { createTcpTraffic } from '../metrics/tcp/traffic.ts';
 import { outputBlocked } from '../outcomes.ts';
+import { modeInForce } from '../policy/mode.ts';
 import type { Accounts, Observer } from '../proxy/account.ts';
 import { createAccounts } from '../proxy/account.ts';
 import type { EndpointBook } from '../proxy/outbound/endpoint-book.ts';
@@ -41,6 +43,7 @@ export interface Asked {
   /** Undefined before the first. */
   identity(): IdentitySource | undefined;
   policyInForce(): PolicyInForce | undefined;
+  policy(): PolicyState | undefined;
   isControlPlaneUp(): boolean;
   workloads(): Pick<WorkloadBook, 'find'>;
 }
@@ -99,7 +102,10 @@ export function createBooks(parts: BookParts, settings: AgentSettings): Books {
   output.on('drop', () => metrics.logLineSuppressed(outputBlocked));
   const traffic = createTrafficBook(clock);
   const lastMinute = createLastMinute(clock);
-  const callers = createCallerBook(clock, workloads);
+  const callers = createCallerBook(clock, workloads, (port) => {
+    const policy = asked.policy();
+    return policy !== undefined && modeInForce(policy, port, settings.minimumInboundMode).mode === 'DISABLE';
+  });
   const observer = alsoTelling(metrics, tcp, traffic, callers, lastMinute);
   const logging = createLogging(log, settings.accessLog);
   const refusals = createRefusalLines({ counter: metrics, log, clock, accessLogRate: settings.accessLogRate });

@@ -66,10 +66,14 @@ const refusedByPolicy: ReadonlySet<string> = new Set([
   'handshake plaintext_in_strict',
 ]);
 
-/** Costs a few steps for each connection and nothing for each byte; names are asked for in the background. */
+/**
+ * Costs a few steps for each connection and nothing for each byte; names are asked for in the background. `isDisabled` says
+ * whether the mode of a port is DISABLE now.
+ */
 export function createCallerBook(
   clock: Clock,
   workloads: Pick<WorkloadBook, 'find'>,
+  isDisabled: (port: number) => boolean,
   limits = callerBookLimits,
 ): CallerBook {
   const sinceMs = clock.now();
@@ -84,7 +88,8 @@ export function createCallerBook(
   const arrived = (pool: CallerPool, peer: Address, to: Address, peerId: string | undefined): Caller | undefined => {
     const found = workloads.find(peer.ip);
     const workload = found.kind === 'known' ? found.workload : undefined;
-    const caller = pool.opened({ ip: peer.ip, port: to.port, principal: peerId }, to.ip, workload);
+    const called = { destinationIp: to.ip, isDisabled: isDisabled(to.port) };
+    const caller = pool.opened({ ip: peer.ip, port: to.port, principal: peerId }, called, workload);
     if (caller !== undefined) caller.askAgainMs = clock.monotonic() + callerNames.askAgainMs;
     return caller;
   };

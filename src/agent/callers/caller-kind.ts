@@ -6,3 +6,11 @@ export function kindOf({ workload }: Pick<SeenCaller, 'workload'>, isNode: boole
   if (isNode) return 'kubelet';
   return workload === undefined ? 'unknown' : 'workload';
 }
+
+/**
+ * The SPIFFE ID that a caller in plaintext proves as soon as the port is not DISABLE any more, because its sidecar is told so.
+ * Undefined unless it is known to have one and every connection came while the port was DISABLE.
+ */
+export function meshedIdOf({ principal, workload, connections, whileDisable }: SeenCaller): string | undefined {
+  return principal === undefined && whileDisable === connections ? workload?.sidecarId : undefined;
+}

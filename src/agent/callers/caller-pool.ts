@@ -19,6 +19,8 @@ export interface Caller extends CallerName {
   connections: number;
   /** Of these, those that are carried now. */
   open: number;
+  /** Of all, those that came while the port was DISABLE. */
+  whileDisable: number;
   /** Of those that have ended, those in which it sent something. */
   spoke: number;
   /** Wall time: it is for people alone. */
@@ -39,10 +41,17 @@ export interface Forgotten {
   readonly lastMs: number;
 }
 
+/** What somebody calls, when it does. */
+export interface CalledPort {
+  readonly destinationIp: string;
+  /** Its mode is DISABLE. */
+  readonly isDisabled: boolean;
+}
+
 /** A bounded set of callers. What falls out of it is counted. */
 export interface CallerPool {
   /** Another connection; undefined when there is no place, because everybody else is connected. */
-  opened(name: CallerName, destinationIp: string, workload: NamedWorkload | undefined): Caller | undefined;
+  opened(name: CallerName, to: CalledPort, workload: NamedWorkload | undefined): Caller | undefined;
   closed(caller: Caller, hasSpoken: boolean): void;
   /** The registry knows by now whose address it is; what that one did before it had another address in between is added. */
   named(caller: Caller, workload: NamedWorkload): void;
@@ -122,6 +131,7 @@ export function createCallerPool(clock: Pick<Clock, 'now'>, limits: CallerPoolLi
     size -= 1;
     caller.connections += former.connections;
     caller.spoke += former.spoke;
+    caller.whileDisable += former.whileDisable;
     caller.firstMs = Math.min(caller.firstMs, former.firstMs);
   };
 
@@ -134,12 +144,20 @@ export function createCallerPool(clock: Pick<Clock, 'now'>, limits: CallerPoolLi
       return undefined;
     }
     size += 1;
-    const none = { destinationIp: '', workload: undefined, connections: 0, open: 0, spoke: 0, askAgainMs: 0 };
+    const none = {
+      destinationIp: '',
+      workload: undefined,
+      connections: 0,
+      open: 0,
+      whileDisable: 0,
+      spoke: 0,
+      askAgainMs: 0,
+    };
     return { ...name, ...none, firstMs: nowMs, lastMs: nowMs };
   };
 
   return {
-    opened(name, destinationIp, workload) {
+    opened(name, { destinationIp, isDisabled }, workload) {
       const shelf = shelfOf(name.port);
       shelf.connections += 1;
       const key = keyOf(name);
@@ -147,6 +165,7 @@ export function createCallerPool(clock: Pick<Clock, 'now'>, limits: CallerPoolLi
       const caller = takePlace(shelf, key, name);
       if (caller === undefined) return undefined;
       caller.connections += 1;
+      if (isDisabled) caller.whileDisable += 1;
       caller.open += 1;
       caller.lastMs = clock.now();
       caller.destinationIp = destinationIp;

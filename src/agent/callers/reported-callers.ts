@@ -3,7 +3,7 @@ import type { FurtherCallers, ReportedCaller, ReportedCallers } from '../../cont
 import { maxFurtherCallers, maxReportedCallers, maxReportedPrincipal } from '../../control-api.ts';
 import type { Mode } from '../../policy/mode.ts';
 import type { CallerBook, SeenCaller, Shelved } from './caller-book.ts';
-import { kindOf } from './caller-kind.ts';
+import { kindOf, meshedIdOf } from './caller-kind.ts';
 
 export interface ReportedParts {
   readonly callers: Pick<CallerBook, 'plaintext' | 'mutualTls' | 'refusals' | 'sinceMs'>;
@@ -68,6 +68,7 @@ function* inTurns(lists: readonly (readonly SeenCaller[])[]): Generator<SeenCall
 function reported(caller: SeenCaller, nodes: ReportedParts['nodes'], isRefused: boolean): ReportedCaller {
   const { ip, port, principal, workload, connections, open, spoke, firstMs, lastMs } = caller;
   const kind = kindOf(caller, nodes.has(ip));
+  const meshedId = kind === 'workload' ? meshedIdOf(caller) : undefined;
   return {
     port,
     address: ip,
@@ -78,6 +79,7 @@ function reported(caller: SeenCaller, nodes: ReportedParts['nodes'], isRefused: 
     open,
     firstAt: timestamp(firstMs),
     lastAt: timestamp(lastMs),
+    ...(meshedId !== undefined && { meshedId }),
     ...(kind === 'kubelet' && open === 0 && spoke === 0 && { onlyConnects: true }),
     ...(isRefused && { isRefused }),
   };

@@ -20,15 +20,23 @@ export function changeForCallers(sidecar: KnownCallers, before: PolicyState, aft
   const { minimumMode, callers } = sidecar.told;
   const floor = { minimumMode, allowedPeers: undefined };
   for (const caller of callers) {
-    const { address, port, principal } = caller;
+    const { address, port, principal, meshedId } = caller;
     // It finds the port open whatever the policy is.
     if (caller.onlyConnects) continue;
     const destination = { ip: destinationOf(address, sidecar.pod), port };
-    const decide = (policy: PolicyState) => decideInbound({ destination, principal, source: address }, policy, floor);
-    const [now, then] = [decide(before), decide(after)];
+    const decide = (policy: PolicyState, who: string | undefined) =>
+      decideInbound({ destination, principal: who, source: address }, policy, floor);
+    const isDisabled = modeInForce(after, port, minimumMode).mode === 'DISABLE';
+    const next = isDisabled ? principal : (principal ?? meshedId);
+    const [now, then] = [decide(before, principal), decide(after, next)];
     if (now.kind === 'permitted' && then.kind === 'refused')
       refused.push(
-        changed(sidecar, caller, then.policy ?? refusingBesides(caller, before, after, minimumMode), then.why),
+        changed(
+          sidecar,
+          caller,
+          then.policy ?? refusingBesides({ port, principal: next }, before, after, minimumMode),
+          then.why,
+        ),
       );
     if (now.kind === 'refused' && then.kind === 'permitted')
       permitted.push(changed(sidecar, caller, then.policy, whyNot(now)));
@@ -38,7 +46,7 @@ export function changeForCallers(sidecar: KnownCallers, before: PolicyState, aft
 
 /** What refuses without one policy that says no: a mode, or an ALLOW policy that is new and does not name the caller. */
 function refusingBesides(
-  { port, principal }: ReportedCaller,
+  { port, principal }: Pick<ReportedCaller, 'port' | 'principal'>,
   before: PolicyState,
   after: PolicyState,
   minimumMode: Mode,

@@ -74,9 +74,9 @@ export function podPreview(sidecar: KnownCallers, policy: PolicyState): PodPrevi
   };
 }
 
-function plaintextCaller({ address, port, kind, open, onlyConnects }: ReportedCaller, pod: Pod | undefined) {
+function plaintextCaller({ address, port, kind, open, onlyConnects, meshedId }: ReportedCaller, pod: Pod | undefined) {
   const destinationIp = destinationOf(address, pod);
-  return { ip: address, port, destinationIp, isNode: kind === 'kubelet', open, spoke: onlyConnects ? 0 : 1 };
+  return { ip: address, port, destinationIp, isNode: kind === 'kubelet', meshedId, open, spoke: onlyConnects ? 0 : 1 };
 }
 
 /** The address of the pod that a caller must have dialled: the one of its own family. */

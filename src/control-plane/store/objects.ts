@@ -23,9 +23,19 @@ const port = v.pipe(
 );
 const protocol = v.nullish(v.string(), 'TCP');
 
+/** Of all annotations, which may be large, those alone by which a sidecar captures less; whether they are as expected or not. */
+const captureAnnotations = v.pipe(
+  v.unknown(),
+  v.transform((all) => {
+    const found = Object.entries(all ?? {}).filter(([name]) => /^traffic\.sidecar\.istio\.io\/.*outbound/i.test(name));
+    return found.length === 0 ? undefined : Object.fromEntries(found);
+  }),
+);
+
 /** What made a pod is a name for people: whatever is not as expected counts as absent. */
 const podMetadata = v.object({
   ...metadata.entries,
+  annotations: absent(captureAnnotations),
   generateName: v.fallback(absent(v.string()), undefined),
   ownerReferences: v.fallback(
     absent(v.array(v.object({ kind: v.string(), name: v.string(), controller: absent(v.boolean()) }))),

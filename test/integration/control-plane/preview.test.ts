@@ -279,6 +279,17 @@ describe('remora policy preview', () => {
     expect({ permitted, notKnown }).toEqual({ permitted: [], notKnown: { pods: [], more: 0 } });
   });
 
+  it('knows who comes with an identity as soon as the port is not DISABLE', async () => {
+    await (await sidecar('stock', 'db-0'))(callers([batch({ meshedId: web })]));
+    const mode = (is: string) => object('PeerAuthentication', 'strict', `{mtls: {mode: ${is}}}`);
+    expect((await previewed(mode('STRICT'))).refused).toEqual([]);
+    expect(await strict('--namespace', 'stock')).toMatchObject({ exitCode: 0 });
+    const both = mode('DISABLE') + object('AuthorizationPolicy', 'only-web', allow(web));
+    expect(whom((await previewed(both)).refused)).toEqual([['10.0.0.9', 'stock/only-web']]);
+    const nobody = mode('STRICT') + object('AuthorizationPolicy', 'nobody', '{}');
+    expect(whom((await previewed(nobody)).refused)).toEqual([['10.0.0.9', 'stock/nobody']]);
+  });
+
   it('tells the addresses of one caller in one line', async () => {
     await (await sidecar('stock', 'db-0'))(
       callers([batch({ address: 'fd00::9', connections: 4, lastAt: ago(60_000) }), batch()]),

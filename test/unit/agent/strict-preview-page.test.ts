@@ -16,6 +16,7 @@ const caller = (more: Partial<SeenCaller> = {}): SeenCaller => ({
   workload: undefined,
   connections: 412,
   open: 0,
+  whileDisable: 0,
   spoke: 412,
   firstMs: nowMs - 3_600_000,
   lastMs: nowMs - 180_000,
@@ -78,6 +79,14 @@ describe('the page of the STRICT preview', () => {
     const page = pageOf([], { mode: 'STRICT', modeSetBy: 'ns/api', modeProblem: problem });
     expect(page.invalidMode).toEqual({ name: 'PeerAuthentication ns/api', problem });
     expect(pageOf([], { mode: 'STRICT', modeSetBy: 'ns/api' })).not.toHaveProperty('invalidMode');
+  });
+
+  it('does not lose who has a sidecar and came while the port was DISABLE', () => {
+    const workload = namedWorkload('web', { sidecarId: 'spiffe://cluster.local/ns/shop/sa/web' });
+    const breaks = (whileDisable: number) =>
+      pageOf([caller({ workload, whileDisable })], { mode: 'DISABLE' }).ports[0]?.callers[0]?.breaks;
+    expect(breaks(412)).toBe(false);
+    expect(breaks(411)).toBe(true);
   });
 
   it('knows the floor of the pod', () => {

@@ -9,11 +9,11 @@ import {
 } from '../../../src/control-api.ts';
 import { indexRegistry } from '../../../src/control-plane/registry-index.ts';
 import { createWorkloads } from '../../../src/control-plane/workloads.ts';
-import { objectsOf, plain, pod, service, slice } from '../../support/registry-yaml.ts';
+import { meshed, objectsOf, plain, pod, service, slice } from '../../support/registry-yaml.ts';
 
 const workloadAt = (...documents: string[]) => {
   const objects = objectsOf(...documents);
-  return createWorkloads(objects, { clusterName: 'Kubernetes' }, indexRegistry(objects));
+  return createWorkloads(objects, { clusterName: 'Kubernetes', trustDomain: 'cluster.local' }, indexRegistry(objects));
 };
 const ip = '10.0.0.1';
 const owner = (kind: string, name: string) => `ownerReferences: [{kind: ${kind}, name: ${name}, controller: true}]`;
@@ -35,6 +35,15 @@ describe('The workload at an address', () => {
       cluster: 'Kubernetes',
       services: [],
     });
+  });
+
+  it('has the SPIFFE ID of its sidecar, unless an annotation keeps that from what the pod sends', () => {
+    const idWith = (metadata: string) =>
+      workloadAt(pod({ name: 'web', ip, ...meshed, metadata: `annotations: {${metadata}}` }))(ip)?.sidecarId;
+    const ofWeb = 'spiffe://cluster.local/ns/shop/sa/web-account';
+    expect(idWith('any: thing, traffic.sidecar.istio.io/excludeInboundPorts: "1"')).toBe(ofWeb);
+    expect(idWith('traffic.sidecar.istio.io/excludeOutboundPorts: "5432"')).toBeUndefined();
+    expect(workloadAt(pod({ name: 'web', ip }))(ip)).not.toHaveProperty('sidecarId');
   });
 
   it.each([
@@ -147,7 +156,8 @@ describe('The Services of a workload', () => {
     const long = 'l'.repeat(253);
     const labels = `app: web, version: ${long}, service.istio.io/canonical-name: ${long}, service.istio.io/canonical-revision: ${long}`;
     const name = podName(maxPodNameLength);
-    const found = workloadAt(pod({ name, ip, labels, metadata: owner('Workflow', long) }), ...many)(ip);
+    const found = workloadAt(pod({ name, ip, labels, ...meshed, metadata: owner('Workflow', long) }), ...many)(ip);
+    expect(found?.sidecarId?.length).toBeGreaterThan(100);
     expect(found?.pod).toBe(name);
     expect(found?.services).toHaveLength(maxServicePorts);
     const reply = JSON.stringify({ workloads: Array(maxWorkloads).fill(found) });

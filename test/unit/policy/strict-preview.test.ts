@@ -10,6 +10,7 @@ const caller = (more: Partial<PlaintextCaller> = {}): PlaintextCaller => ({
   port: 8080,
   destinationIp: '10.0.0.1',
   isNode: false,
+  meshedId: undefined,
   open: 0,
   spoke: 1,
   ...more,
@@ -51,6 +52,17 @@ describe('a plaintext caller under STRICT', () => {
     expect(underStrict(caller(), permissive, { ...floor, allowedPeers: new Set(['spiffe://a/b']) })).toMatchObject({
       breaks: false,
     });
+  });
+
+  it('loses nothing when it has a sidecar that was told plaintext, unless its identity is refused', () => {
+    const meshedId = 'spiffe://cluster.local/ns/shop/sa/web';
+    expect(underStrict(caller({ meshedId }), { mode: 'DISABLE' }, floor)).toEqual({
+      breaks: false,
+      why: 'It has a sidecar, and came in plaintext because the port was DISABLE',
+    });
+    const noWeb = denying({ from: [{ principals: [meshedId.slice('spiffe://'.length)] }] });
+    expect(underStrict(caller({ meshedId }), noWeb, floor)).toEqual({ breaks: true });
+    expect(underStrict(caller({ meshedId, isNode: true }), permissive, floor)).toEqual({ breaks: true });
   });
 
   it('loses nothing when it is the node and has only ever connected, as a TCP probe does', () => {

@@ -32,10 +32,12 @@ function start(limits = callerBookLimits) {
     if (answer === undefined) asked.push(ip);
     return answer ?? { kind: 'asked', before: undefined };
   };
-  const book = createCallerBook(clock, { find }, limits);
+  const disabled = new Set<number>();
+  const book = createCallerBook(clock, { find }, (port) => disabled.has(port), limits);
   return {
     clock,
     registry,
+    disabled,
     asked,
     book,
     /** The registry answers all that was asked for. */
@@ -109,6 +111,21 @@ describe('the book of callers', () => {
     call(connection('10.0.0.9', 8080, undefined, 0));
     call(connection('10.0.0.9', 8080, undefined, 5));
     expect(book.plaintext().callers[0]).toMatchObject({ connections: 2, spoke: 1 });
+  });
+
+  it('counts the connections that came while the port was DISABLE', () => {
+    const { book, call, disabled } = start();
+    disabled.add(9090);
+    call(connection('10.0.0.9', 8080));
+    call(connection('10.0.0.9', 9090));
+    disabled.delete(9090);
+    call(connection('10.0.0.9', 9090));
+    expect(
+      book.plaintext().callers.map(({ port, connections, whileDisable }) => [port, connections, whileDisable]),
+    ).toEqual([
+      [8080, 1, 0],
+      [9090, 2, 1],
+    ]);
   });
 
   it('remembers whom the mode or a policy refused, and nobody who failed of something else', () => {

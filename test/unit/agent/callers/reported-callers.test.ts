@@ -16,6 +16,7 @@ const caller = (more: Partial<SeenCaller> = {}): SeenCaller => ({
   workload: undefined,
   connections: 3,
   open: 0,
+  whileDisable: 0,
   spoke: 3,
   firstMs: 1000,
   lastMs: 2000,
@@ -41,6 +42,17 @@ const partsOf = (
 const wide = 32_768;
 
 describe('the callers in a report', () => {
+  it('prove an identity later only with a sidecar, and if all of their connections came while the port was DISABLE', () => {
+    const meshed = namedWorkload('web', { sidecarId: web });
+    const idOf = (more: Partial<SeenCaller>) =>
+      reportedCallersOf(partsOf([caller({ workload: meshed, whileDisable: 3, ...more })]), wide)?.callers[0]?.meshedId;
+    expect(idOf({})).toBe(web);
+    expect(idOf({ whileDisable: 2 })).toBeUndefined();
+    expect(idOf({ workload: namedWorkload('web') })).toBeUndefined();
+    expect(idOf({ workload: undefined })).toBeUndefined();
+    expect(idOf({ ip: '10.0.0.254' })).toBeUndefined();
+  });
+
   it('are told with their names, and what they are', () => {
     const workload = namedWorkload('web', { namespace: 'legacy', name: 'old-batch' });
     const told = reportedCallersOf(
