@@ -309,7 +309,10 @@ describe('a client that does not finish', () => {
     for (const client of clients) client.destroy();
     const ended = () => port.plane.observed.filter(({ args }) => args[1] === 'reset').length;
     await expect.poll(ended).toBe(cut);
-    const long = clientHello({ extensions: [...tls13Extensions(), extension(21, Buffer.alloc(60_000))] });
+    // More than one read takes.
+    const cipherSuites = Array.from({ length: 30_000 }, (_, suite) => suite);
+    const extensions = [...tls13Extensions(), extension(21, Buffer.alloc(60_000))];
+    const long = clientHello({ cipherSuites, extensions });
     for (let nth = 0; nth < 10; nth += 1) {
       const later = await port.dial();
       for (let at = 0; at < long.length; at += 16_000) later.write(handshake(long.subarray(at, at + 16_000)));
