@@ -158,7 +158,7 @@ export const sidecars: Row = {
         'Connections in plaintext by workload and port. Where there have been none for as long as anybody calls seldom, the port can be switched to STRICT; `remora strict-preview` says who they are.',
       queries: [
         {
-          expression: `sum by (namespace, workload, port) (${rateOf('remora_strict_preview_plaintext_connections_total')}) > 0`,
+          expression: `sum by (namespace, workload, port) (${rateOf('remora_strict_preview_plaintext_connections_total')})`,
           legend: '{{namespace}}/{{workload}} {{port}}',
         },
       ],
@@ -177,6 +177,7 @@ export const sidecars: Row = {
       unit: 'ops',
       description:
         'Connections a second that are carried and would be denied with the policies on trial in force, or the reverse. The access log has the names, in dryRun.',
+      emptyBecause: 'no policy is on trial',
       queries: [
         {
           expression: `sum by (namespace, workload, enforced, dry_run) (${rateOf('remora_connections_dry_run_total')})`,

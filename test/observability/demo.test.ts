@@ -65,8 +65,9 @@ const queries = rows.flatMap((row) =>
   ),
 );
 
-/** What the demo does not do: it refuses no connection after the handshake, and has neither CRLs nor a webhook. */
+/** What the demo does not do, or not soon: it denies somebody after a while, tries no policy, and has neither CRLs nor a webhook. */
 const quietInTheDemo = [
+  'Sidecars: What policies on trial would change',
   'Connections: Refused by reason',
   'Sidecars: Log lines left out',
   "Sidecars: Applications' own metrics",
