@@ -133,4 +133,18 @@ describe.skipIf(noPodsBecause !== undefined)(`an AuthorizationPolicy of a runnin
     await apply(undefined, { invalid: 0 });
     expect(await ask('web')).toEqual({ text: 'hello', ended: 'end' });
   }, 60_000);
+
+  it('of a mode that cannot be followed is named at the workload, where it means STRICT', async () => {
+    await apply(
+      'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: lax, namespace: shop}\nspec: {mtls: {mode: LAX}}\n',
+      { invalid: 1 },
+    );
+    const status = await mesh.pods.api.remora(['status'], { uid: 1337 });
+    expect(status.stdout).toContain('STRICT (INVALID, shop/lax; ');
+    expect(status.stdout).toContain('INVALID PeerAuthentication shop/lax: spec.mtls.mode is "LAX"');
+    const { stdout } = await explain('api', '--from', idOf('batch'), '--port', '7001');
+    expect(stdout).toContain('STRICT: the PeerAuthentication shop/lax is INVALID');
+    expect(await ask('web')).toEqual({ text: 'hello', ended: 'end' });
+    await apply(undefined, { invalid: 0 });
+  }, 60_000);
 });
