@@ -3,6 +3,7 @@ import type { Alias, Document, Node } from 'yaml';
 import { isAlias, isNode, isScalar, LineCounter, visit } from 'yaml';
 import { messageOf } from '../../errors.ts';
 import type { Finding, Path } from '../policy/finding.ts';
+import { problem, shown } from '../policy/finding.ts';
 import { policyReader, unreadFinding } from '../policy/read.ts';
 import { documentsIn } from './documents.ts';
 import type { Note, Position } from './note.ts';
@@ -200,15 +201,20 @@ function refuseHidden(document: Document.Parsed): void {
 /** Keys are names of fields in the end: `8080` and `"8080"` are the same. */
 const nameOfKey = (key: unknown) => String(isScalar(key) ? key.value : key);
 
-/** The objects of one document: none when it is empty, the items of a `List`. */
-function objectsIn(value: unknown): { readonly object: unknown; readonly path: Path }[] {
-  if (value === null || value === undefined) return [];
+/** The objects of one document: none when it is empty, the items of a `List` or of one with a type, such as `PodList`. */
+function objectsIn(value: unknown, path: Path = []): { readonly object: unknown; readonly path: Path }[] {
+  if (path.length === 0 && (value === null || value === undefined)) return [];
   const list = v.safeParse(
-    v.object({ apiVersion: v.literal('v1'), kind: v.literal('List'), items: v.array(v.unknown()) }),
+    v.object({ kind: v.pipe(v.string(), v.endsWith('List')), items: v.array(v.unknown()) }),
     value,
   );
-  if (!list.success) return [{ object: value, path: [] }];
-  return list.output.items.map((object, index) => ({ object, path: ['items', index] }));
+  if (!list.success) return [{ object: value, path }];
+  return list.output.items.flatMap((object, index) => objectsIn(object, [...path, 'items', index]));
+}
+
+/** What would be a list of objects that are read, if it could be taken apart. */
+function isUnreadableList(apiVersion: string, kind: string): boolean {
+  return /^list$/i.test(kind) || (kind.endsWith('List') && isKnown(`${apiVersion}/${kind.slice(0, -'List'.length)}`));
 }
 
 type Places = (path: Path, isOfKey?: boolean) => Position;
@@ -233,8 +239,12 @@ function readObject(
     if (checked.kind === 'sound') found.objects.push({ entry: checked.entry, position: at([]) });
     else found.broken.push(noted({ severity: 'problem', ...checked }));
   } else {
+    const finding = isUnreadableList(apiVersion, kind)
+      ? problem(['kind'], `is ${shown(kind)} without a list of items, expected List with items`)
+      : unreadFinding(apiVersion, kind);
+    // Nothing of it can fail closed: nobody knows whom it is about.
+    if (finding?.severity === 'problem') return void found.broken.push(noted(finding));
     found.ignored.push(fullKind);
-    const finding = unreadFinding(apiVersion, kind);
     if (finding !== undefined) found.notes.push(noted(finding));
   }
 }

@@ -52,6 +52,16 @@ describe('readYaml', () => {
     expect(objectsOf(JSON.stringify(list))).toMatchObject([{ kind: 'v1/Namespace' }]);
   });
 
+  it.each(['v1/List', 'v1beta1/List', 'v1/NamespaceList', 'security.istio.io/v1/AuthorizationPolicyList'])(
+    'takes a %s apart, and what is a list in it',
+    (fullKind) => {
+      const [, apiVersion, kind] = /^(.*)\/(.*)$/.exec(fullKind) ?? [];
+      const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } };
+      const inner = { apiVersion: 'v1', kind: 'List', items: [namespace] };
+      expect(objectsOf(JSON.stringify({ apiVersion, kind, items: [inner] }))).toMatchObject([{ kind: 'v1/Namespace' }]);
+    },
+  );
+
   it('names the kinds that it does not read', () => {
     const result = readYaml(
       'apiVersion: apps/v1\nkind: Deployment\n---\napiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\n',
@@ -135,6 +145,21 @@ describe('readYaml refuses', () => {
   });
 
   it.each([
+    ...[
+      'security.istio.io/v1 AuthorizationPolicies',
+      'security.istio.io/v1 AuthorizationPolicyList',
+      'networking.istio.io/v2 ServiceEntry',
+    ].map((one) => {
+      const [version, kind] = one.split(' ');
+      return [one, `apiVersion: ${version}\nkind: ${kind}\n`, version?.endsWith('2') ? '1:13: ' : '2:7: '] as [
+        string,
+        string,
+        string,
+      ];
+    }),
+    ...['kind: list\nitems: []', 'kind: List\nitems: {a: 1}', 'kind: List\nitems:', 'kind: PodList'].map(
+      (one) => [one, `apiVersion: v1\n${one}\n`, '2:7: '] as [string, string, string],
+    ),
     ['no Kubernetes object', 'kidn: Pod\napiVersion: v1\n', '1:1: no apiVersion and kind'],
     ['a list of nothing', '- a\n', '1:1: no apiVersion and kind'],
     ['a name that is none', pod('a b'), '4:9: v1/Pod: metadata.name "a b" is not a DNS name'],
