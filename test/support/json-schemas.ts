@@ -1,9 +1,10 @@
 import type { JsonSchema } from '@valibot/to-json-schema';
 import { toJsonSchema } from '@valibot/to-json-schema';
 import type * as v from 'valibot';
-import { authorizationPolicySchema } from '../../src/control-plane/policy/authorization-schema.ts';
+import { authorizationPolicySchema, isBlock } from '../../src/control-plane/policy/authorization-schema.ts';
 import { peerAuthenticationSchema } from '../../src/control-plane/policy/peer-authentication.ts';
-import { serviceEntrySchema } from '../../src/control-plane/policy/service-entry-schema.ts';
+import { istioKinds } from '../../src/control-plane/policy/read.ts';
+import { isEntryRange, serviceEntrySchema } from '../../src/control-plane/policy/service-entry-schema.ts';
 
 const kinds: Readonly<Record<string, v.GenericSchema>> = {
   PeerAuthentication: peerAuthenticationSchema,
@@ -17,18 +18,31 @@ const draft = 'http://json-schema.org/draft-07/schema#';
 export function jsonSchemas(): Readonly<Record<string, string>> {
   const files = Object.entries(kinds).map(([kind, schema]) => [
     fileOf(kind),
-    { $schema: draft, title: kind, ...converted(schema) },
+    { $schema: draft, $id: fileOf(kind), title: kind, ...converted(schema) },
   ]);
-  const rules = Object.keys(kinds).map((kind) => ({
-    if: {
-      properties: { kind: { const: kind }, apiVersion: { pattern: '\\.istio\\.io/' } },
-      required: ['kind', 'apiVersion'],
-    },
-    // biome-ignore lint/suspicious/noThenProperty: a word of JSON Schema
-    then: { $ref: fileOf(kind) },
-  }));
-  const mixed = { $schema: draft, title: 'Objects of policy', allOf: rules };
-  return Object.fromEntries([...files, ['policy.json', mixed]].map(([name, schema]) => [name, textOf(schema)]));
+  const groups = Object.entries(istioKinds).map(([group, names]) =>
+    rule(
+      { apiVersion: { type: 'string', pattern: `^${group.replaceAll('.', '\\.')}/` } },
+      { properties: { kind: { enum: names } } },
+    ),
+  );
+  const rules = Object.keys(kinds).map((kind) =>
+    rule({ kind: { const: kind }, apiVersion: { type: 'string', pattern: '\\.istio\\.io/' } }, { $ref: fileOf(kind) }),
+  );
+  const required = ['apiVersion', 'kind'];
+  const mixed = { $schema: draft, $id: 'policy.json', title: 'Objects of policy', type: 'object', required };
+  return Object.fromEntries(
+    [...files, ['policy.json', { ...mixed, allOf: [...groups, ...rules] }]].map(([name, schema]) => [
+      name,
+      textOf(schema),
+    ]),
+  );
+}
+
+/** What objects have to be of which this is so. */
+function rule(properties: Readonly<Record<string, object>>, consequence: object) {
+  const then = '$ref' in consequence ? consequence : { type: 'object', ...consequence };
+  return { if: { type: 'object', properties, required: Object.keys(properties) }, then };
 }
 
 function converted(schema: v.GenericSchema): JsonSchema {
@@ -37,9 +51,16 @@ function converted(schema: v.GenericSchema): JsonSchema {
     typeMode: 'output',
     // What cannot be said in JSON Schema is said by `remora validate`.
     errorMode: 'ignore',
+    overrideAction: ({ valibotAction, jsonSchema }) =>
+      'requirement' in valibotAction && [isBlock, isEntryRange].some((one) => one === valibotAction.requirement)
+        ? { ...jsonSchema, pattern: blockPattern }
+        : jsonSchema,
     overrideSchema: ({ valibotSchema, jsonSchema }) => overridden(valibotSchema, jsonSchema),
   });
 }
+
+/** What looks like an address or a CIDR. */
+const blockPattern = '^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$';
 
 function overridden(schema: v.GenericSchema, json: JsonSchema): JsonSchema {
   if (schema.type !== 'loose_object' && schema.type !== 'object') return json;

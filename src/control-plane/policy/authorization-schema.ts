@@ -10,12 +10,12 @@ const portText = v.pipe(
   v.regex(portPattern, ({ input }) => `is ${shown(input)}, expected a port from 1 to 65535`),
 );
 
+/** Whether a text is an address or a CIDR. */
+export const isBlock = (block: string): boolean => blockRange(block) !== undefined;
+
 const ipBlock = v.pipe(
   text,
-  v.check(
-    (block) => blockRange(block) !== undefined,
-    ({ input }) => `is ${shown(input)}, expected an IP address or a CIDR`,
-  ),
+  v.check(isBlock, ({ input }) => `is ${shown(input)}, expected an IP address or a CIDR`),
 );
 
 const namespace = v.pipe(

@@ -37,6 +37,11 @@ const read: Readonly<Record<string, readonly string[]>> = {
   [networking]: ['ServiceEntry'],
 };
 
+/** Every kind of the groups of Istio that objects of policy are in, read or not. */
+export const istioKinds: Readonly<Record<string, readonly string[]>> = Object.fromEntries(
+  [security, networking].map((group) => [group, [...(read[group] ?? []), ...(unread[group] ?? [])]]),
+);
+
 /** What reads an object of Istio, by its API version and kind, of whichever version; undefined for every other object. */
 export function policyReader(apiVersion: string, kind: string): ((object: unknown) => ReadPolicy) | undefined {
   const [group = '', version = ''] = apiVersion.split('/');

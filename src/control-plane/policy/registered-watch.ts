@@ -17,7 +17,7 @@ export function watchRegistered({ log, store }: { readonly log: Log; readonly st
     else
       log.warn(
         { namespaces: namespaces.slice(0, fewNamespaces), count: namespaces.length, ...registeredLimits },
-        'ServiceEntries register too much, so that sidecars ask for every address and refuse those of no entry',
+        'ServiceEntries register too much, so that sidecars ask for every address and refuse those of no entry; those that these namespaces export beyond their bound are left out for others',
       );
   };
   look(store.current());

@@ -13,6 +13,12 @@ export type Registered = NonNullable<PolicyState['registered']>;
  */
 export const registeredLimits = { ranges: 10_000, pairs: 100_000 } as const;
 
+/**
+ * So much of it may be by entries of one namespace that others see: what that namespace registers beyond it is left out for others,
+ * and its own sidecars are told that everything is registered.
+ */
+export const exportedLimits = { ranges: registeredLimits.ranges / 2, pairs: registeredLimits.pairs / 2 } as const;
+
 /** No ports are every port. */
 const everything: Registered = ['0.0.0.0/0', '::/0'].map((cidr) => ({ cidr, ports: [] }));
 
@@ -22,6 +28,8 @@ interface Prepared {
   readonly shared: Registered | undefined;
   /** Entries that not everybody sees, by namespace. */
   readonly special: ReadonlyMap<string, readonly ServiceEntry[]>;
+  /** Namespaces whose entries are too much for others. */
+  readonly excessive: ReadonlySet<string>;
   /** By namespace, of those with entries of their own. */
   readonly made: Map<string, Registered>;
 }
@@ -31,7 +39,8 @@ let last: Prepared | undefined;
 
 /** What ServiceEntries register for a namespace, in few ranges; the same object for the same entries and all who see the same ones. */
 export function registeredFor(objects: Pick<RegistryObjects, 'serviceEntries'>, namespace: string): Registered {
-  const { shared, special, made } = prepare(objects.serviceEntries);
+  const { shared, special, excessive, made } = prepare(objects.serviceEntries);
+  if (excessive.has(namespace)) return everything;
   const own = special.get(namespace);
   if (own === undefined) return shared ?? everything;
   const known = made.get(namespace) ?? together(shared, register(own)) ?? everything;
@@ -41,20 +50,52 @@ export function registeredFor(objects: Pick<RegistryObjects, 'serviceEntries'>, 
 
 /** The namespaces whose sidecars are told that everything is registered; `*` is every one. */
 export function namespacesWithTooMuch(objects: Pick<RegistryObjects, 'serviceEntries'>): readonly string[] {
-  const { shared, special } = prepare(objects.serviceEntries);
+  const { shared, special, excessive } = prepare(objects.serviceEntries);
   if (shared === undefined) return ['*'];
-  return [...special.keys()].filter((namespace) => registeredFor(objects, namespace) === everything);
+  return [...new Set([...special.keys(), ...excessive])].filter(
+    (namespace) => registeredFor(objects, namespace) === everything,
+  );
 }
 
 function prepare(entries: readonly ServiceEntry[]): Prepared {
   if (last?.entries === entries) return last;
   if (last?.entries.length === entries.length && entries.every((entry, index) => entry === last?.entries[index]))
     return last;
+  const excess = excessOf(entries);
+  const kept = entries.filter((entry) => !excess.has(entry));
   const special = new Map<string, ServiceEntry[]>();
-  for (const entry of entries)
+  for (const entry of kept)
     if (entry.exportTo !== 'all') for (const namespace of new Set(entry.exportTo)) add(special, namespace, [entry]);
-  last = { entries, shared: register(entries.filter(({ exportTo }) => exportTo === 'all')), special, made: new Map() };
+  const shared = register(kept.filter(({ exportTo }) => exportTo === 'all'));
+  const excessive = new Set([...excess].map(({ namespace }) => namespace));
+  last = { entries, shared, special, excessive, made: new Map() };
   return last;
+}
+
+/** Entries that others see, beyond what each namespace may have of these, the first by age and name kept. */
+function excessOf(entries: readonly ServiceEntry[]): ReadonlySet<ServiceEntry> {
+  const excess = new Set<ServiceEntry>();
+  const exported = entries.filter(
+    ({ exportTo, namespace }) => exportTo === 'all' || exportTo.some((one) => one !== namespace),
+  );
+  for (const group of Map.groupBy(exported, ({ namespace }) => namespace).values()) {
+    const used = { ranges: 0, pairs: 0 };
+    for (const entry of group.toSorted(byAge)) {
+      const next = { ranges: used.ranges + entry.ranges.length, pairs: used.pairs + pairsOf(entry) };
+      if (next.ranges > exportedLimits.ranges || next.pairs > exportedLimits.pairs) excess.add(entry);
+      else Object.assign(used, next);
+    }
+  }
+  return excess;
+}
+
+function byAge(one: ServiceEntry, other: ServiceEntry): number {
+  const [mine, others] = [one, other].map(({ creationTimestamp = '', name }) => `${creationTimestamp} ${name}`);
+  return (mine ?? '') < (others ?? '') ? -1 : 1;
+}
+
+function pairsOf({ ranges, ports }: Pick<ServiceEntry, 'ranges' | 'ports'>): number {
+  return ranges.length * (ports === 'every' ? 1 : ports.length);
 }
 
 function together(one: Registered | undefined, other: Registered | undefined): Registered | undefined {
@@ -66,10 +107,7 @@ const reserved = reservedOutbound(sidecarPorts);
 
 /** Of each set of ports in the fewest ranges; undefined when that is too much. */
 function register(entries: readonly ServiceEntry[]): Registered | undefined {
-  const pairs = entries.reduce(
-    (sum, { ranges, ports }) => sum + ranges.length * (ports === 'every' ? 1 : ports.length),
-    0,
-  );
+  const pairs = entries.reduce((sum, entry) => sum + pairsOf(entry), 0);
   if (pairs > registeredLimits.pairs) return undefined;
   const rows = byPorts(entries).flatMap(({ ports, ranges }) =>
     mergeRanges(ranges).map((range) => ({ cidr: formatRange(range), ports })),

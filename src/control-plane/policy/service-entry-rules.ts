@@ -4,6 +4,7 @@ import type { AddressRange } from '../../prefix-table.ts';
 import { holdsRange, parseRange } from '../../prefix-table.ts';
 import type { Finding } from './finding.ts';
 import { problem, shown, warning } from './finding.ts';
+import { exportedLimits } from './registered.ts';
 import type { EndpointSpec, ServiceEntrySpec } from './service-entry-schema.ts';
 import { entryRange } from './service-entry-schema.ts';
 
@@ -43,12 +44,16 @@ export function meaningFindings(spec: ServiceEntrySpec): readonly Finding[] {
   ];
 }
 
-function matchFindings({ addresses, resolution }: ServiceEntrySpec): readonly Finding[] {
+function matchFindings({ addresses, resolution, ports }: ServiceEntrySpec): readonly Finding[] {
   const isByName = resolution?.includes('DNS') === true;
   const path = ['spec', 'addresses'];
   if (addresses === undefined || addresses === null || addresses.length === 0)
     return [warning(path, 'is missing: connections are matched by address, so that this entry is of no effect')];
+  const mostRanges = Math.min(exportedLimits.ranges, Math.floor(exportedLimits.pairs / ports.length));
   return [
+    ...(addresses.length > mostRanges
+      ? [problem(path, `has ${addresses.length} items, expected ${mostRanges} at most for as many ports`)]
+      : []),
     ...(isByName
       ? [
           problem(

@@ -43,10 +43,10 @@ export function entryRange(written: string): AddressRange | undefined {
   return blockRange(canonicalIp(written) ?? written);
 }
 
-const range = v.pipe(
-  text,
-  v.check((one) => entryRange(one) !== undefined, wrong('expected an IP address or a CIDR')),
-);
+/** Whether a text is an address or a CIDR of an entry. */
+export const isEntryRange = (written: string): boolean => entryRange(written) !== undefined;
+
+const range = v.pipe(text, v.check(isEntryRange, wrong('expected an IP address or a CIDR')));
 
 const visibility = v.pipe(
   text,

@@ -52,6 +52,42 @@ describe('the JSON Schemas in manifests/schemas', () => {
     });
   });
 
+  it('are known by the names of their files, by which they are told of in each other', () => {
+    for (const [name, schema] of Object.entries(schemas)) expect(JSON.parse(schema)).toMatchObject({ $id: name });
+    const references = Array.from((schemas['policy.json'] ?? '').matchAll(/"\$ref": "(.*)"/g), ([, file]) => file);
+    expect(references.toSorted()).toEqual(
+      Object.keys(schemas)
+        .filter((name) => name !== 'policy.json')
+        .toSorted(),
+    );
+  });
+
+  it('know every kind of the groups of Istio, so that a slip in one is refused', () => {
+    const { allOf } = JSON.parse(schemas['policy.json'] ?? '') as { allOf: readonly unknown[] };
+    expect(allOf).toContainEqual({
+      if: {
+        type: 'object',
+        properties: { apiVersion: { type: 'string', pattern: '^security\\.istio\\.io/' } },
+        required: ['apiVersion'],
+      },
+      // biome-ignore lint/suspicious/noThenProperty: a word of JSON Schema
+      then: {
+        type: 'object',
+        properties: { kind: { enum: ['PeerAuthentication', 'AuthorizationPolicy', 'RequestAuthentication'] } },
+      },
+    });
+  });
+
+  it('refuse what looks like no address', () => {
+    const blocks = at('authorization-policy.json', 'spec', 'rules', 'from', 'source', 'ipBlocks') as {
+      pattern: string;
+    };
+    expect(blocks).toEqual({ ...at('service-entry.json', 'spec', 'addresses') });
+    expect(
+      ['10.0.0.0/8', '::1', 'fd00::/8', 'web', '10.0.0.0/', ''].map((one) => new RegExp(blocks.pattern).test(one)),
+    ).toEqual([true, true, true, false, false, false]);
+  });
+
   it('leave the metadata to Kubernetes', () => {
     expect(at('service-entry.json', 'metadata')).toMatchObject({ required: ['name'] });
     expect(at('service-entry.json', 'metadata')).not.toHaveProperty('additionalProperties');

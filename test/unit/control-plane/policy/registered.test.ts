@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cidrSet } from '../../../../src/addresses.ts';
-import { registeredFor, registeredLimits } from '../../../../src/control-plane/policy/registered.ts';
+import { exportedLimits, registeredFor, registeredLimits } from '../../../../src/control-plane/policy/registered.ts';
 import { watchRegistered } from '../../../../src/control-plane/policy/registered-watch.ts';
 import type { ServiceEntry } from '../../../../src/control-plane/policy/service-entry.ts';
 import { readServiceEntry } from '../../../../src/control-plane/policy/service-entry.ts';
@@ -31,6 +31,14 @@ const entry = ({ namespace = 'shop', addresses, ports, exportTo = ['*'] }: Writt
   }).object;
 const registered = (namespace: string, ...written: readonly Written[]) =>
   registeredFor({ serviceEntries: written.map(entry) }, namespace);
+
+const everything = [
+  { cidr: '0.0.0.0/0', ports: [] },
+  { cidr: '::/0', ports: [] },
+];
+/** Every other address, so that nothing can be merged. */
+const scattered = (count: number) =>
+  Array.from({ length: count }, (_, i) => `10.${(i >> 15) & 255}.${(i >> 7) & 255}.${(2 * i) & 255}`);
 
 describe('what is registered for a namespace', () => {
   it('is the addresses of the entries that it sees, each with its ports', () => {
@@ -83,26 +91,51 @@ describe('what is registered for a namespace', () => {
   });
 
   it('is everything, where it would be more than a sidecar is told of', () => {
-    const everything = [
-      { cidr: '0.0.0.0/0', ports: [] },
-      { cidr: '::/0', ports: [] },
-    ];
-    // Every other address, so that nothing can be merged.
-    const scattered = (count: number) =>
-      Array.from({ length: count }, (_, i) => `10.${(i >> 15) & 255}.${(i >> 7) & 255}.${(2 * i) & 255}`);
-    expect(registered('shop', { addresses: scattered(registeredLimits.ranges), ports: [80] })).toHaveLength(
+    const exportTo = ['.'];
+    expect(registered('shop', { addresses: scattered(registeredLimits.ranges), ports: [80], exportTo })).toHaveLength(
       registeredLimits.ranges,
     );
-    expect(registered('shop', { addresses: scattered(registeredLimits.ranges + 1), ports: [80] })).toEqual(everything);
+    expect(registered('shop', { addresses: scattered(registeredLimits.ranges + 1), ports: [80], exportTo })).toEqual(
+      everything,
+    );
     const ports = Array.from({ length: 1001 }, (_, i) => i + 1);
-    expect(registered('shop', { addresses: scattered(100), ports })).toEqual(everything);
+    expect(registered('shop', { addresses: scattered(100), ports, exportTo })).toEqual(everything);
   });
+
+  it.each([
+    ['everybody', '*'],
+    ['that one', 'shop'],
+  ])(
+    'is not everything because another namespace exports too much to %s: what is beyond its bound is left out',
+    (_, to) => {
+      const mine = { addresses: ['203.0.113.7'], ports: [80], exportTo: ['.'] };
+      const first = { namespace: 'tenant', addresses: ['198.51.100.7'], ports: [80], exportTo: [to] };
+      const whole = { ...first, addresses: scattered(exportedLimits.ranges + 1) };
+      const ports = Array.from({ length: 501 }, (__, i) => i + 1);
+      const wide = { ...first, addresses: scattered(100), ports };
+      for (const large of [
+        [whole],
+        [wide],
+        Array.from({ length: 3 }, () => ({ ...first, addresses: scattered(4000) })),
+      ]) {
+        const entries = [mine, first, ...large];
+        const told = registered('shop', ...entries);
+        expect(told).toContainEqual({ cidr: '203.0.113.7/32', ports: [80] });
+        expect(told).toContainEqual({ cidr: '198.51.100.7/32', ports: [80] });
+        expect(told).not.toEqual(everything);
+        expect(registered('tenant', ...entries)).toEqual(everything);
+      }
+    },
+  );
 
   it('that is too much is told of once for each change of whom it is too much for', () => {
     const ports = Array.from({ length: 1001 }, (_, i) => i + 1);
     const addresses = Array.from({ length: 100 }, (_, i) => `10.0.${i}.0`);
-    const large = (exportTo: string) => entry({ addresses, ports, exportTo: [exportTo] });
-    const states = [[large('.')], [large('.'), large('a')], [large('a'), large('.')], [large('*')], []];
+    const large = (namespace: string, exportTo: string, of = ports) =>
+      entry({ namespace, addresses, ports: of, exportTo: [exportTo] });
+    const [shop, a] = [large('shop', '.'), large('a', '*')];
+    const all = ['b', 'c', 'd'].map((namespace) => large(namespace, '*', ports.slice(0, 500)));
+    const states = [[shop], [shop, a], [a, shop], all, []];
     const { lines, log } = captureLog();
     let tell: (objects: RegistryObjects) => void = () => undefined;
     const store = {

@@ -203,3 +203,21 @@ describe('a ServiceEntry', () => {
     );
   });
 });
+
+it.each([
+  [5000, 10, undefined],
+  [5001, 1, 'spec.addresses has 5001 items, expected 5000 at most for as many ports'],
+  [4546, 11, 'spec.addresses has 4546 items, expected 4545 at most for as many ports'],
+])(
+  'a ServiceEntry of %i addresses and %i ports is within its bound, or has a problem',
+  (addresses, ports, expected) => {
+    const spec = {
+      hosts: ['one.example.com'],
+      addresses: Array.from({ length: addresses }, (_, i) => `10.0.${i >> 8}.${i & 255}`),
+      ports: Array.from({ length: ports }, (_, i) => ({ number: i + 1, name: `p${i}` })),
+    };
+    const metadata = { name: 'one', namespace: 'shop', creationTimestamp: undefined, annotations: undefined };
+    const object = { apiVersion: 'networking.istio.io/v1', kind: 'ServiceEntry', metadata, spec };
+    expect(readServiceEntry(object).object.problem).toBe(expected);
+  },
+);
