@@ -144,4 +144,18 @@ describe.skipIf(noPodsBecause !== undefined)(`previews in a running mesh ${noPod
     expect(await ask('legacy')).toMatchObject({ text: '' });
     expect(await ask('web')).toEqual({ text: 'hello', ended: 'end' });
   });
+
+  it('do not name a pod with a sidecar, which came in plaintext because the port is DISABLE', async () => {
+    const file = join(mesh.folder, 'registry', 'mesh.yaml');
+    const text = await readFile(file, 'utf8');
+    await writeFile(join(mesh.folder, 'draft.yaml'), text.replace('"mode":"STRICT"', '"mode":"DISABLE"'));
+    await rename(join(mesh.folder, 'draft.yaml'), file);
+    const web = async () => {
+      expect(await ask('web')).toEqual({ text: 'hello', ended: 'end' });
+      const callers = (await page()).ports.flatMap((port) => port.callers);
+      return callers.filter(({ workload }) => workload === 'web').map(({ breaks, why }) => [breaks, why]);
+    };
+    const why = 'It has a sidecar, and came in plaintext because the port was DISABLE';
+    await expect.poll(web, patience).toEqual([[false, why]]);
+  });
 });
