@@ -44,6 +44,7 @@ import { maxStateBytes } from '../../src/control-plane/revocation/message.ts';
 import { maxListedObstacles } from '../../src/control-plane/rotation-status.ts';
 import { maxNamedSidecars } from '../../src/control-plane/sidecar-book.ts';
 import { directoryStoreDefaults } from '../../src/control-plane/store/directory.ts';
+import { wordsInOneTurn } from '../../src/control-plane/store/documents.ts';
 import { directoryLimits } from '../../src/control-plane/store/files.ts';
 import { maxStreamsPerPod } from '../../src/control-plane/streams.ts';
 import { tokenKeyPollIntervalMs } from '../../src/control-plane/token-key-file.ts';
@@ -410,6 +411,7 @@ describe('a fixed value', () => {
     ['between two looks at revocations and CRLs, besides being watched', [fileLookTimesMs.poll]],
     ['file of the registry', [directoryLimits.bytesPerFile]],
     ['all files of the registry together', [directoryLimits.bytes, directoryLimits.files]],
+    ['words of YAML that are read in one turn of the event loop', [wordsInOneTurn]],
     ['between two looks at the registry, besides being watched', [directoryStoreDefaults.pollIntervalMs]],
   ])('%s', (what, expected) => {
     expect(quantities(limitOf(what))).toEqual(expected);

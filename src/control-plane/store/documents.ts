@@ -2,7 +2,7 @@ import type { Document, DocumentOptions, LineCounter, ParseOptions, SchemaOption
 import { Composer, Lexer, Parser } from 'yaml';
 
 /** Words of YAML that are read in one turn of the event loop: some milliseconds. */
-const wordsInOneTurn = 1000;
+export const wordsInOneTurn = 1000;
 
 /**
  * The documents of a text as `parseAllDocuments` of the library has them, one after another; undefined wherever all else may go on
