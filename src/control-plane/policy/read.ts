@@ -97,7 +97,9 @@ function named(reader: (object: v.InferOutput<typeof policyObject>) => ReadPolic
     const isMissing = issue.input === undefined;
     const why = isMissing
       ? 'is missing'
-      : `is ${shown(issue.input)}, expected ${issue.type === 'check' ? 'a DNS name' : issue.expected}`;
+      : issue.type === 'raw_check'
+        ? issue.message
+        : `is ${shown(issue.input)}, expected ${issue.type === 'check' ? 'a DNS name' : issue.expected}`;
     return { entry: undefined, findings: [problem(path, why)] };
   };
 }

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseDate } from '../../clock.ts';
 import { nearest } from '../../config/nearest.ts';
 import { metadata } from '../store/metadata.ts';
 import type { Finding, Path } from './finding.ts';
@@ -67,12 +68,23 @@ export const selector = closed({
   matchLabels: v.nullish(v.record(v.pipe(label, v.minLength(1, 'is empty, expected the name of a label')), label)),
 });
 
+const creationTimestamp = v.nullish(
+  v.pipe(
+    v.string(),
+    v.check((written) => !Number.isNaN(parseDate(written)), 'is no date and time, expected one of RFC 3339'),
+  ),
+);
+
 /** An object of Istio with its `spec`. */
 export const istioObject = <S extends v.GenericSchema>(spec: S, apiVersions: readonly string[], kind: string) =>
   closed({
     apiVersion: choice(apiVersions),
     kind: v.literal(kind),
-    metadata: v.object({ ...metadata.entries, annotations: v.nullish(v.record(v.string(), v.unknown())) }),
+    metadata: v.object({
+      ...metadata.entries,
+      creationTimestamp,
+      annotations: v.nullish(v.record(v.string(), v.unknown())),
+    }),
     spec,
     status: v.optional(v.unknown()),
   });

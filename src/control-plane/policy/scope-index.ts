@@ -29,10 +29,11 @@ export function indexScopes<T extends Scope>(objects: readonly T[]): (namespace:
   return (namespace) => byNamespace.get(namespace) ?? none;
 }
 
-/** What no API server has seen is as old as can be. A difference of such is a number, unlike one of infinities. */
-export function ageOf({ creationTimestamp = '' }: Scope): number {
+/** What no API server has seen is as old as can be, and what has a time that cannot be read as young. A difference of such is a number, unlike one of infinities. */
+export function ageOf({ creationTimestamp }: Scope): number {
+  if (creationTimestamp === undefined) return Number.MIN_SAFE_INTEGER;
   const ms = parseDate(creationTimestamp);
-  return Number.isNaN(ms) ? Number.MIN_SAFE_INTEGER : ms;
+  return Number.isNaN(ms) ? Number.MAX_SAFE_INTEGER : ms;
 }
 
 function indexNamespace<T extends Scope>(inOrder: readonly T[]): ScopedObjects<T> {

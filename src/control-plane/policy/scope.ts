@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { metadata } from '../store/metadata.ts';
 import type { Finding } from './finding.ts';
 import { problem, shown } from './finding.ts';
-import { problemsOf, selector } from './schema.ts';
+import { closed, problemsOf, selector } from './schema.ts';
 
 /** Which workloads an object of Istio's policy is about. */
 export interface Scope {
@@ -14,15 +14,23 @@ export interface Scope {
   readonly selector: Readonly<Record<string, string>> | undefined;
 }
 
+/** What else Kubernetes has in the metadata of an object. */
+const otherMetadata = [
+  ...['uid', 'labels', 'deletionTimestamp', 'deletionGracePeriodSeconds', 'finalizers', 'generateName', 'generation'],
+  ...['managedFields', 'ownerReferences', 'resourceVersion', 'selfLink'],
+];
+
 /** An object of Istio's policy that has a name; the rest is still to be looked at. */
 export const policyObject = v.looseObject({
   apiVersion: v.string(),
   kind: v.string(),
-  metadata: v.looseObject({
+  // A slip in the name of a field could move the object into another namespace.
+  metadata: closed({
     name: metadata.entries.name,
     namespace: metadata.entries.namespace,
-    creationTimestamp: v.fallback(metadata.entries.creationTimestamp, undefined),
+    creationTimestamp: v.optional(v.fallback(metadata.entries.creationTimestamp, 'unreadable')),
     annotations: v.fallback(v.nullish(v.record(v.string(), v.unknown())), undefined),
+    ...Object.fromEntries(otherMetadata.map((field) => [field, v.optional(v.unknown())])),
   }),
   spec: v.optional(v.unknown()),
 });

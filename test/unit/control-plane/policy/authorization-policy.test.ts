@@ -633,7 +633,7 @@ const nearlyPolicy = record({
 it('G6: whatever object is given, it is a policy or a problem, and with a problem it permits nothing', () => {
   fc.assert(
     fc.property(fc.oneof(json, nearlyPolicy), fc.oneof(json, fc.constant({})), (spec, more) => {
-      const metadata = { ...(typeof more === 'object' && more), name: 'a', namespace: 'b' };
+      const metadata = { annotations: more, labels: more, name: 'a', namespace: 'b' };
       const { scoped, problems } = read(spec, metadata);
       const { policy } = scoped;
       v.parse(authorizationPolicy, policy);

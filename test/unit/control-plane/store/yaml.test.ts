@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { indexScopes } from '../../../../src/control-plane/policy/scope-index.ts';
+import { collectObjects } from '../../../../src/control-plane/store/objects.ts';
 import { readYaml } from '../../../../src/control-plane/store/yaml.ts';
 
 const pod = (name: string, rest = '') => `apiVersion: v1
@@ -103,6 +105,21 @@ it.each(['017620', '0o17620', '08080'])('takes %s, which is another number to YA
   ]);
 });
 
+it.each(['"not a date"', '2024', '"2024-13-01T00:00:00Z"'])(
+  'takes %s for no time, and the object for the youngest',
+  (time) => {
+    const peer = (name: string, created: string) =>
+      `apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: ${name}, creationTimestamp: ${created}}\nspec: {mtls: {mode: PERMISSIVE}}\n`;
+    const { peerAuthentications } = collectObjects(
+      objectsOf(`${peer('a', time)}---\n${peer('b', '"2020-01-01T00:00:00Z"')}`),
+    );
+    expect(indexScopes(peerAuthentications)('default').wide).toMatchObject([
+      { name: 'b', problem: undefined },
+      { name: 'a', problem: expect.stringContaining('metadata.creationTimestamp is no date and time') },
+    ]);
+  },
+);
+
 describe('readYaml refuses', () => {
   const bomb = ['a: &a [x, x, x, x, x, x, x, x, x]'];
   for (const [from, to] of ['ab', 'bc', 'cd', 'de', 'ef']) {
@@ -160,6 +177,11 @@ describe('readYaml refuses', () => {
     ...['kind: list\nitems: []', 'kind: List\nitems: {a: 1}', 'kind: List\nitems:', 'kind: PodList'].map(
       (one) => [one, `apiVersion: v1\n${one}\n`, '2:7: '] as [string, string, string],
     ),
+    [
+      'a slip in the metadata of policy, which may be its namespace',
+      'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: a, uid: b, namespce: c}\n',
+      '3:39: security.istio.io/v1/PeerAuthentication: metadata.namespce is not known, did you mean namespace?',
+    ],
     ['no Kubernetes object', 'kidn: Pod\napiVersion: v1\n', '1:1: no apiVersion and kind'],
     ['a list of nothing', '- a\n', '1:1: no apiVersion and kind'],
     ['a name that is none', pod('a b'), '4:9: v1/Pod: metadata.name "a b" is not a DNS name'],
