@@ -330,7 +330,7 @@ describe('A pod is refused', () => {
   it('W6: even where pods may leave the mesh, for leaving with everything', () => {
     for (const [annotation, text] of [
       ['excludeOutboundIPRanges', '10.0.0.0/8,0.0.0.0/0'],
-      ['excludeOutboundIPRanges', '::/00'],
+      ['excludeOutboundIPRanges', '::/0'],
       ['excludeOutboundPorts', '1-65535'],
       ['excludeInboundPorts', '30000-65535,1-29999'],
       ['excludeOutboundIPRanges', '0.0.0.0/1,128.0.0.0/1'],
