@@ -88,7 +88,7 @@ function isLight({ authorization = [], registered = [] }: PolicyState): boolean 
 
 function* stepsOf(policy: PolicyState): Generator<void> {
   yield* prepareJudging(policy.authorization ?? []);
-  yield* prepareRegistered(policy);
+  yield* prepareRegistered(policy.registered ?? []);
 }
 
 function isDoneWithin(clock: Pick<Clock, 'monotonic'>, steps: Iterator<void>): boolean {

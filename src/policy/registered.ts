@@ -3,6 +3,7 @@ import { isGlobal } from '../addresses.ts';
 import type { PolicyState } from '../control-api.ts';
 import type { PrefixTable } from '../prefix-table.ts';
 import { growingPrefixTable, parseRange } from '../prefix-table.ts';
+import { finish } from './steps.ts';
 
 type Registered = NonNullable<PolicyState['registered']>;
 
@@ -15,13 +16,15 @@ const tables = new WeakMap<Registered, PrefixTable<ReadonlySet<number>>>();
  */
 export function isRegistered({ registered }: PolicyState, { ip, port }: Address): boolean {
   if (registered === undefined || registered.length === 0) return false;
-  for (const ports of tableOf(registered).matches(ip)) if (ports.size === 0 || ports.has(port)) return isGlobal(ip);
+  const table = tables.get(registered) ?? finish(prepareRegistered(registered));
+  for (const ports of table.matches(ip)) if (ports.size === 0 || ports.has(port)) return isGlobal(ip);
   return false;
 }
 
 /** Makes what destinations are looked up in, in steps of some microseconds; else the first look does it at once. */
-export function* prepareRegistered({ registered = [] }: Pick<PolicyState, 'registered'>): Generator<void> {
-  if (registered.length === 0 || tables.has(registered)) return;
+export function* prepareRegistered(registered: Registered): Generator<void, PrefixTable<ReadonlySet<number>>> {
+  const known = tables.get(registered);
+  if (known !== undefined) return known;
   const table = growingPrefixTable<ReadonlySet<number>>();
   for (const { cidr, ports } of registered) {
     const range = parseRange(cidr);
@@ -29,12 +32,5 @@ export function* prepareRegistered({ registered = [] }: Pick<PolicyState, 'regis
     yield;
   }
   tables.set(registered, table);
-}
-
-function tableOf(registered: Registered): PrefixTable<ReadonlySet<number>> {
-  const known = tables.get(registered);
-  if (known !== undefined) return known;
-  const steps = prepareRegistered({ registered });
-  while (steps.next().done !== true);
-  return tables.get(registered) as PrefixTable<ReadonlySet<number>>;
+  return table;
 }

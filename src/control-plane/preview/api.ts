@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { shownCaller } from '../../admin-api.ts';
 import { callerKind } from '../../control-api.ts';
 import { modes } from '../../policy/mode.ts';
 
@@ -32,20 +33,8 @@ export const strictPreviewRequest = v.object({
   namespace: v.optional(v.pipe(v.string(), v.maxLength(253))),
 });
 
-const previewedCaller = v.object({
-  address: v.string(),
-  workload: v.optional(v.string()),
-  namespace: v.optional(v.string()),
-  kind: callerKind,
-  connections: count,
-  /** Carried when it was reported. */
-  open: count,
-  firstAt: instant,
-  lastAt: instant,
-  breaks: v.boolean(),
-  /** Why it would lose nothing. */
-  why: v.optional(v.string()),
-});
+/** As a sidecar shows it, when it was reported. */
+const previewedCaller = v.omit(shownCaller, ['pod']);
 export type PreviewedCaller = v.InferOutput<typeof previewedCaller>;
 
 /** At most so many more callers that were not remembered, or had no place in a report; null for none. */

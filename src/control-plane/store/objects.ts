@@ -178,18 +178,6 @@ export interface RegistryObjects {
   readonly serviceEntries: readonly ServiceEntry[];
 }
 
-export const noObjects: RegistryObjects = {
-  pods: [],
-  services: [],
-  endpointSlices: [],
-  namespaces: [],
-  serviceAccounts: [],
-  nodes: [],
-  peerAuthentications: [],
-  authorizationPolicies: [],
-  serviceEntries: [],
-};
-
 export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjects {
   const collected: { -readonly [K in keyof RegistryObjects]: RegistryObjects[K][number][] } = {
     pods: [],
@@ -237,3 +225,5 @@ export function collectObjects(objects: Iterable<RegistryObject>): RegistryObjec
   }
   return collected;
 }
+
+export const noObjects: RegistryObjects = collectObjects([]);
